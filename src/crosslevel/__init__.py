@@ -1,0 +1,107 @@
+"""Multilevel models for survey data.
+
+Three steps lead from a file to an answer::
+
+    import crosslevel as cl
+
+    data = cl.read("survey.sav")
+    fit = cl.mixed("y ~ x + (x | country)", data)
+    print(fit.summary())
+
+The public names below are imported when they are first used, so that ``import crosslevel`` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crosslevel import datasets, errors
+    from crosslevel.diagnostics.describe import describe
+    from crosslevel.errors import (
+        ColumnNotFoundError,
+        ConvergenceWarning,
+        CrosslevelError,
+        DataError,
+        DataWarning,
+        DesignError,
+        FileError,
+        FormulaError,
+    )
+    from crosslevel.estimators.mixed import mixed
+    from crosslevel.report import figures as plot
+    from crosslevel.report.page import report
+    from crosslevel.table.read import read
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ColumnNotFoundError",
+    "ConvergenceWarning",
+    "CrosslevelError",
+    "DataError",
+    "DataWarning",
+    "DesignError",
+    "FileError",
+    "FormulaError",
+    "__version__",
+    "datasets",
+    "describe",
+    "errors",
+    "mixed",
+    "plot",
+    "read",
+    "report",
+]
+
+# public name -> (module, attribute), or (module, None) where the name is the module itself
+_HOMES: dict[str, tuple[str, str | None]] = {
+    "ColumnNotFoundError": ("crosslevel.errors", "ColumnNotFoundError"),
+    "ConvergenceWarning": ("crosslevel.errors", "ConvergenceWarning"),
+    "CrosslevelError": ("crosslevel.errors", "CrosslevelError"),
+    "DataError": ("crosslevel.errors", "DataError"),
+    "DataWarning": ("crosslevel.errors", "DataWarning"),
+    "DesignError": ("crosslevel.errors", "DesignError"),
+    "FileError": ("crosslevel.errors", "FileError"),
+    "FormulaError": ("crosslevel.errors", "FormulaError"),
+    "datasets": ("crosslevel.datasets", None),
+    "describe": ("crosslevel.diagnostics.describe", "describe"),
+    "errors": ("crosslevel.errors", None),
+    "mixed": ("crosslevel.estimators.mixed", "mixed"),
+    "plot": ("crosslevel.report.figures", None),
+    "read": ("crosslevel.table.read", "read"),
+    "report": ("crosslevel.report.page", "report"),
+}
+
+
+class _Package(ModuleType):
+    """The package as a module whose public functions win over subpackages of the same name.
+
+    Importing the subpackage ``crosslevel.report`` would otherwise replace the function ``crosslevel.report``.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, ModuleType) and _HOMES.get(name, ("", None))[1] is not None:
+            return
+        super().__setattr__(name, value)
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'crosslevel' has no attribute {name!r}. Public names: {', '.join(__all__)}")
+    module_name, attribute = _HOMES[name]
+    module = import_module(module_name)
+    value = module if attribute is None else getattr(module, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Package
