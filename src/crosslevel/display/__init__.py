@@ -1,0 +1,42 @@
+"""Documents made of blocks, and their renderings as plain text and as HTML. Knows nothing of models."""
+
+from crosslevel.display.blocks import (
+    Block,
+    Cell,
+    Column,
+    Equations,
+    Heading,
+    Note,
+    Paragraph,
+    Picture,
+    Row,
+    Section,
+    Table,
+)
+from crosslevel.display.document import Document, html, page, text
+from crosslevel.display.numbers import counted, decimals_for, fixed, integer, number, p_value, percent
+
+__all__ = [
+    "Block",
+    "Cell",
+    "Column",
+    "Document",
+    "Equations",
+    "Heading",
+    "Note",
+    "Paragraph",
+    "Picture",
+    "Row",
+    "Section",
+    "Table",
+    "counted",
+    "decimals_for",
+    "fixed",
+    "html",
+    "integer",
+    "number",
+    "p_value",
+    "page",
+    "percent",
+    "text",
+]
