@@ -1,0 +1,38 @@
+"""What is shipped around the code: metadata, typing marker, links between the documents."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import crosslevel
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/reference/*.md")])
+
+
+def test_types_are_shipped() -> None:
+    assert Path(crosslevel.__file__).with_name("py.typed").exists()
+
+
+def test_dependencies_have_lower_bounds_and_no_upper_bounds() -> None:
+    for requirement in PROJECT["dependencies"]:
+        assert re.fullmatch(r"[a-z]+>=[\d.]+", requirement), requirement
+
+
+def test_licence_is_mit() -> None:
+    assert PROJECT["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+
+
+def test_changelog_has_this_version() -> None:
+    assert f"## {crosslevel.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
