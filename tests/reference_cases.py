@@ -1,0 +1,126 @@
+"""The reference results of `tests/reference` in the words of this package: frames, formulas, names."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import crosslevel as cl
+
+FOLDER = Path(__file__).parent / "reference"
+
+SEPARATOR = re.compile(r":(?![^(\[]*[)\]])")  # the colon of an interaction, not one inside brackets
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReferenceCase:
+    """One model as R fitted it. `expected` is the JSON file as it is; names in it are R's."""
+
+    name: str
+    expected: dict[str, Any]
+
+    @property
+    def data(self) -> pd.DataFrame:
+        return load_data(self.expected["dataset"])
+
+    @property
+    def method(self) -> str:
+        return "reml" if self.expected["reml"] else "ml"
+
+    @property
+    def formula(self) -> str:
+        return our_formula(self.expected["formula"])
+
+    @property
+    def group(self) -> str:
+        (group,) = self.expected["ngroups"]
+        return str(group)
+
+    @property
+    def coefficients(self) -> list[frozenset[str]]:
+        """Our names of the coefficients in R's order, as sets of components."""
+        return [self.components(name) for name in self.expected["coef_names"]]
+
+    def components(self, r_name: str) -> frozenset[str]:
+        """Our name of one of R's coefficients, as the set of what an interaction multiplies."""
+        return frozenset(our_component(part, self.data) for part in SEPARATOR.split(r_name))
+
+    def blocks(self) -> list[tuple[list[frozenset[str]], np.ndarray]]:
+        """Covariance matrix of every block of random effects, with its names."""
+        return [
+            ([self.components(name) for name in block["names"]], np.array(block["cov"]))
+            for block in self.expected["varcorr"].values()
+        ]
+
+
+def components(name: str) -> frozenset[str]:
+    """What an interaction multiplies: `a:b` and `b:a` are the same coefficient."""
+    return frozenset(SEPARATOR.split(name))
+
+
+def our_component(part: str, frame: pd.DataFrame) -> str:
+    """R's name of a main effect in ours: `sectorCatholic` is `sector[Catholic]`."""
+    if part == "(Intercept)":
+        return "Intercept"
+    for column in sorted(frame.columns, key=len, reverse=True):
+        if not part.startswith(column) or not isinstance(frame[column].dtype, pd.CategoricalDtype):
+            continue
+        level = part.removeprefix(column)
+        if frame[column].dtype.ordered:
+            return f"C({column}, contr.poly)[{level}]"
+        if level in frame[column].cat.categories:
+            return f"{column}[{level}]"
+    return part.replace("^", " ** ")
+
+
+def our_formula(r_formula: str) -> str:
+    """R's formula in ours; nlme's random part is written in lme4's way, ordered factors ask for their contrasts."""
+    fixed, *rest = r_formula.split("; ")
+    for part in rest:
+        group, terms = re.fullmatch(r"random = (\w+): ~(.+)", part).groups()
+        fixed += f" + ({terms} | {group})"
+    return re.sub(r"\btemperature\b", "C(temperature, contr.poly)", fixed.replace("^", " ** "))
+
+
+@cache
+def load_data(name: str) -> pd.DataFrame:
+    """One data set with the types and the level order of its schema. Callers must not change it."""
+    schema = json.loads((FOLDER / "data" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    frame = pd.read_csv(FOLDER / "data" / schema["file"], dtype=str, keep_default_na=False, na_values=[""])
+    assert len(frame) == schema["nrow"]
+    for column, kind in schema["columns"].items():
+        if kind["type"] == "factor":
+            frame[column] = pd.Categorical(frame[column], categories=kind["levels"], ordered=kind["ordered"])
+        else:
+            frame[column] = pd.to_numeric(frame[column])
+        assert frame[column].isna().sum() == kind["n_missing"]
+    return frame
+
+
+@cache
+def load_case(name: str) -> ReferenceCase:
+    """One reference model, by the name of its file."""
+    text = (FOLDER / "expected" / f"{name}.json").read_text(encoding="utf-8")
+    return ReferenceCase(name=name, expected=json.loads(text))
+
+
+@cache
+def fit_case(name: str) -> Any:
+    """Our fit of one reference model: fits are frozen, so the tests share them."""
+    case = load_case(name)
+    return cl.mixed(case.formula, case.data, method=case.method)
+
+
+CASES = sorted(path.stem for path in (FOLDER / "expected").glob("*.json"))
+
+
+def cases_with(*entries: str) -> list[str]:
+    """Names of the reference models that have all of these entries."""
+    return [name for name in CASES if all(entry in load_case(name).expected for entry in entries)]
