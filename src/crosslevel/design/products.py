@@ -1,0 +1,213 @@
+"""Cross-products by cluster: all that a Gaussian model needs to know of its data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from crosslevel.errors import DesignError
+from crosslevel.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CrossProducts:
+    """Count, mean and centred scatter of m columns in each of J clusters.
+
+    They are sufficient for every Gaussian model of these columns: the cross-product of columns a and b in cluster g is
+    S_g[a, b] + n_g (origin + mean_g)_a (origin + mean_g)_b. Held in this form, they lose no accuracy when a column lies
+    far from zero or clusters differ much.
+
+    Attributes
+    ----------
+    names : names of the m columns.
+    levels : the J clusters.
+    origin : (m,) point from which the means are measured.
+    count : (J,) rows.
+    mean : (J, m) means minus `origin`.
+    scatter : (J, m, m) S_g = sum over rows of (x - mean)(x - mean)'.
+    multiplicity : (J,) how often each cluster counts (1, or a bootstrap draw).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from crosslevel.design import CrossProducts
+    >>> rows = np.array([[1.0, 2.0, 3.0, 5.0]])
+    >>> products = CrossProducts.from_rows(rows, np.array([0, 0, 1, 1]), names=("y",), levels=("a", "b"))
+    >>> (products.origin + products.mean).ravel().tolist()
+    [1.5, 4.0]
+    """
+
+    names: tuple[str, ...]
+    levels: tuple[object, ...]
+    origin: FloatArray
+    count: FloatArray
+    mean: FloatArray
+    scatter: FloatArray
+    multiplicity: FloatArray
+
+    @classmethod
+    def from_rows(
+        cls, rows: FloatArray, codes: IntArray, *, names: tuple[str, ...], levels: tuple[object, ...]
+    ) -> "CrossProducts":
+        """Cross-products of an array (m, n) with cluster codes (n,)."""
+        moments = Moments.empty(len(names), len(levels), origin=np.ascontiguousarray(rows[:, 0]))
+        moments.add(np.ascontiguousarray(rows), np.asarray(codes, dtype=np.int32))
+        return moments.products(names=names, levels=levels)
+
+    @property
+    def n_clusters(self) -> int:
+        """J, clusters that count at least once."""
+        return int(self.multiplicity.sum())
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, each cluster as often as it counts."""
+        return round(float(self.multiplicity @ self.count))
+
+    @cached_property
+    def grand_mean(self) -> FloatArray:
+        """(m,) mean over rows minus `origin`."""
+        weight = self.multiplicity * self.count
+        return np.asarray(weight @ self.mean / weight.sum())
+
+    @cached_property
+    def within(self) -> FloatArray:
+        """(m, m) scatter within clusters, pooled."""
+        return np.asarray(np.tensordot(self.multiplicity, self.scatter, axes=1))
+
+    @cached_property
+    def total(self) -> FloatArray:
+        """(m, m) scatter about the grand mean."""
+        centred = self.mean - self.grand_mean
+        weight = self.multiplicity * self.count
+        return np.asarray(self.within + (centred * weight[:, None]).T @ centred)
+
+    def select(self, names: Sequence[str]) -> "CrossProducts":
+        """Cross-products of some of the columns: those of any sub-model.
+
+        Raises
+        ------
+        DesignError : a name is not among the columns.
+        """
+        absent = [name for name in names if name not in self.names]
+        if absent:
+            raise DesignError(f"`names` asks for {absent}, but these cross-products hold {list(self.names)}.")
+        keep = np.array([self.names.index(name) for name in names], dtype=np.int64)
+        return replace(
+            self,
+            names=tuple(names),
+            origin=self.origin[keep],
+            mean=np.ascontiguousarray(self.mean[:, keep]),
+            scatter=np.ascontiguousarray(self.scatter[:, keep[:, None], keep]),
+        )
+
+    def reweight(self, multiplicity: FloatArray) -> "CrossProducts":
+        """Count each cluster `multiplicity` (J,) times: a bootstrap draw, or a cluster left out.
+
+        Raises
+        ------
+        DesignError : a wrong length, a negative or a missing value.
+        """
+        weight = np.asarray(multiplicity, dtype=np.float64)
+        if weight.shape != self.count.shape or not np.all(weight >= 0.0):
+            raise DesignError(
+                f"`multiplicity` needs one non-negative number for each of the {len(self.count)} clusters, "
+                f"got an array of shape {weight.shape}. Give an array as long as `levels`."
+            )
+        return replace(self, multiplicity=weight)
+
+    def __add__(self, other: "CrossProducts") -> "CrossProducts":
+        """Cross-products of two parts of the rows, clusters matched by level (Chan, Golub & LeVeque 1983)."""
+        if self.names != other.names:
+            raise DesignError(f"Cross-products of {self.names} and {other.names} cannot be added: the columns differ.")
+        place = {level: i for i, level in enumerate(self.levels)}
+        new = tuple(level for level in other.levels if level not in place)
+        levels = self.levels + new
+        place.update({level: len(self.levels) + i for i, level in enumerate(new)})
+        a = _extend(self, len(levels), np.arange(len(self.levels)))
+        b = _extend(other, len(levels), np.array([place[level] for level in other.levels], dtype=np.int64))
+        return _merge(a, b, names=self.names, levels=levels)
+
+
+def _extend(part: CrossProducts, n_levels: int, place: IntArray) -> tuple[FloatArray, ...]:
+    """Moments of a part spread over all levels, with zeros where it has no rows; its origin first."""
+    m = len(part.names)
+    count, mean, scatter = np.zeros(n_levels), np.zeros((n_levels, m)), np.zeros((n_levels, m, m))
+    multiplicity = np.zeros(n_levels)
+    count[place], mean[place], scatter[place] = part.count, part.mean, part.scatter
+    multiplicity[place] = part.multiplicity
+    return part.origin, count, mean, scatter, multiplicity
+
+
+def _merge(
+    a: tuple[FloatArray, ...], b: tuple[FloatArray, ...], *, names: tuple[str, ...], levels: tuple[object, ...]
+) -> CrossProducts:
+    """Pool the moments of two parts that are spread over the same levels."""
+    origin, count_a, mean_a, scatter_a, multiplicity_a = a
+    other_origin, count_b, mean_b, scatter_b, multiplicity_b = b
+    both = (count_a > 0.0) & (count_b > 0.0)
+    if np.any(multiplicity_a[both] != multiplicity_b[both]):
+        raise DesignError("Cross-products with different multiplicities of one cluster cannot be added: reweight later.")
+    count = count_a + count_b
+    share = np.divide(count_b, count, out=np.zeros_like(count), where=count > 0.0)
+    shift = np.where(count_a[:, None] > 0.0, mean_b + (other_origin - origin) - mean_a, mean_b + (other_origin - origin))
+    shift[count_b == 0.0] = 0.0
+    between = (count_a * share)[:, None, None] * shift[:, :, None] * shift[:, None, :]
+    return CrossProducts(
+        names=names,
+        levels=levels,
+        origin=origin,
+        count=count,
+        mean=mean_a + share[:, None] * shift,
+        scatter=scatter_a + scatter_b + between,
+        multiplicity=np.where(count_a > 0.0, multiplicity_a, multiplicity_b),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moments:
+    """Running sums that blocks of rows are added to; becomes `CrossProducts`.
+
+    Attributes
+    ----------
+    origin : (m,) point near the data.
+    count, mean, scatter : (J,), (J, m), (J, m, m); of `scatter` only the lower triangle is kept up.
+    """
+
+    origin: FloatArray
+    count: FloatArray
+    mean: FloatArray
+    scatter: FloatArray
+
+    @classmethod
+    def empty(cls, m: int, n_clusters: int, *, origin: FloatArray) -> "Moments":
+        """No rows yet, of m columns in `n_clusters` clusters."""
+        return cls(
+            origin=origin,
+            count=np.zeros(n_clusters),
+            mean=np.zeros((n_clusters, m)),
+            scatter=np.zeros((n_clusters, m, m)),
+        )
+
+    def add(self, block: FloatArray, codes: IntArray) -> None:
+        """Add rows: `block` (m, L), their clusters `codes` (L,) int32."""
+        from crosslevel.kernels.moments import accumulate
+
+        accumulate(block, codes, self.origin, self.count, self.mean, self.scatter)
+
+    def products(self, *, names: tuple[str, ...], levels: tuple[object, ...]) -> CrossProducts:
+        """The cross-products of all rows added; hands over this object's arrays."""
+        upper, lower = np.triu_indices(len(names), 1)
+        self.scatter[:, upper, lower] = self.scatter[:, lower, upper]
+        for array in (self.origin, self.count, self.mean, self.scatter):
+            array.setflags(write=False)
+        return CrossProducts(
+            names=names,
+            levels=levels,
+            origin=self.origin,
+            count=self.count,
+            mean=self.mean,
+            scatter=self.scatter,
+            multiplicity=np.ones(len(levels)),
+        )

@@ -1,0 +1,198 @@
+"""Cross-products in well-scaled coordinates, reduced to what the likelihood needs."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from crosslevel.covariance import BlockStructure
+from crosslevel.design.products import CrossProducts
+from crosslevel.types import FloatArray, IntArray
+
+ALIAS_TOLERANCE = 1e-11
+"""A column is aliased when the others leave less than this share of its sum of squares (3e-6 of its length)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reduced:
+    """What one model needs of its cross-products, and the way back to the columns' own units.
+
+    In working coordinates every column has mean 0 (where the model has an intercept to absorb the shift) and standard
+    deviation 1. For cluster g, R'R = Z'Z and R'c = Z'[X y]; the remainder is [X y]'[X y] - sum c'c.
+
+    Attributes
+    ----------
+    root : (J, q, q) R.
+    image : (J, q, p + 1) c.
+    remainder : (p + 1, p + 1) part of [X y]'[X y] outside the span of Z within clusters.
+    multiplicity : (J,) how often each cluster counts.
+    n_rows : n.
+    structure : the blocks of random effects and their covariance structures.
+    basis : (q, q) T; working random effects are T b.
+    shift, scale : (p + 1,) of [X y]: working columns are (x - shift) / scale.
+    intercept : position of the intercept in X, or -1.
+    """
+
+    root: FloatArray
+    image: FloatArray
+    remainder: FloatArray
+    multiplicity: FloatArray
+    n_rows: int
+    structure: BlockStructure
+    basis: FloatArray
+    shift: FloatArray
+    scale: FloatArray
+    intercept: int
+
+    @property
+    def p(self) -> int:
+        """Number of fixed columns."""
+        return self.image.shape[2] - 1
+
+    @cached_property
+    def beta_map(self) -> FloatArray:
+        """(p, p) A: coefficients in their own units are A beta_working + constant."""
+        out = np.diag(self.scale[-1] / self.scale[:-1])
+        if self.intercept >= 0:
+            others = np.arange(self.p) != self.intercept
+            out[self.intercept, others] = -(self.shift[:-1] * self.scale[-1] / self.scale[:-1])[others]
+        return out
+
+    def rotated(self, factor: FloatArray) -> tuple["Reduced", FloatArray]:
+        """Turn the effects of free blocks to the principal axes of factor factor', largest first.
+
+        Returns
+        -------
+        reduced : the same model in the turned coordinates.
+        factor : (q, q) the same covariance factor there.
+        """
+        turn = np.eye(self.structure.q)
+        for kind, columns in zip(self.structure.kinds, self.structure.columns, strict=True):
+            if kind.free:
+                turn[np.ix_(columns, columns)] = np.linalg.svd(factor[columns])[0]
+        turned = replace(self, root=np.ascontiguousarray(self.root @ turn), basis=turn.T @ self.basis)
+        return turned, turn.T @ factor
+
+    @property
+    def log_scale(self) -> tuple[float, float]:
+        """Log scale of y, and the sum of the log scales of X: what the deviance has to be moved by."""
+        return float(np.log(self.scale[-1])), float(np.log(self.scale[:-1]).sum())
+
+
+def reduce_products(
+    products: CrossProducts, *, x: IntArray, y: int, z: IntArray, structure: BlockStructure, constant: int
+) -> Reduced:
+    """Reduce cross-products to one model's square roots.
+
+    Parameters
+    ----------
+    products : cross-products whose columns include the model's.
+    x, y, z : positions of the fixed columns (p,), the response, and the random effects' columns (q,).
+    structure : covariance structure of the q random effects.
+    constant : position of the intercept among the columns of `products`, -1 when there is none.
+    """
+    from crosslevel.kernels.reduction import reduce_groups
+
+    columns = np.append(x, y)
+    x_intercept = _place(constant, x)
+    z_intercept = _place(constant, z)
+    x_shift = products.grand_mean[columns] if x_intercept >= 0 else -products.origin[columns]
+    if x_intercept >= 0:
+        x_shift[x_intercept] = -products.origin[constant]
+    shift = x_shift + products.origin[columns]
+    scale = _scales(products, columns, constant, centred=x_intercept >= 0)
+    z_shift, basis = _random_basis(products, z, z_intercept, structure, constant)
+
+    inside = np.isin(columns, z)
+    inside &= (z_intercept >= 0) | (shift == 0.0) | (columns == constant)
+    inside[-1] = False
+
+    q, p1, n_clusters = len(z), len(columns), len(products.count)
+    root, image = np.empty((n_clusters, q, q)), np.empty((n_clusters, q, p1))
+    remainder = np.empty((p1, p1))
+    reduce_groups(
+        products.count, products.mean, products.scatter, products.multiplicity,
+        z, z_shift, z_intercept, columns, x_shift, inside, root, image, remainder,
+    )  # fmt: skip
+    root /= np.diag(basis)
+    image /= scale
+    remainder /= scale * scale[:, None]
+    return Reduced(
+        root=root,
+        image=image,
+        remainder=remainder,
+        multiplicity=products.multiplicity,
+        n_rows=products.n_rows,
+        structure=structure,
+        basis=basis,
+        shift=shift,
+        scale=scale,
+        intercept=x_intercept,
+    )
+
+
+def _place(constant: int, columns: IntArray) -> int:
+    """Where the constant column stands among `columns`, -1 when it does not."""
+    found = np.flatnonzero(columns == constant)
+    return int(found[0]) if constant >= 0 and len(found) else -1
+
+
+def _scales(products: CrossProducts, columns: IntArray, constant: int, *, centred: bool) -> FloatArray:
+    """Standard deviation of each column, or its root mean square when nothing absorbs its mean; 1 for constants."""
+    variance = np.diag(products.total)[columns] / products.n_rows
+    if not centred:
+        variance = variance + (products.grand_mean + products.origin)[columns] ** 2
+    scale = np.sqrt(variance)
+    scale[(columns == constant) | (scale == 0.0)] = 1.0
+    return np.asarray(scale)
+
+
+def _random_basis(
+    products: CrossProducts, z: IntArray, z_intercept: int, structure: BlockStructure, constant: int
+) -> tuple[FloatArray, FloatArray]:
+    """Shift (q,) of each random column's mean, and T (q, q): working random effects are T b.
+
+    A slope is centred only when its block also has the intercept and is free to take up the shift; it is scaled only
+    when its structure does not tie it to others.
+    """
+    z_shift = -products.origin[z]
+    scale = _scales(products, z, constant, centred=True)
+    basis = np.eye(len(z))
+    for kind, columns in zip(structure.kinds, structure.columns, strict=True):
+        if kind.scalable:
+            basis[columns, columns] = scale[columns]
+        if kind.free and z_intercept in columns:
+            slopes = columns[columns != z_intercept]
+            z_shift[slopes] = products.grand_mean[z[slopes]]
+            basis[z_intercept, slopes] = (products.grand_mean + products.origin)[z[slopes]]
+    return z_shift, basis
+
+
+def independent_columns(products: CrossProducts, x: IntArray, constant: int) -> tuple[IntArray, IntArray]:
+    """Split fixed columns into those kept and those that are linear combinations of earlier ones.
+
+    A column is dropped when, after regression on the columns kept before it, less than `ALIAS_TOLERANCE` of its sum of
+    squares (about the mean, when there is an intercept) remains.
+
+    Returns
+    -------
+    kept, dropped : positions within `x`.
+    """
+    centred = constant in x
+    gram = products.total[np.ix_(x, x)].copy()
+    if not centred:
+        mean = (products.grand_mean + products.origin)[x]
+        gram += products.n_rows * np.outer(mean, mean)
+    size = np.diag(gram).copy()
+    raw_size = size + products.n_rows * (products.grand_mean + products.origin)[x] ** 2
+    kept: list[int] = []
+    dropped: list[int] = []
+    for j in range(len(x)):
+        if centred and x[j] == constant:
+            kept.append(j)
+        elif gram[j, j] <= ALIAS_TOLERANCE * size[j] or size[j] <= 1e-26 * raw_size[j] or size[j] == 0.0:
+            dropped.append(j)
+        else:
+            kept.append(j)
+            gram = gram - np.outer(gram[:, j], gram[j]) / gram[j, j]
+    return np.array(kept, dtype=np.int64), np.array(dropped, dtype=np.int64)

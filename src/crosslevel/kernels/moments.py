@@ -1,0 +1,88 @@
+"""Counts, means and centred scatter matrices by group, in one pass over blocks of rows."""
+
+import numba
+import numpy as np
+
+from crosslevel.types import CodeArray, FloatArray
+
+RUN = 512
+"""Rows centred at a time: a run of equal codes longer than this is split."""
+
+SHORT_RUN = 4
+"""Runs shorter than this are added row by row."""
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def accumulate(
+    block: FloatArray,
+    codes: CodeArray,
+    origin: FloatArray,
+    count_out: FloatArray,
+    mean_out: FloatArray,
+    scatter_out: FloatArray,
+) -> None:
+    """Add rows to the moments of their groups.
+
+    With d = x - origin, group g holds n_g, mean_g = sum d / n_g and the lower triangle of
+    S_g = sum (d - mean_g)(d - mean_g)'. Parts are merged by Chan, Golub & LeVeque (1983), so that nothing is
+    ever the difference of two large sums.
+
+    Parameters
+    ----------
+    block : (m, L) one row per column of the data.
+    codes : (L,) group of each row of the data, 0 .. J - 1.
+    origin : (m,) a point near the data.
+    count_out, mean_out, scatter_out : (J,), (J, m), (J, m, m) moments, updated.
+    """
+    m, n_rows = block.shape
+    centred = np.empty((m, RUN))
+    run_mean = np.empty(m)
+    start = 0
+    while start < n_rows:
+        g = codes[start]
+        stop = start + 1
+        while stop < n_rows and codes[stop] == g and stop - start < RUN:
+            stop += 1
+        length = stop - start
+
+        if length < SHORT_RUN:
+            for i in range(start, stop):
+                before = count_out[g]
+                weight = before / (before + 1.0)
+                for a in range(m):
+                    run_mean[a] = (block[a, i] - origin[a]) - mean_out[g, a]
+                for a in range(m):
+                    scaled = weight * run_mean[a]
+                    for b in range(a + 1):
+                        scatter_out[g, a, b] += scaled * run_mean[b]
+                    mean_out[g, a] += run_mean[a] / (before + 1.0)
+                count_out[g] = before + 1.0
+            start = stop
+            continue
+
+        # centre the run
+        for a in range(m):
+            total = 0.0
+            for i in range(length):
+                d = block[a, start + i] - origin[a]
+                centred[a, i] = d
+                total += d
+            average = total / length
+            run_mean[a] = average
+            for i in range(length):
+                centred[a, i] -= average
+
+        # add its scatter, and the scatter between its mean and the group's
+        before = count_out[g]
+        weight = before * length / (before + length)
+        for a in range(m):
+            shift = run_mean[a] - mean_out[g, a]
+            for b in range(a + 1):
+                total = 0.0
+                for i in range(length):
+                    total += centred[a, i] * centred[b, i]
+                scatter_out[g, a, b] += total + weight * shift * (run_mean[b] - mean_out[g, b])
+        for a in range(m):
+            mean_out[g, a] += (run_mean[a] - mean_out[g, a]) * (length / (before + length))
+        count_out[g] = before + length
+        start = stop

@@ -1,0 +1,1 @@
+"""Criteria: theta -> deviance, gradient, information."""

@@ -1,0 +1,205 @@
+"""Profiled deviance of a linear mixed model with one grouping factor, from its reduced cross-products.
+
+With V = I + Z Psi Z', Psi = Lambda Lambda', and beta and sigma at their conditional optima,
+
+    d(Psi) = sum log|V| + nu (1 + log(2 pi r^2 / nu)) + [log|X'V^-1 X|],   nu = n - p and [] for REML, n for ML,
+    S = d d / d Psi = sum (P - Q),  P = Z'V^-1 Z,  Q = (nu / r^2) t t' + [F F'],  t = Z'V^-1 (y - X beta),
+    F F' = Z'V^-1 X (X'V^-1 X)^-1 X'V^-1 Z.
+
+Source: Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), equations 34-42 for the deviance; derivatives as
+in Harville (1977), JASA 72: 320-338, written for the profile.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crosslevel.covariance import BlockStructure
+from crosslevel.design.reduced import Reduced
+from crosslevel.optimise import Derivatives
+from crosslevel.types import FloatArray
+
+EXACT_LIMIT = 2_000_000
+"""Products per evaluation up to which REML's global Hessian term is summed in every step, not only at the end."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conditional:
+    """The model's conditional optimum at one Lambda, in working coordinates.
+
+    Attributes
+    ----------
+    factor : (q, q) Lambda.
+    deviance : -2 (restricted) log-likelihood, in the units of the data.
+    precision, cross : (J, q, q) Z'V^-1 Z and (J, q, p + 1) Z'V^-1 [X y].
+    chol : (p + 1, p + 1) lower Cholesky factor of [X y]'V^-1 [X y].
+    beta : (p,) coefficients.
+    rss : r^2 = (y - X beta)'V^-1 (y - X beta).
+    nu : n - p (REML) or n (ML).
+    """
+
+    factor: FloatArray
+    deviance: float
+    precision: FloatArray
+    cross: FloatArray
+    chol: FloatArray
+    beta: FloatArray
+    rss: float
+    nu: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProfiledDeviance:
+    """The criterion of a linear mixed model with one grouping factor: theta -> deviance and its derivatives.
+
+    Attributes
+    ----------
+    reduced : cross-products of the model.
+    reml : whether the likelihood is restricted.
+    """
+
+    reduced: Reduced
+    reml: bool
+
+    @property
+    def structure(self) -> BlockStructure:
+        """The blocks that theta parametrises."""
+        return self.reduced.structure
+
+    @property
+    def nu(self) -> int:
+        """Degrees of freedom of r^2: n - p (REML) or n (ML)."""
+        return self.reduced.n_rows - (self.reduced.p if self.reml else 0)
+
+    def value(self, theta: FloatArray) -> Conditional:
+        """Deviance at working `theta`; infinite where [X y]'V^-1 [X y] is numerically singular."""
+        return self.at_factor(self.structure.factor(theta))
+
+    def at_factor(self, factor: FloatArray) -> Conditional:
+        """Deviance at any Lambda (q, q) in working coordinates."""
+        from crosslevel.kernels.marginal import whiten_groups
+
+        reduced = self.reduced
+        n_clusters, q, p1 = reduced.image.shape
+        precision, cross, total = np.empty((n_clusters, q, q)), np.empty((n_clusters, q, p1)), np.empty((p1, p1))
+        factor = np.ascontiguousarray(factor)
+        log_det = whiten_groups(reduced.root, reduced.image, factor, reduced.multiplicity, precision, cross, total)
+        try:
+            chol = np.linalg.cholesky(reduced.remainder + total)
+        except np.linalg.LinAlgError:
+            chol = np.full((p1, p1), np.nan)
+        rss = float(chol[-1, -1] ** 2)
+        deviance = self._deviance(log_det, chol, rss)
+        beta = np.linalg.solve(chol[:-1, :-1].T, chol[-1, :-1])
+        return Conditional(
+            factor=factor, deviance=deviance, precision=precision, cross=cross, chol=chol, beta=beta, rss=rss, nu=self.nu
+        )
+
+    def _deviance(self, log_det: float, chol: FloatArray, rss: float) -> float:
+        """-2 log-likelihood in the units of the data."""
+        if not np.isfinite(log_det) or not rss > 0.0:
+            return np.inf
+        log_y, log_x = self.reduced.log_scale
+        out = log_det + self.nu * (1.0 + np.log(2.0 * np.pi * rss / self.nu) + 2.0 * log_y)
+        if self.reml:
+            out += 2.0 * (float(np.log(np.diag(chol)[:-1]).sum()) + log_x)
+        return float(out)
+
+    def derivatives(self, at: Conditional, theta: FloatArray, *, exact: bool = False) -> Derivatives:
+        """Gradient, expected information and Hessian of the deviance in working `theta`.
+
+        The expected information carries the positive part of S as the curvature that Psi = Lambda Lambda' adds, which is
+        what makes scoring work at the boundary. `exact` forces the Hessian's most expensive term.
+        """
+        sums = self.psi_derivatives(at, exact=exact)
+        return sums.in_theta(self.structure.factor_gradient(theta), at.factor, self.structure.mask)
+
+    def psi_derivatives(self, at: Conditional, *, exact: bool = False) -> "PsiDerivatives":
+        """Derivatives in the relative covariance Psi itself."""
+        from crosslevel.kernels.marginal import derivative_sums
+
+        reduced = self.reduced
+        n_clusters, q, p1 = reduced.image.shape
+        p = p1 - 1
+        with_cc = self.reml and (exact or n_clusters * q * q * p * p <= EXACT_LIMIT)
+        score, p_sum, tt = np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
+        pp, pq = np.empty((q, q, q, q)), np.empty((q, q, q, q))
+        tc, cc = np.empty((q, q, p)), np.empty((q, q, p, p) if with_cc else (0, 0, 0, 0))
+        whitened = np.linalg.inv(at.chol[:-1, :-1]).T
+        scale = at.nu / at.rss
+        derivative_sums(
+            at.precision, at.cross, reduced.multiplicity, np.append(-at.beta, 1.0), np.ascontiguousarray(whitened),
+            scale, self.reml, score, p_sum, tt, pp, pq, tc, cc,
+        )  # fmt: skip
+        return PsiDerivatives(
+            score=score, p_sum=p_sum, tt=tt, pp=pp, pq=pq, tc=tc, cc=cc, scale=scale, nu=at.nu, n_rows=reduced.n_rows
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PsiDerivatives:
+    """Sums over clusters that make the derivatives in Psi; see `kernels.marginal.derivative_sums`.
+
+    Attributes
+    ----------
+    score : (q, q) S = sum of P - Q, the derivative of the deviance in Psi.
+    p_sum, tt : (q, q) sums of P and of (nu / r^2) t t'.
+    pp, pq : (q, q, q, q) sums of P (x) P and P (x) Q.
+    tc, cc : (q, q, p) sum of t (x) F; (q, q, p, p) sum of F (x) F, empty where not wanted.
+    scale : nu / r^2.
+    nu, n_rows : n - p or n; n.
+    """
+
+    score: FloatArray
+    p_sum: FloatArray
+    tt: FloatArray
+    pp: FloatArray
+    pq: FloatArray
+    tc: FloatArray
+    cc: FloatArray
+    scale: float
+    nu: int
+    n_rows: int
+
+    def information(self, directions: FloatArray) -> FloatArray:
+        """Expected (ML) information in symmetric directions (k, q, q) of Psi, sigma profiled out: (k, k)."""
+        trace = np.tensordot(directions, self.p_sum, axes=([1, 2], [0, 1]))
+        return np.asarray(_bilinear(self.pp, directions) - np.outer(trace, trace) / self.n_rows)
+
+    def hessian(self, directions: FloatArray) -> FloatArray:
+        """Hessian of the deviance in symmetric directions (k, q, q) of Psi: (k, k)."""
+        u = np.tensordot(directions, self.tt, axes=([1, 2], [0, 1]))
+        w = np.tensordot(directions, self.tc, axes=([1, 2], [0, 1]))
+        out = 2.0 * _bilinear(self.pq, directions) - _bilinear(self.pp, directions)
+        out -= 2.0 * self.scale * (w @ w.T) + np.outer(u, u) / self.nu
+        if self.cc.size:
+            k = np.tensordot(directions, self.cc, axes=([1, 2], [0, 1]))
+            out -= np.einsum("aij,bji->ab", k, k)
+        return np.asarray(out)
+
+    def in_theta(self, gradient: FloatArray, factor: FloatArray, mask: FloatArray) -> Derivatives:
+        """Carry the derivatives through Psi = Lambda Lambda', with d Lambda / d theta = `gradient` (k, q, q).
+
+        Beside J'HJ, the second derivative of Psi adds 2 tr(L_a' S L_b): exact in the Hessian, with the positive
+        semi-definite part of S in the information. Without it scoring crawls where Lambda is singular.
+        """
+        half = gradient @ factor.T
+        directions = half + half.transpose(0, 2, 1)
+        score = self.score * mask
+        values, vectors = np.linalg.eigh(score)
+        positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
+        k, q, _ = gradient.shape
+        flat = gradient.reshape(k, q * q)
+        return Derivatives(
+            gradient=np.tensordot(directions, score, axes=([1, 2], [0, 1])),
+            information=self.information(directions) + 2.0 * (positive @ gradient).reshape(k, q * q) @ flat.T,
+            hessian=self.hessian(directions) + 2.0 * (score @ gradient).reshape(k, q * q) @ flat.T,
+        )
+
+
+def _bilinear(tensor: FloatArray, directions: FloatArray) -> FloatArray:
+    """Sum over groups of tr(P E_a Q E_b), from the sums of P[i, j] Q[k, l]: (k, k)."""
+    k, q, _ = directions.shape
+    flat = directions.reshape(k, q * q)
+    middle = tensor.transpose(1, 2, 0, 3).reshape(q * q, q * q)
+    return np.asarray(flat @ middle @ flat.T)

@@ -1,0 +1,164 @@
+"""Minimise a smooth criterion by damped Newton and scoring steps. Knows no statistics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from crosslevel.types import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Derivatives:
+    """Derivatives of a criterion at theta.
+
+    Attributes
+    ----------
+    gradient : (k,).
+    information : (k, k) positive semi-definite model of the curvature.
+    hessian : (k, k) second derivatives, exact or nearly so; may be indefinite.
+    """
+
+    gradient: FloatArray
+    information: FloatArray
+    hessian: FloatArray
+
+
+class Status(Enum):
+    """How a minimisation ended; the value is the sentence for the user."""
+
+    CONVERGED = "Converged: the gradient is zero and no variance could usefully be added."
+    STALLED = (
+        "Not converged: no step lowers the deviance although its gradient is not zero. "
+        "Rescale the predictors or simplify the random effects."
+    )
+    MAX_STEPS = (
+        "Not converged: the largest number of steps was reached. Raise `max_steps` or simplify the random effects."
+    )
+
+
+State = TypeVar("State")
+
+
+class Criterion(Protocol[State]):
+    """What is minimised: `value` makes a state with a `deviance`; `derivatives` works on that state."""
+
+    def value(self, theta: FloatArray) -> State: ...  # noqa: D102
+
+    def derivatives(self, at: State, theta: FloatArray) -> Derivatives: ...  # noqa: D102
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Minimum(Generic[State]):
+    """Where a minimisation ended.
+
+    Attributes
+    ----------
+    theta : (k,) parameters.
+    state : the criterion's own record at theta.
+    derivatives : at theta.
+    decrement : the decrease that one more step would be expected to bring.
+    steps, evaluations : accepted steps; values computed.
+    status : how it ended.
+    """
+
+    theta: FloatArray
+    state: State
+    derivatives: Derivatives
+    decrement: float
+    steps: int
+    evaluations: int
+    status: Status
+
+
+TOLERANCE = 1e-10
+"""Expected decrease of the criterion below which a point is stationary."""
+
+MAX_STEPS = 500
+
+
+def minimise(
+    criterion: Criterion[State],
+    theta: FloatArray,
+    *,
+    deviance: Callable[[State], float],
+    escape: Callable[[FloatArray, State], tuple[FloatArray, State] | None],
+    tolerance: float = TOLERANCE,
+    max_steps: int = MAX_STEPS,
+) -> Minimum[State]:
+    """Minimise a criterion from `theta`.
+
+    Each step solves (B + damping D) step = -gradient, with B the Hessian where it is positive definite and the
+    information where it is not, and D the diagonal of the information (Levenberg 1944; Marquardt 1963). A step is taken
+    when it lowers the criterion; the damping follows the ratio of the actual to the expected decrease. At a stationary
+    point `escape` may know of a lower one that no gradient shows (a saddle): then the search goes on from there.
+
+    Parameters
+    ----------
+    criterion : gives values and derivatives.
+    theta : (k,) start.
+    deviance : reads the criterion's value from its state.
+    escape : from a stationary point, a lower point and its state, or None.
+    tolerance : expected decrease at which a point counts as stationary.
+    max_steps : largest number of accepted or refused steps.
+    """
+    state = criterion.value(theta)
+    value = deviance(state)
+    if not np.isfinite(value):
+        raise ValueError("the criterion must be finite at the start")
+    evaluations, steps, damping = 1, 0, 0.0
+    derivatives = criterion.derivatives(state, theta)
+    status, decrement = Status.MAX_STEPS, np.inf
+    for _ in range(max_steps):
+        step, expected = _step(derivatives, damping)
+        decrement = expected if damping == 0.0 else _step(derivatives, 0.0)[1]
+        if decrement <= tolerance:
+            lower = escape(theta, state)
+            if lower is None:
+                status = Status.CONVERGED
+                break
+            theta, state = lower
+            value, damping, evaluations = deviance(state), 0.0, evaluations + 1
+            derivatives = criterion.derivatives(state, theta)
+            continue
+        trial = criterion.value(theta + step)
+        trial_value = deviance(trial)
+        evaluations += 1
+        gain = (value - trial_value) / expected
+        if trial_value < value:
+            theta, state, value, steps = theta + step, trial, trial_value, steps + 1
+            derivatives = criterion.derivatives(state, theta)
+            damping = 0.0 if gain > 0.75 and damping < 0.02 else damping * _relax(gain)
+        elif damping > 1e12 or expected <= 1e-13 * abs(value):
+            status = Status.STALLED if decrement > 1e-6 else Status.CONVERGED
+            break
+        else:
+            damping = max(4.0 * damping, 0.05)
+    return Minimum(
+        theta=theta, state=state, derivatives=derivatives, decrement=decrement, steps=steps, evaluations=evaluations,
+        status=status,
+    )  # fmt: skip
+
+
+def _relax(gain: float) -> float:
+    """Factor for the damping after a step that brought `gain` of what was expected."""
+    return 0.2 if gain > 0.75 else (1.0 if gain > 0.25 else 3.0)
+
+
+def _step(derivatives: Derivatives, damping: float) -> tuple[FloatArray, float]:
+    """Step and the decrease expected of it, from the Hessian where it is positive definite, else the information."""
+    gradient = derivatives.gradient
+    scale = np.diag(derivatives.information)
+    ridge = scale + 1e-12 * max(float(scale.max()), 1e-300)
+    for curvature, least in ((derivatives.hessian, damping), (derivatives.information, max(damping, 1e-9))):
+        try:
+            chol = np.linalg.cholesky(curvature + np.diag(least * ridge))
+        except np.linalg.LinAlgError:
+            continue
+        step = -np.linalg.solve(chol.T, np.linalg.solve(chol, gradient))
+        if np.all(np.isfinite(step)):
+            return step, float(-(gradient @ step) - 0.5 * step @ curvature @ step)
+    step = -gradient / (ridge + 1e-300)
+    return step, float(-0.5 * gradient @ step)

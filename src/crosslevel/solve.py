@@ -1,0 +1,211 @@
+"""Reduced cross-products -> criterion -> minimum -> Solution."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from crosslevel.design.reduced import Reduced
+from crosslevel.likelihood.profiled import Conditional, ProfiledDeviance
+from crosslevel.optimise import MAX_STEPS, TOLERANCE, Minimum, Status, minimise
+from crosslevel.types import FloatArray
+
+START = 0.1
+"""Variance of each standardised random effect relative to the residual's, from which the start is computed."""
+
+NEGLIGIBLE = 1e-4
+"""A standard deviation of a standardised random effect, relative to sigma, that counts as zero (as in lme4)."""
+
+
+CHART_STEPS = 25
+"""Steps after which the search goes on along the principal axes of the covariance it has reached."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Solution:
+    """A fitted linear mixed model with one grouping factor, in the units of the data.
+
+    Attributes
+    ----------
+    theta : (k,) relative covariance parameters, block by block.
+    factor : (q, q) Lambda, with covariance of the random effects = sigma^2 Lambda Lambda'.
+    beta, vcov : (p,) coefficients and (p, p) their covariance.
+    sigma : residual standard deviation.
+    deviance : -2 (restricted) log-likelihood.
+    eigenvalues : (q,) of the relative covariance of the standardised random effects; zero means singular.
+    minimum : the search's end in working coordinates.
+    criterion : the criterion, for whoever needs it elsewhere.
+    """
+
+    theta: FloatArray
+    factor: FloatArray
+    beta: FloatArray
+    vcov: FloatArray
+    sigma: float
+    deviance: float
+    eigenvalues: FloatArray
+    minimum: Minimum[Conditional]
+    criterion: ProfiledDeviance
+
+    @property
+    def status(self) -> Status:
+        """How the search ended."""
+        return self.minimum.status
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether some combination of the random effects has no variance."""
+        return bool(self.eigenvalues.min() < NEGLIGIBLE**2)
+
+
+def solve(
+    reduced: Reduced,
+    *,
+    reml: bool,
+    start: FloatArray | None = None,
+    tolerance: float = TOLERANCE,
+    max_steps: int = MAX_STEPS,
+) -> Solution:
+    """Fit a linear mixed model to its reduced cross-products.
+
+    Parameters
+    ----------
+    reduced : cross-products of the model.
+    reml : restricted rather than full likelihood.
+    start : (k,) working theta to start from; by default one scoring step in Psi from equal variances.
+    tolerance, max_steps : see `optimise.minimise`.
+    """
+    criterion = ProfiledDeviance(reduced=reduced, reml=reml)
+    theta = starting_theta(criterion) if start is None else start
+    steps = evaluations = 0
+    for _ in range(max(1, max_steps // CHART_STEPS)):
+        minimum = _search(criterion, theta, tolerance=tolerance)
+        steps, evaluations = steps + minimum.steps, evaluations + minimum.evaluations
+        if minimum.status is Status.CONVERGED:
+            break
+        # Near a singular Psi the triangle of Lambda can be a long curved valley; along the principal axes it is not.
+        reduced, factor = criterion.reduced.rotated(minimum.state.factor)
+        criterion = ProfiledDeviance(reduced=reduced, reml=reml)
+        theta = reduced.structure.nearest(factor)
+    return in_data_units(criterion, _settle(criterion, replace(minimum, steps=steps, evaluations=evaluations)))
+
+
+def _search(criterion: ProfiledDeviance, theta: FloatArray, *, tolerance: float) -> Minimum[Conditional]:
+    """One run of the minimiser, which may leave the boundary where that lowers the deviance."""
+
+    def escape(theta: FloatArray, at: Conditional) -> tuple[FloatArray, Conditional] | None:
+        return descend_from_boundary(criterion, theta, at, tolerance=tolerance)
+
+    return minimise(
+        criterion, theta, deviance=lambda at: at.deviance, escape=escape, tolerance=tolerance, max_steps=CHART_STEPS
+    )
+
+
+def starting_theta(criterion: ProfiledDeviance) -> FloatArray:
+    """One scoring step in Psi from equal standardised variances (MINQUE), kept positive definite; the better of both."""
+    structure = criterion.structure
+    plain = structure.nearest(np.sqrt(START) * np.eye(structure.q))
+    at = criterion.value(plain)
+    sums = criterion.psi_derivatives(at)
+
+    rows, columns = np.nonzero(np.tril(structure.mask))
+    directions = np.zeros((len(rows), structure.q, structure.q))
+    index = np.arange(len(rows))
+    directions[index, rows, columns] = 1.0
+    directions[index, columns, rows] = 1.0
+    information = sums.information(directions)
+    information += np.diag(1e-6 * np.diag(information) + 1e-300)
+    gradient = np.tensordot(directions, sums.score, axes=([1, 2], [0, 1]))
+    psi = at.factor @ at.factor.T - np.tensordot(np.linalg.solve(information, gradient), directions, axes=1)
+    values, vectors = np.linalg.eigh(psi)
+    moved = structure.nearest(vectors * np.sqrt(np.maximum(values, 1e-2 * START)))
+    return moved if criterion.value(moved).deviance < at.deviance else plain
+
+
+def descend_from_boundary(
+    criterion: ProfiledDeviance, theta: FloatArray, at: Conditional, *, tolerance: float
+) -> tuple[FloatArray, Conditional] | None:
+    """A lower point reached by adding variance in a direction where the deviance falls with it, if there is one.
+
+    At a minimum S = d deviance / d Psi is positive semi-definite. Where v'Sv < 0, Psi + t v v' with
+    t = -v'Sv / (information in v v') is expected to lower the deviance by (v'Sv)^2 / (2 information), although the
+    gradient in theta is zero wherever Lambda is.
+    """
+    structure = criterion.structure
+    sums = criterion.psi_derivatives(at)
+    size = np.sqrt(np.maximum(np.diag(sums.p_sum), 1e-300))
+    values, vectors = np.linalg.eigh(sums.score * structure.mask / np.outer(size, size))
+    for value, scaled in zip(values, vectors.T, strict=True):
+        if value >= 0.0:
+            return None
+        direction = scaled / size
+        slope = float(direction @ (sums.score * structure.mask) @ direction)
+        curvature = float(sums.information((direction[:, None] * direction)[None])[0, 0])
+        if curvature <= 0.0 or slope * slope / (2.0 * curvature) <= tolerance:
+            continue
+        amount = -slope / curvature
+        for _ in range(20):
+            moved = structure.nearest(np.column_stack([at.factor, np.sqrt(amount) * direction]))
+            trial = criterion.value(moved)
+            if trial.deviance < at.deviance - 0.1 * tolerance:
+                return moved, trial
+            amount *= 0.25
+    return None
+
+
+def _settle(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Minimum[Conditional]:
+    """Put a negligible variance exactly on the boundary when that costs nothing, and take the exact derivatives."""
+    structure, theta, state = criterion.structure, minimum.theta, minimum.state
+    left, sizes, _ = np.linalg.svd(state.factor)
+    if 0.0 < sizes.min() < NEGLIGIBLE:
+        kept = left[:, sizes >= NEGLIGIBLE] * sizes[sizes >= NEGLIGIBLE]
+        flat = structure.nearest(np.column_stack([kept, np.zeros(structure.q)]))
+        trial = criterion.value(flat)
+        if trial.deviance <= state.deviance + TOLERANCE:
+            theta, state = flat, trial
+    return replace(minimum, theta=theta, state=state, derivatives=criterion.derivatives(state, theta, exact=True))
+
+
+def in_data_units(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Solution:
+    """Carry a minimum from working coordinates back to the units of the data."""
+    reduced, at = criterion.reduced, minimum.state
+    factor = np.linalg.solve(reduced.basis, at.factor)
+    theta = reduced.structure.nearest(factor)
+    sigma_working = np.sqrt(at.rss / at.nu)
+    whitened = np.linalg.inv(at.chol[:-1, :-1]).T
+    half = reduced.beta_map @ whitened * sigma_working
+    beta = reduced.beta_map @ at.beta
+    if reduced.intercept >= 0:
+        beta[reduced.intercept] += reduced.shift[-1]
+    return Solution(
+        theta=theta,
+        factor=reduced.structure.factor(theta),
+        beta=beta,
+        vcov=half @ half.T,
+        sigma=float(sigma_working * reduced.scale[-1]),
+        deviance=at.deviance,
+        eigenvalues=np.linalg.svd(at.factor, compute_uv=False) ** 2,
+        minimum=minimum,
+        criterion=criterion,
+    )
+
+
+def working_factor(reduced: Reduced, theta: FloatArray) -> FloatArray:
+    """Lambda in working coordinates (q, q) of a theta (k,) in the units of the data."""
+    return np.asarray(reduced.basis @ reduced.structure.factor(theta))
+
+
+def conditional_modes(solution: Solution) -> tuple[FloatArray, FloatArray]:
+    """Conditional modes (J, q) and conditional covariances (J, q, q) of the random effects, in the units of the data.
+
+    b = Psi Z'V^-1 (y - X beta) and Var(b | y) = sigma^2 (Psi - Psi Z'V^-1 Z Psi) at the estimated beta.
+    """
+    reduced, at = solution.criterion.reduced, solution.minimum.state
+    psi = at.factor @ at.factor.T
+    t = at.cross @ np.append(-at.beta, 1.0)
+    back = np.linalg.inv(reduced.basis)
+    modes = t @ psi @ back.T * reduced.scale[-1]
+    sigma2 = solution.sigma**2
+    # Lambda (I - Lambda' P Lambda) Lambda', without the difference of two nearly equal matrices
+    inner = np.eye(reduced.structure.q) - at.factor.T @ at.precision @ at.factor
+    half = back @ at.factor
+    return modes, sigma2 * (half @ inner @ half.T)

@@ -1,0 +1,16 @@
+"""Array types shared by every layer."""
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+CodeArray: TypeAlias = NDArray[np.int32]
+BoolArray: TypeAlias = NDArray[np.bool_]
+Frame: TypeAlias = Any
+"""Any data frame that narwhals supports; only `table` looks inside."""
+
+Method: TypeAlias = Literal["reml", "ml"]
+Missing: TypeAlias = Literal["drop", "raise"]
