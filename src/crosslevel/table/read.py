@@ -1,0 +1,180 @@
+"""`read`: a survey file of any usual type as a pandas frame with its labels."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from zipfile import BadZipFile
+
+import pandas as pd
+
+from crosslevel.errors import CrosslevelError, DataError, FileError
+from crosslevel.table import arrow, delimited, excel, labelled
+from crosslevel.table.columns import refuse_duplicates
+from crosslevel.table.files import existing_file
+from crosslevel.table.options import ReadOptions
+
+READERS: dict[str, Callable[[Path, ReadOptions], pd.DataFrame]] = {
+    "csv": delimited.read_delimited,
+    "tsv": delimited.read_delimited,
+    "parquet": arrow.read_parquet,
+    "feather": arrow.read_feather,
+    "dta": labelled.read_dta,
+    "sav": labelled.read_sav,
+    "sas7bdat": labelled.read_sas7bdat,
+    "xlsx": excel.read_xlsx,
+}
+"""One function per type of file."""
+
+ENDINGS = {"txt": "csv", "tab": "tsv", "arrow": "feather", "zsav": "sav", "xlsm": "xlsx"}
+"""Further endings of file names, and the type they mean."""
+
+SIGNATURES = {
+    b"$FL": "sav",
+    b"<stata_dta>": "dta",
+    b"PAR1": "parquet",
+    b"ARROW1": "feather",
+    b"PK\x03\x04": "xlsx",
+    b"\xd0\xcf\x11\xe0": "xls (an old Excel workbook: save it as xlsx)",
+    b"\x1f\x8b": "gz (compressed: only csv and tsv can be read so)",
+    b"<!DOCTYPE": "html (a web page, perhaps a log-in page)",
+    b"<html": "html (a web page, perhaps a log-in page)",
+}
+"""First bytes that give away the type of a file."""
+
+UNREADABLE = (OSError, EOFError, ValueError, LookupError, ArithmeticError, RuntimeError, zlib.error, BadZipFile)
+"""What the readers raise on a damaged file."""
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    sheet: str | int | None = None,
+    encoding: str | None = None,
+    user_missing: bool = True,
+    value_labels: bool | Sequence[str] = True,
+) -> pd.DataFrame:
+    """Read a data file, with its labels, into a pandas frame.
+
+    Parameters
+    ----------
+    path : the file. Its ending tells its type: csv, tsv (tab), both also with .gz; parquet, feather (arrow), dta,
+        sav (zsav), sas7bdat, xlsx.
+    format : the type, where the ending does not tell it.
+    sheet : sheet of an xlsx workbook, by name or by position from 0; the first by default.
+    encoding : encoding of the text, where the file does not declare it (csv, tsv: UTF-8 by default) or declares it
+        wrongly (dta, sav, sas7bdat).
+    user_missing : whether values that an SPSS file declares missing ("refused", "don't know") become missing. The
+        missing values of Stata (`.a` to `.z`) and SAS (`.A` to `.Z`) have no other value and always do.
+    value_labels : true: a column becomes a category where every value that occurs has a label; where some have none,
+        or are labelled by their own number only (a scale from 0 to 10 with labelled ends), it remains a number.
+        False: all remain numbers. A list of columns: just these become categories.
+
+    Returns
+    -------
+    data : one row per row of the file. Categories are in the order of their values in the file; those that do not
+        occur are left out. ``data.attrs["labels"]`` has the labels of variables by column,
+        ``data.attrs["value_labels"]`` those of the values of columns that remained numbers.
+
+    Raises
+    ------
+    FileError : no such file (the nearest name is suggested), an unknown type, a truncated or damaged file.
+    DataError : no rows, or two columns of the same name.
+
+    Notes
+    -----
+    In csv and tsv files the separator (comma, semicolon, tab, bar) and a decimal comma are recognised; ids with leading
+    zeros stay text; empty fields, ``.``, NA, NaN and NULL are missing. A country code NA (Namibia) is one of these:
+    read such a file with pandas and ``keep_default_na=False``.
+    Empty text in dta, sav and sas7bdat is missing, as it is in the programs that write them. A SAS file holds no value
+    labels: they are in a separate catalog, which is not read.
+
+    Examples
+    --------
+    >>> from crosslevel.datasets import path
+    >>> data = read(path("hsb"))
+    >>> data.shape
+    (7185, 7)
+    >>> data.attrs["labels"]["mathach"]
+    'Mathematics achievement (score)'
+    >>> list(data["sector"].cat.categories)
+    ['Public', 'Catholic']
+    """
+    file = existing_file(path)
+    kind = _known_format(format) if format is not None else _format_of(file)
+    options = ReadOptions(
+        kind=kind, sheet=sheet, encoding=encoding, user_missing=user_missing, value_labels=value_labels
+    )
+    _refuse_pointless(options)
+    try:
+        frame = READERS[kind](file, options)
+    except CrosslevelError:
+        raise
+    except UNREADABLE as error:
+        raise FileError(
+            f"`path`: {str(file)!r} cannot be read as {kind}: {_first_line(error)}.{_given_away(file, kind)} "
+            "The file is truncated, damaged or of another type: copy or download it again, or name its type with "
+            "format=."
+        ) from error
+    if frame.empty:
+        raise DataError(f"`path`: {str(file)!r} has {len(frame)} rows and {len(frame.columns)} columns, so no data.")
+    frame.columns = [str(name) for name in frame.columns]
+    refuse_duplicates(frame.columns, "path")
+    frame.attrs.setdefault("labels", {})
+    return frame
+
+
+def _known_format(name: str) -> str:
+    """The type of file that the user names."""
+    known = [*READERS, *ENDINGS]
+    kind = str(name).lower().lstrip(".").removesuffix(".gz")
+    if kind not in known:
+        close = get_close_matches(kind, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise FileError(f"`format` must be one of {', '.join(READERS)}; got {name!r}.{hint}")
+    return ENDINGS.get(kind, kind)
+
+
+def _format_of(file: Path) -> str:
+    """The type of file that its ending tells."""
+    *_, inner, ending = ["", "", *file.name.lower().split(".")[1:]]
+    kind = inner if ending == "gz" else ending
+    kind = ENDINGS.get(kind, kind)
+    if kind in READERS and (ending != "gz" or kind in {"csv", "tsv"}):
+        return kind
+    problem = (
+        f"{str(file)!r} is compressed, which only csv and tsv may be; unpack it first"
+        if kind in READERS
+        else f"{str(file)!r} is of no known type"
+    )
+    raise FileError(
+        f"`path`: {problem}. Types that can be read, by ending: {', '.join(READERS)}, csv.gz, tsv.gz "
+        f"(also {', '.join(ENDINGS)}).{_given_away(file, kind)} "
+        "Name the type with format= where the ending does not tell it."
+    )
+
+
+def _refuse_pointless(options: ReadOptions) -> None:
+    """Options that the type of file has no use for are a misunderstanding."""
+    if options.sheet is not None and options.kind != "xlsx":
+        raise DataError(f"`sheet` is for xlsx files, and this is read as {options.kind}. Leave it out.")
+    if options.encoding is not None and options.kind in {"parquet", "feather", "xlsx"}:
+        raise DataError(f"`encoding` is not for {options.kind} files, whose text is Unicode. Leave it out.")
+
+
+def _given_away(file: Path, kind: str) -> str:
+    """A hint if the first bytes are those of another type."""
+    with file.open("rb") as stream:
+        head = stream.read(16)
+    found = next((name for signature, name in SIGNATURES.items() if head.startswith(signature)), kind)
+    return "" if found == kind else f" Its first bytes are those of {found}."
+
+
+def _first_line(error: BaseException) -> str:
+    """The reason in one line, without the full stop at its end."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(". ")
