@@ -1,0 +1,104 @@
+"""Reports of the runs -> RESULTS.md and results.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from workloads import WORKLOADS
+
+TITLES = {
+    **{name: workload.title for name, workload in WORKLOADS.items()},
+    "start": "From the start of the process to the fitted sleepstudy model",
+    "first": "The same on a new machine: with an empty cache of compiled code",
+}
+HEADER = """# Benchmarks
+
+Made by `make bench`. {processor}; {system}; {packages}; {date}.
+Threads per tool: {threads}. Rounds: {rounds}; times are medians, and in brackets the smallest and the largest.
+
+Times are from data frame to result (coefficients, standard errors, variance components), by REML. Each run is a process
+of its own and starts with a small fit that is not counted, so that imports are not counted either. CPU is user and
+system time; the ratio is to `glmm`. MB before is the process with the data loaded, MB peak the highest during the fits,
+and the title gives the size of the data frame. The criterion is -2 times the restricted log-likelihood: 0 is the lowest
+of all, and what is above it stopped short of the optimum. `glmm` computes Satterthwaite's degrees of freedom as it
+comes; the row "without df" leaves them out.
+"""
+
+
+def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians over the runs of one tool: times of a run are medians over its fits."""
+    good = [run for run in runs if "failed" not in run]
+    if not good:
+        return {"failed": runs[0]["failed"]}
+    wall, cpu = ([median(run[key]) for run in good] for key in ("wall", "cpu"))
+    summary = {
+        "wall": median(wall),
+        "wall_range": [min(wall), max(wall)],
+        "cpu": median(cpu),
+        "criterion": good[-1]["criterion"],
+        "runs": len(good),
+        "warnings": good[-1].get("warnings", []),
+    }
+    for key in ("before", "peak", "frame"):
+        if key in good[-1]:
+            summary[key] = median(run[key] for run in good)
+    return summary
+
+
+def seconds(value: float) -> str:
+    """Three digits, in milliseconds below one second."""
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def row(tool: str, version: str, summary: dict[str, Any], *, best: float, peer: float) -> str:
+    """One line of a table."""
+    if "failed" in summary:
+        return f"| {tool} {version} | {summary['failed']} | | | | | |"
+    low, high = summary["wall_range"]
+    memory = f"{summary['before']:.0f} | {summary['peak']:.0f}" if "peak" in summary else " | "
+    wall = f"{seconds(summary['wall'])} ({seconds(low)} to {seconds(high)})"
+    cpu = f"{seconds(summary['cpu'])} | {summary['cpu'] / peer:.2f}"
+    return f"| {tool} {version} | {wall} | {cpu} | {memory} | {summary['criterion'] - best:.1e} |"
+
+
+def section(what: str, summaries: dict[str, dict[str, Any]], versions: dict[str, str]) -> str:
+    """The table of one workload."""
+    good = [summary for summary in summaries.values() if "failed" not in summary]
+    if not good:
+        return f"## {TITLES[what]}\nNo tool finished."
+    best = min(summary["criterion"] for summary in good)
+    peer = summaries.get("glmm", {}).get("cpu", math.nan)
+    frame = next((f"; data frame {summary['frame']:.0f} MB" for summary in good if summary.get("frame", 0) > 1), "")
+    lines = [
+        f"## {TITLES[what]}{frame}",
+        f"Lowest criterion: {best:.6f}",
+        "",
+        "| tool | wall | CPU | CPU / glmm | MB before | MB peak | criterion above the lowest |",
+        "|---|---|---|---|---|---|---|",
+        *(row(tool, versions[tool], summary, best=best, peer=peer) for tool, summary in summaries.items()),
+    ]
+    said = [f"- {tool}: {text}" for tool, summary in summaries.items() for text in summary.get("warnings", [])]
+    return "\n".join([*lines, *(["", "Warnings:", *said] if said else [])])
+
+
+def write_results(
+    reports: dict[str, dict[str, list[dict[str, Any]]]],
+    *,
+    versions: dict[str, str],
+    about: dict[str, str],
+    folder: Path,
+) -> None:
+    """Write both files."""
+    summaries = {
+        what: {tool: summarise(tools[tool]) for tool in versions if tools.get(tool)} for what, tools in reports.items()
+    }
+    sections = [section(what, tools, versions) for what, tools in summaries.items() if tools]
+    (folder / "RESULTS.md").write_text(
+        "\n\n".join([HEADER.format(**about).strip(), *sections]) + "\n", encoding="utf-8"
+    )
+    content = {"about": about, "versions": versions, "summaries": summaries, "reports": reports}
+    (folder / "results.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
