@@ -24,7 +24,7 @@ HEAVY = [
 
 def run(code: str) -> str:
     """Output of a new interpreter in which only this code has run."""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
