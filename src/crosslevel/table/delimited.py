@@ -6,7 +6,6 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -74,7 +73,7 @@ def _recognised(file: Path, options: ReadOptions) -> tuple[Dialect, list[str]]:
     encoding = options.encoding or "utf-8-sig"
     if b"\0" in head and not encoding.lower().replace("-", "").startswith(("utf16", "utf32")):
         raise FileError(f"`path`: {str(file)!r} holds binary data, not text. Name its type with format=.")
-    sample = list(islice(_decoded(file, compressed, encoding), 1000))
+    sample = _first_lines(file, compressed, encoding)
     if not sample:
         raise FileError(f"`path`: {str(file)!r} has no line of text. Copy or download it again.")
     separator = "\t" if options.kind == "tsv" else _separator(sample[0])
@@ -82,17 +81,15 @@ def _recognised(file: Path, options: ReadOptions) -> tuple[Dialect, list[str]]:
     return Dialect(separator=separator, decimal=decimal, encoding=encoding, compressed=compressed), sample
 
 
-def _decoded(file: Path, compressed: bool, encoding: str) -> Iterator[str]:
-    """The lines that are not blank."""
-    with _opened(file, compressed) as stream:
-        try:
-            for line in io.TextIOWrapper(stream, encoding=encoding, newline=None):
-                if line.strip():
-                    yield line
-        except UnicodeDecodeError as error:
-            raise FileError(_undecodable(file, encoding)) from error
-        except LookupError as error:
-            raise FileError(f"`encoding`: {encoding!r} is not the name of an encoding, such as 'cp1252'.") from error
+def _first_lines(file: Path, compressed: bool, encoding: str) -> list[str]:
+    """The first thousand lines that are not blank."""
+    try:
+        with _opened(file, compressed) as stream, io.TextIOWrapper(stream, encoding=encoding) as text:
+            return list(islice((line for line in text if line.strip()), 1000))
+    except UnicodeDecodeError as error:
+        raise FileError(_undecodable(file, encoding)) from error
+    except LookupError as error:
+        raise FileError(f"`encoding`: {encoding!r} is not the name of an encoding, such as 'cp1252'.") from error
 
 
 def _undecodable(file: Path, encoding: str) -> str:

@@ -19,10 +19,10 @@ def read_xlsx(file: Path, options: ReadOptions) -> pd.DataFrame:
     try:
         with pd.ExcelFile(file, engine="openpyxl") as book:
             sheet = _sheet_name(book, file, options.sheet)
-            header = book.parse(sheet, header=None, nrows=1)
+            header = pd.read_excel(book, sheet_name=sheet, header=None, nrows=1)
             if not header.empty:
                 refuse_duplicates([str(name) for name in header.iloc[0].dropna()], "path")
-            frame = book.parse(sheet)
+            frame = pd.read_excel(book, sheet_name=sheet)
     except DAMAGED as error:
         raise FileError(
             f"`path`: {str(file)!r} is damaged ({type(error).__name__} inside the workbook). "

@@ -55,9 +55,7 @@ def _read_labelled(
     import pyreadstat
 
     try:
-        frame, meta = reader(
-            str(file), encoding=options.encoding, dates_as_pandas_datetime=True, apply_value_formats=False, **keywords
-        )
+        frame, meta = reader(str(file), encoding=options.encoding, dates_as_pandas_datetime=True, **keywords)
     except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError) as error:
         raise FileError(
             f"`path`: {str(file)!r} cannot be read as {options.kind}: {error}. It is truncated, damaged, "

@@ -1,0 +1,1 @@
+"""Questions asked of data and of fits, one per file."""
