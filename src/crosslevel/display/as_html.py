@@ -107,11 +107,12 @@ def table_html(table: Table) -> str:
         f'<th scope="col"{css(align)}>{escape(name)}</th>' if name else f"<td{css(align)}></td>"
         for name, align in zip(shown.headings, shown.aligns, strict=True)
     )
+    head = f"<thead><tr>{heads}</tr></thead>" if any(shown.headings) else ""
     label = escape(table.title or "Table")
     notes = "".join(f'<p class="below">{broken(note)}</p>' for note in table.notes)
     return (
         f'<div class="scroll" role="region" aria-label="{label}" tabindex="0"><table>{caption}'
-        f"<thead><tr>{heads}</tr></thead>{bodies(shown)}</table></div>{notes}"
+        f"{head}{bodies(shown)}</table></div>{notes}"
     )
 
 

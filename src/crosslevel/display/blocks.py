@@ -86,7 +86,7 @@ class Table:
 
     Parameters
     ----------
-    columns : headings; plain text means `Column(text)`.
+    columns : headings; plain text means `Column(text)`. Where all are empty there is no line of headings.
     rows : one sequence of cells per row, as long as `columns`, or a `Section`.
     title : shown above (and the caption of the HTML table).
     notes : shown below, a line each.

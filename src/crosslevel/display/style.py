@@ -9,6 +9,7 @@ FRAGMENT = """
 .crosslevel table { border-collapse: collapse; border: 0; margin: 0; font-size: .93em;
   border-bottom: 1.5px solid currentColor; font-variant-numeric: tabular-nums lining-nums; }
 .crosslevel caption { caption-side: top; text-align: left; font-weight: 600; padding: 0 0 .4em; color: inherit; }
+.crosslevel table:not(:has(thead)) { border-top: 1.5px solid currentColor; }
 .crosslevel tr, .crosslevel thead, .crosslevel tbody { background: none !important; border: 0; }
 .crosslevel th, .crosslevel td { padding: .22em .8em; border: 0; text-align: left; vertical-align: top;
   font-weight: 400; white-space: normal; color: inherit; }

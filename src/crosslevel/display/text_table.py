@@ -98,7 +98,8 @@ def panel_lines(shown: Grid, width: int) -> list[str]:
     """A table that fits the width, as lines between three rules."""
     widths = fitted_widths(shown, width)
     rule = "─" * (sum(widths) + GAP * (len(widths) - 1))
-    lines = [rule, *row_lines(shown.headings, shown, widths, bottom=True), rule]
+    heads = [*row_lines(shown.headings, shown, widths, bottom=True), rule] if any(shown.headings) else []
+    lines = [rule, *heads]
     for row in shown.rows:
         lines += wrapped(row, width) if isinstance(row, str) else row_lines(row, shown, widths)
     return [*lines, rule]
@@ -111,7 +112,7 @@ def row_lines(row: Sequence[str], shown: Grid, widths: Sequence[int], *, bottom:
         first = "" if bottom else indented("", k, shown)
         text = shown.aligns[k] == "left"
         # numbers are padded already, and their blanks must stay
-        columns.append(wrapped(cell, width, first=first, rest=first + INDENT) if text or bottom else [cell])
+        columns.append(wrapped(cell, width, first=first, rest=first + INDENT * text) if text or bottom else [cell])
     height = max(map(len, columns))
     lines = []
     for n in range(height):

@@ -1,0 +1,164 @@
+"""The equations of a multilevel model in letters: level by level, and all in one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """A predictor as the equations need it.
+
+    Attributes
+    ----------
+    name : of the design column, as "ses:sector[Catholic]".
+    factors : the names it is the product of; none for the intercept.
+    fixed : whether it has a fixed coefficient.
+    cluster_level : whether it is constant within clusters.
+    random : whether it has a random coefficient.
+    """
+
+    name: str
+    factors: tuple[str, ...]
+    fixed: bool
+    cluster_level: bool
+    random: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Coefficient:
+    """A level-1 coefficient beta_k and the level-2 equation that explains it.
+
+    Attributes
+    ----------
+    factors : of its level-1 predictor; none for the intercept.
+    own : whether the equation has an intercept gamma_k0.
+    moderators : factors of each cluster-level predictor of the equation.
+    random : whether the equation has a random effect u_kj.
+    """
+
+    factors: tuple[str, ...]
+    own: bool
+    moderators: tuple[tuple[str, ...], ...]
+    random: bool
+
+    @property
+    def name(self) -> str:
+        """Whether it differs between clusters shows in the subscript."""
+        return "β_{%dj}" if self.random or self.moderators else "β_{%d}"
+
+
+def coefficients(parts: Sequence[Part]) -> list[Coefficient]:
+    """The level-1 coefficients, the intercept first; cross-level interactions explain the slope they belong to."""
+    # a factor is cluster-level when it is, alone, a cluster-level predictor
+    above = {part.factors[0] for part in parts if part.cluster_level and len(part.factors) == 1}
+    slopes = {frozenset(part.factors) for part in parts if not part.cluster_level}
+    placed = [(part, *place(part, above, slopes)) for part in parts]
+    bases = {frozenset[str](): (), **{frozenset(base): base for _, base, _ in reversed(placed)}}
+    order = dict.fromkeys([frozenset[str](), *(frozenset(base) for _, base, _ in placed)])
+    return [
+        Coefficient(
+            factors=bases[key],
+            own=any(part.fixed for part, base, moderators in placed if frozenset(base) == key and not moderators),
+            moderators=tuple(moderators for part, base, moderators in placed if frozenset(base) == key and moderators),
+            random=any(part.random for part, base, _ in placed if frozenset(base) == key),
+        )
+        for key in order
+    ]
+
+
+def place(part: Part, above: set[str], slopes: set[frozenset[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The level-1 predictor whose coefficient a part explains, and the cluster-level factors that explain it."""
+    if part.random or not part.factors:
+        return part.factors, ()
+    if part.cluster_level:
+        return (), part.factors
+    below = tuple(name for name in part.factors if name not in above)
+    if len(below) < len(part.factors) and frozenset(below) in slopes:
+        return below, tuple(name for name in part.factors if name in above)
+    return part.factors, ()
+
+
+def product(factors: Sequence[str], index: str) -> str:
+    """Variables with their subscript, multiplied."""
+    return " × ".join(f"{name}_{{{index}}}" for name in factors)
+
+
+def by_level(response: str, parts: Sequence[Part]) -> tuple[list[str], list[str]]:
+    """Write the model as equations of level 1 and of level 2.
+
+    Parameters
+    ----------
+    response : name of the outcome.
+    parts : all predictors, in the order of the coefficients.
+
+    Returns
+    -------
+    level_1 : y_ij = beta_0j + beta_1j x_ij + ... + r_ij.
+    level_2 : one equation for each beta: its gammas, and u where it is random.
+
+    Examples
+    --------
+    >>> one = Part(name="Intercept", factors=(), fixed=True, cluster_level=True, random=True)
+    >>> z = Part(name="z", factors=("z",), fixed=True, cluster_level=True, random=False)
+    >>> by_level("y", [one, z])
+    (['y_{ij} = β_{0j} + r_{ij}'], ['β_{0j} = γ_{00} + γ_{01} z_{j} + u_{0j}'])
+    """
+    terms, level_2 = [], []
+    for k, coefficient in enumerate(coefficients(parts)):
+        right = gammas(k, coefficient) + ([f"u_{{{k}j}}"] if coefficient.random else [])
+        if not right:
+            continue
+        name = coefficient.name % k
+        terms.append(" ".join(filter(None, [name, factor_product(coefficient.factors)])))
+        level_2.append(f"{name} = {' + '.join(right)}")
+    return [f"{response}_{{ij}} = {' + '.join([*terms, 'r_{ij}'])}"], level_2
+
+
+def gammas(k: int, coefficient: Coefficient) -> list[str]:
+    """The fixed part of a level-2 equation."""
+    own = [f"γ_{{{k}0}}"] if coefficient.own else []
+    return own + [
+        f"γ_{{{k}{m}}} {product(moderators, 'j')}" for m, moderators in enumerate(coefficient.moderators, start=1)
+    ]
+
+
+def factor_product(factors: Sequence[str]) -> str:
+    """A level-1 predictor; empty for the intercept."""
+    return product(factors, "ij")
+
+
+def in_one(response: str, parts: Sequence[Part]) -> str:
+    """Write the model as one equation: the level-2 equations put into that of level 1.
+
+    Parameters
+    ----------
+    response : name of the outcome.
+    parts : all predictors, in the order of the coefficients.
+
+    Examples
+    --------
+    >>> one = Part(name="Intercept", factors=(), fixed=True, cluster_level=True, random=True)
+    >>> x = Part(name="x", factors=("x",), fixed=True, cluster_level=False, random=True)
+    >>> in_one("y", [one, x])
+    'y_{ij} = γ_{00} + γ_{10} x_{ij} + u_{0j} + u_{1j} x_{ij} + r_{ij}'
+    """
+    fixed, random = [], []
+    for k, coefficient in enumerate(coefficients(parts)):
+        predictor = factor_product(coefficient.factors)
+        if coefficient.own:
+            fixed.append(" ".join(filter(None, [f"γ_{{{k}0}}", predictor])))
+        for m, moderators in enumerate(coefficient.moderators, start=1):
+            fixed.append(f"γ_{{{k}{m}}} " + " × ".join(filter(None, [predictor, product(moderators, "j")])))
+        if coefficient.random:
+            random.append(" ".join(filter(None, [f"u_{{{k}j}}", predictor])))
+    return f"{response}_{{ij}} = {' + '.join([*fixed, *random, 'r_{ij}'])}"
+
+
+def equation_of(parts: Sequence[Part]) -> dict[str, tuple[int, ...]]:
+    """The level-2 equation k to which each fixed coefficient belongs, by its name; (k,) or (k, m) for moderator m."""
+    found: dict[frozenset[str], tuple[int, ...]] = {}
+    for k, coefficient in enumerate(coefficients(parts)):
+        found[frozenset(coefficient.factors)] = (k,)
+        for m, moderators in enumerate(coefficient.moderators, start=1):
+            found[frozenset((*coefficient.factors, *moderators))] = (k, m)
+    return {part.name: found[frozenset(part.factors)] for part in parts if part.fixed}

@@ -1,0 +1,31 @@
+"""Figures of multilevel data and models, reached as `crosslevel.plot`.
+
+Each function returns a matplotlib `Figure` that belongs to no window and no global state: show it as the last line of
+a notebook cell, or `figure.savefig("file.svg")`. Those with one panel draw into `ax=` when it is given. Beside each
+function stands the one that returns its data, `<name>_data`.
+"""
+
+from crosslevel.report.figures.caterpillar import caterpillar, caterpillar_data
+from crosslevel.report.figures.fitted_lines import fitted_lines, fitted_lines_data
+from crosslevel.report.figures.raw_data import raw_data, raw_data_data, raw_data_lines
+from crosslevel.report.figures.residuals import residual_fitted, residual_fitted_data, residual_qq, residual_qq_data
+from crosslevel.report.figures.shrinkage import shrinkage, shrinkage_data
+from crosslevel.report.figures.sizes import cluster_sizes, cluster_sizes_data
+
+__all__ = [
+    "caterpillar",
+    "caterpillar_data",
+    "cluster_sizes",
+    "cluster_sizes_data",
+    "fitted_lines",
+    "fitted_lines_data",
+    "raw_data",
+    "raw_data_data",
+    "raw_data_lines",
+    "residual_fitted",
+    "residual_fitted_data",
+    "residual_qq",
+    "residual_qq_data",
+    "shrinkage",
+    "shrinkage_data",
+]

@@ -1,0 +1,172 @@
+"""Conditional modes of the clusters in order, with their intervals."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from crosslevel.display import counted
+from crosslevel.report.figures import theme
+from crosslevel.report.figures.subject import chosen, group_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from crosslevel.estimators.mixed import MixedFit
+
+NAMED = 45
+"""Up to so many clusters have a row with their name; more stand side by side without."""
+COMPARISON = float(norm.ppf(0.975) / np.sqrt(2))
+"""Intervals of this many standard errors overlap when two clusters do not differ at the 5 % level."""
+
+
+def caterpillar_data(
+    fit: "MixedFit", term: str | None = None, *, group: str | None = None, level: float = 0.95, comparison: bool = False
+) -> pd.DataFrame:
+    """Return random effects with intervals, the smallest first.
+
+    Parameters
+    ----------
+    fit : a fitted mixed model.
+    term : the random effect, "Intercept" or the name of a slope; the first if None.
+    group : the grouping factor; the first if None.
+    level : coverage of the intervals.
+    comparison : if true, intervals of 1.39 standard errors instead: two clusters differ at the 5 % level, roughly,
+        where they do not overlap.
+
+    Returns
+    -------
+    frame indexed by cluster: estimate, std_error, conf_low, conf_high, rank.
+
+    Raises
+    ------
+    CrosslevelError : `term` or `group` is not in the model.
+
+    Source
+    ------
+    Goldstein & Healy (1995), J. R. Statist. Soc. A 158, 175-177 (comparison intervals).
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> caterpillar_data(fit, "days")["estimate"].is_monotonic_increasing
+    True
+    """
+    frame = fit.ranef(se=True)[group_of(fit, group)]
+    terms = [name for name in frame.columns if not (name.endswith("_se") and name.removesuffix("_se") in frame.columns)]
+    term = chosen("term", term, terms)
+    reach = COMPARISON if comparison else float(norm.ppf(0.5 + level / 2))
+    estimate, error = frame[term], frame[f"{term}_se"]
+    result = pd.DataFrame(
+        {
+            "estimate": estimate,
+            "std_error": error,
+            "conf_low": estimate - reach * error,
+            "conf_high": estimate + reach * error,
+        }
+    ).sort_values("estimate", kind="stable")
+    return result.assign(rank=np.arange(1, len(result) + 1))
+
+
+def caterpillar(
+    fit: "MixedFit",
+    term: str | None = None,
+    *,
+    group: str | None = None,
+    level: float = 0.95,
+    comparison: bool = False,
+    ax: "Axes | None" = None,
+) -> "Figure":
+    """Draw the random effects of the clusters in order, with intervals.
+
+    Parameters
+    ----------
+    fit : a fitted mixed model.
+    term : the random effect, "Intercept" or the name of a slope; the first if None.
+    group : the grouping factor; the first if None.
+    level : coverage of the intervals.
+    comparison : if true, intervals for comparing clusters with each other rather than with the average.
+    ax : axes to draw into; a new figure if None.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> figure = caterpillar(fit, "days", comparison=True)
+    """
+    group = group_of(fit, group)
+    term = term or str(fit.ranef(se=False)[group].columns[0])
+    data = caterpillar_data(fit, term, group=group, level=level, comparison=comparison)
+    few = len(data) <= NAMED
+    clear = ((data["conf_low"] > 0) | (data["conf_high"] < 0)).to_numpy() & (not comparison)
+    with theme.drawing(ax, height=0.7 + 0.165 * len(data) if few else 3.8) as (panel,):
+        (in_rows if few else side_by_side)(panel, data, clear)
+        what = "intercept" if term == "Intercept" else f"slope of {term}"
+        effect = f"Random {what}: difference from the average cluster"
+        if few:
+            theme.name_axes(panel, effect, "")
+        else:
+            theme.name_axes(panel, f"Rank of the cluster (of {counted(len(data))})", effect)
+        subtitle = words(len(data), int(clear.sum()), level, comparison)
+        title = f"Random {what} by {dict(fit.labels).get(group) or group}"
+        return theme.entitle([panel], title, subtitle, own=ax is None)
+
+
+def words(clusters: int, clear: int, level: float, comparison: bool) -> str:
+    """What the intervals mean."""
+    if comparison:
+        return (
+            f"{counted(clusters)} clusters with comparison intervals (1.39 standard errors): two clusters differ at "
+            "the 5 % level, roughly, where their intervals do not overlap."
+        )
+    return (
+        f"{counted(clusters)} clusters with {100 * level:g} % intervals; blue: the interval excludes zero "
+        f"({counted(clear)} clusters)."
+    )
+
+
+def in_rows(panel: "Axes", data: pd.DataFrame, clear: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
+    """A row per cluster, with its name."""
+    for dark in (False, True):
+        rows = data[clear == dark]
+        colour = theme.BLUE if dark or not clear.any() else theme.GREY
+        panel.hlines(rows["rank"], rows["conf_low"], rows["conf_high"], color=colour, linewidth=1.5)
+        panel.plot(rows["estimate"], rows["rank"], "o", color=colour, markersize=4.2)
+    panel.axvline(0, color=theme.INK, linewidth=0.9)
+    panel.set_yticks(data["rank"].to_numpy(), theme.shortened(list(data.index), 36))
+    panel.set_ylim(0.2, len(data) + 0.8)
+    panel.tick_params(axis="y", length=0)
+    panel.grid(visible=False, axis="y")
+
+
+def side_by_side(panel: "Axes", data: pd.DataFrame, clear: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
+    """Clusters side by side in order, the outermost named."""
+    size = float(np.clip(500 / len(data), 0.9, 3.2))
+    for dark in (False, True):
+        rows = data[clear == dark]
+        colour = theme.BLUE if dark or not clear.any() else theme.PALE
+        panel.vlines(rows["rank"], rows["conf_low"], rows["conf_high"], color=colour, linewidth=size * 0.4, alpha=0.85)
+        middle = theme.BLUE if dark or not clear.any() else theme.GREY
+        panel.plot(rows["rank"], rows["estimate"], "o", color=middle, markersize=size, markeredgewidth=0, zorder=3)
+    panel.axhline(0, color=theme.INK, linewidth=0.9)
+    panel.set_xlim(-0.01 * len(data), 1.01 * len(data) + 1)
+    panel.grid(visible=False, axis="x")
+    ends = theme.shortened([data.index[0], data.index[-1]], 30)
+    bounds = data[["conf_low", "conf_high"]].to_numpy()
+    panel.annotate(
+        ends[0], (1, bounds[0, 0]), (4, -1), textcoords="offset points", fontsize=8, color=theme.INK, va="top"
+    )
+    panel.annotate(
+        ends[1],
+        (len(data), bounds[-1, 1]),
+        (-4, 1),
+        textcoords="offset points",
+        fontsize=8,
+        color=theme.INK,
+        ha="right",
+        va="bottom",
+    )
+    panel.margins(y=0.09)

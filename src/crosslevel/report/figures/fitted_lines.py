@@ -1,0 +1,135 @@
+"""The model's lines by cluster: parallel where only intercepts vary, not parallel where slopes do."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.display import counted, number
+from crosslevel.errors import CrosslevelError
+from crosslevel.report.figures import theme
+from crosslevel.report.figures.subject import evenly, group_of, group_values, named, predictor_of, used_frame
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from crosslevel.estimators.mixed import MixedFit
+
+STEPS = 12
+LINES = 250
+NAMED = 8
+"""Up to so many lines carry the names of their clusters."""
+
+
+def fitted_lines_data(fit: "MixedFit", x: str | None = None, *, group: str | None = None) -> pd.DataFrame:
+    """Predict the outcome of every cluster along one predictor, the others at what they are in that cluster.
+
+    Parameters
+    ----------
+    fit : a fitted mixed model.
+    x : a numeric variable of the model; the one of the first random slope if None.
+    group : the grouping factor; the first if None.
+
+    Returns
+    -------
+    frame: `cluster`, `x` (12 values over the cluster's own range), `fitted` (random effects included; other numeric
+    predictors at their mean in the cluster, categories at the commonest).
+
+    Raises
+    ------
+    CrosslevelError : the model has no numeric predictor that varies within clusters.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> fitted_lines_data(fit).groupby("cluster").size().unique().tolist()
+    [12]
+    """
+    group = group_of(fit, group)
+    x = predictor_of(fit, group, x)
+    if x is None:
+        raise CrosslevelError("The model has no numeric predictor that varies within clusters: nothing to draw along.")
+    parts = group.split(":")
+    frame = used_frame(fit, [x, *parts, *fit.spec.variables])
+    frame = frame.assign(cluster_of_row=group_values(frame, group))
+    typical = typical_rows(frame)
+    ranges = frame.groupby("cluster_of_row", observed=True)[x].agg(["min", "max"]).loc[typical.index].to_numpy(float)
+    steps = np.linspace(ranges[:, 0], ranges[:, 1], STEPS, axis=1)
+    new = typical.loc[typical.index.repeat(STEPS)].reset_index(names="cluster_of_row")
+    new[x] = steps.ravel()
+    fitted = np.asarray(fit.predict(new.drop(columns="cluster_of_row")), dtype=float)
+    return pd.DataFrame({"cluster": new["cluster_of_row"], "x": new[x], "fitted": fitted})
+
+
+def typical_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per cluster: means of numbers; the commonest category, that of the cluster where it has only one."""
+    groups = frame.groupby("cluster_of_row", sort=True, observed=True)
+    columns = {}
+    for name in frame.columns.drop("cluster_of_row"):
+        if pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name]):
+            columns[name] = groups[name].mean()
+        else:
+            commonest = frame[name].mode().iloc[0]
+            first = groups[name].first()
+            columns[name] = first.where(groups[name].nunique() == 1, commonest).astype(frame[name].dtype)
+    return pd.DataFrame(columns)
+
+
+def fitted_lines(
+    fit: "MixedFit", x: str | None = None, *, group: str | None = None, ax: "Axes | None" = None
+) -> "Figure":
+    """Draw the fitted line of every cluster.
+
+    Parameters
+    ----------
+    fit : a fitted mixed model.
+    x : a numeric variable of the model; the one of the first random slope if None.
+    group : the grouping factor; the first if None.
+    ax : axes to draw into; a new figure if None.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> figure = fitted_lines(fit)
+    """
+    group = group_of(fit, group)
+    x = predictor_of(fit, group, x)
+    data = fitted_lines_data(fit, x, group=group)
+    assert x is not None
+    lines = data[["x", "fitted"]].to_numpy().reshape(-1, STEPS, 2)
+    clusters = data["cluster"].to_numpy()[::STEPS]
+    order = np.argsort(lines[:, :, 1].mean(axis=1), kind="stable")
+    drawn = order[evenly(len(order), LINES)]
+    labels = dict(fit.labels)
+    with theme.drawing(ax, height=4.3) as (panel,):
+        alpha = float(np.clip(40 / len(drawn), 0.3, 0.9))
+        theme.draw_lines(panel, [lines[k] for k in drawn], colors=theme.BLUE, linewidths=1.0, alpha=alpha)
+        if len(drawn) <= NAMED:
+            name_lines(panel, lines[drawn], theme.shortened(list(clusters[drawn]), 24))
+        theme.name_axes(panel, named(x, labels), named(fit.spec.response_name, labels))
+        every = "every cluster" if len(drawn) == len(order) else f"{len(drawn)} of {counted(len(order))} clusters"
+        subtitle = (
+            f"Fitted line of {every} over its own range; other predictors as they are in the cluster. {shape(lines)}"
+        )
+        title = f"Fitted {labels.get(fit.spec.response_name) or fit.spec.response_name} by {labels.get(group) or group}"
+        return theme.entitle([panel], title, subtitle, own=ax is None)
+
+
+def shape(lines: np.ndarray[tuple[int, int, int], np.dtype[np.float64]]) -> str:
+    """Whether the lines (J, steps, 2) are parallel, in words."""
+    run = lines[:, -1, 0] - lines[:, 0, 0]
+    slopes = (lines[:, -1, 1] - lines[:, 0, 1])[run > 0] / run[run > 0]
+    if len(slopes) == 0:
+        return ""
+    if np.ptp(slopes) <= 1e-8 * max(np.abs(slopes).max(), 1e-300):
+        return "The lines are parallel: only the level differs between clusters."
+    return f"Slopes range from {number(slopes.min(), decimals=2)} to {number(slopes.max(), decimals=2)}."
+
+
+def name_lines(panel: "Axes", lines: np.ndarray[tuple[int, int, int], np.dtype[np.float64]], names: list[str]) -> None:
+    """Write the names of a few clusters at the ends of their lines."""
+    for line, name in zip(lines, names, strict=True):
+        panel.annotate(name, line[-1], (4, 0), textcoords="offset points", va="center", fontsize=8, color=theme.INK)

@@ -1,0 +1,213 @@
+"""The data by cluster, with a least-squares line for each: what there is to model."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.display import counted
+from crosslevel.errors import CrosslevelError
+from crosslevel.report.figures import theme
+from crosslevel.report.figures.subject import evenly, group_of, group_values, named, predictor_of, used_frame
+from crosslevel.table.columns import Columns
+from crosslevel.types import Frame
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from crosslevel.estimators.mixed import MixedFit
+
+PANELS = 30
+"""Up to so many clusters have a panel each."""
+LINES = 250
+"""More lines than this cannot be told apart: an even selection of clusters is drawn."""
+POINTS = 4000
+
+
+def raw_data_data(
+    source: "MixedFit | Frame", y: str | None = None, x: str | None = None, group: str | None = None
+) -> pd.DataFrame:
+    """Return the rows behind the figure: columns `cluster`, `x`, `y`.
+
+    Parameters
+    ----------
+    source : a fit, or a data frame.
+    y, x, group : column names; a fit knows them (x: the variable of its first random slope, or its first predictor).
+
+    Raises
+    ------
+    CrosslevelError : `source` is a frame and a name is missing, or the fit has no numeric predictor.
+
+    Examples
+    --------
+    >>> frame = {"maths": [1.0, 2.0], "ses": [0.0, 1.0], "school": ["a", "a"]}
+    >>> raw_data_data(frame, "maths", "ses", "school").columns.tolist()
+    ['cluster', 'x', 'y']
+    """
+    y, x, group, _ = roles(source, y, x, group)
+    parts = group.split(":")
+    if hasattr(source, "spec"):
+        frame = used_frame(source, [x, *parts])
+        outcome = source.augment()[source.spec.response_name].to_numpy() if y == source.spec.response_name else None
+        values = used_frame(source, [y])[y].to_numpy() if outcome is None else outcome
+    else:
+        columns = Columns.from_frame(source)
+        columns.require([y, x, *parts], "raw_data")
+        mask, _ = columns.complete([y, x, *parts])
+        frame = columns.to_pandas(tuple(dict.fromkeys([y, x, *parts])), slice(0, columns.n_rows), mask)
+        values = frame[y].to_numpy()
+    return pd.DataFrame(
+        {
+            "cluster": group_values(frame, group).to_numpy(),
+            "x": frame[x].to_numpy(dtype=float),
+            "y": np.asarray(values, dtype=float),
+        }
+    )
+
+
+def roles(source: Any, y: str | None, x: str | None, group: str | None) -> tuple[str, str, str, dict[str, str]]:
+    """The names of outcome, predictor and cluster, and the labels of variables."""
+    if hasattr(source, "spec"):
+        group = group_of(source, group)
+        x = predictor_of(source, group, x)
+        if x is None:
+            raise CrosslevelError("The model has no numeric predictor to draw against: name a column as `x`.")
+        return y or source.spec.response_name, x, group, dict(source.labels)
+    if y is None or x is None or group is None:
+        raise CrosslevelError("`raw_data` of a data frame needs the names of the columns: `y`, `x` and `group`.")
+    return y, x, group, dict(Columns.from_frame(source).labels)
+
+
+def raw_data_lines(points: pd.DataFrame) -> pd.DataFrame:
+    """Fit a least-squares line to each cluster of `raw_data_data`.
+
+    Parameters
+    ----------
+    points : columns `cluster`, `x`, `y`.
+
+    Returns
+    -------
+    frame indexed by cluster: rows, x_low, x_high, intercept, slope (NaN where x does not vary), mean_y.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> points = pd.DataFrame({"cluster": ["a", "a", "b"], "x": [0.0, 2.0, 1.0], "y": [1.0, 5.0, 3.0]})
+    >>> raw_data_lines(points)[["intercept", "slope"]].round(3).to_dict("list")
+    {'intercept': [1.0, nan], 'slope': [2.0, nan]}
+    """
+    cluster = points["cluster"]
+    groups = points.groupby("cluster", sort=True, observed=True)
+    means = groups[["x", "y"]].mean()
+    x = points["x"].to_numpy() - means["x"].reindex(cluster).to_numpy()
+    y = points["y"].to_numpy() - means["y"].reindex(cluster).to_numpy()
+    sums = pd.DataFrame({"xx": x * x, "xy": x * y}).groupby(cluster.to_numpy(), sort=True, observed=True).sum()
+    low, high = groups["x"].min(), groups["x"].max()
+    slope = (sums["xy"] / sums["xx"]).where(high > low)
+    return pd.DataFrame(
+        {
+            "rows": groups.size(),
+            "x_low": low,
+            "x_high": high,
+            "intercept": means["y"] - slope * means["x"],
+            "slope": slope,
+            "mean_y": means["y"],
+        }
+    )
+
+
+def raw_data(
+    source: "MixedFit | Frame",
+    y: str | None = None,
+    x: str | None = None,
+    group: str | None = None,
+    *,
+    ax: "Axes | None" = None,
+) -> "Figure":
+    """Draw outcome against predictor by cluster: a panel each up to 30 clusters, else all lines over the points.
+
+    Parameters
+    ----------
+    source : a fit, or a data frame.
+    y, x, group : column names; a fit knows them.
+    ax : axes to draw all clusters into.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"maths": [1.0, 2.0, 4.0], "ses": [0.0, 1.0, 2.0], "school": ["a", "a", "b"]})
+    >>> len(raw_data(frame, "maths", "ses", "school").axes)
+    2
+    """
+    y, x, group, labels = roles(source, y, x, group)
+    points = raw_data_data(source, y, x, group)
+    lines = raw_data_lines(points)
+    names = (named(x, labels), named(y, labels))
+    flat = int(lines["slope"].isna().sum())
+    missing = f" {counted(flat)} without a line: one row, or one value of the predictor." if flat else ""
+    title = f"{labels.get(y) or y} by {labels.get(group) or group}"
+    if ax is None and len(lines) <= PANELS:
+        return trellis(
+            points, lines, names, title, f"Least-squares line of each cluster, and of all rows (dashed).{missing}"
+        )
+    return overlay(points, lines, names, title, missing, ax)
+
+
+def trellis(points: pd.DataFrame, lines: pd.DataFrame, names: tuple[str, str], title: str, subtitle: str) -> "Figure":
+    """A panel per cluster, in the order of their names, with shared scales."""
+    columns = min(6, max(2, int(np.ceil(np.sqrt(1.4 * len(lines))))))
+    rows = -(-len(lines) // columns)
+    pooled = np.polyfit(points["x"], points["y"], 1) if points["x"].nunique() > 1 else None
+    with theme.drawing(None, height=0.6 + 1.2 * rows, rows=rows, columns=columns) as panels:
+        heads = theme.shortened(list(lines.index), int(96 / columns))
+        ends = np.array([points["x"].min(), points["x"].max()])
+        for panel, head, (cluster, line) in zip(panels, heads, lines.iterrows(), strict=False):
+            own = points[points["cluster"] == cluster]
+            kept = own.iloc[evenly(len(own), 400)]
+            panel.plot(kept["x"], kept["y"], "o", color=theme.BLUE, alpha=0.45, markersize=2.6, markeredgewidth=0)
+            if pooled is not None:
+                panel.plot(ends, np.polyval(pooled, ends), color=theme.GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+            x = np.array([line["x_low"], line["x_high"]])
+            panel.plot(x, line["intercept"] + line["slope"] * x, color=theme.ORANGE, linewidth=1.6)
+            panel.set_title(head, fontsize=8, loc="left", pad=3, color=theme.INK)
+        for panel in panels[len(lines) :]:
+            panel.set_axis_off()
+        # a column that ends above the last row has its numbers below its last panel
+        for panel in panels[max(0, len(lines) - columns) : len(lines)]:
+            panel.tick_params(labelbottom=True)
+        panels[0].locator_params(nbins=3)
+        theme.name_figure(panels[0], *names)
+        return theme.entitle(panels, title, subtitle, own=True)
+
+
+def overlay(
+    points: pd.DataFrame, lines: pd.DataFrame, names: tuple[str, str], title: str, missing: str, ax: "Axes | None"
+) -> "Figure":
+    """All clusters in one panel: pale points, a thin line per cluster, a strong one for all rows."""
+    whole = lines.dropna(subset=["slope"]).sort_values("mean_y")
+    drawn = whole.iloc[evenly(len(whole), LINES)] if len(whole) else whole
+    shown = points.iloc[np.sort(np.random.default_rng(1).permutation(len(points))[:POINTS])]
+    with theme.drawing(ax, height=4.3) as (panel,):
+        panel.plot(
+            shown["x"], shown["y"], "o", color=theme.PALE, alpha=0.4, markersize=2.2, markeredgewidth=0, zorder=1
+        )
+        ends = drawn[["x_low", "x_high"]].to_numpy()
+        heights = drawn[["intercept"]].to_numpy() + drawn[["slope"]].to_numpy() * ends
+        segments = np.stack([ends, heights], axis=2)
+        alpha = float(np.clip(40 / max(len(drawn), 1), 0.28, 0.8))
+        theme.draw_lines(panel, list(segments), colors=theme.BLUE, linewidths=0.8, alpha=alpha, zorder=2)
+        if points["x"].nunique() > 1:
+            x = np.array([points["x"].min(), points["x"].max()])
+            panel.plot(
+                x, np.polyval(np.polyfit(points["x"], points["y"], 1), x), color=theme.ORANGE, linewidth=2.4, zorder=3
+            )
+        theme.name_axes(panel, *names)
+        every = "every cluster" if len(drawn) == len(whole) else f"{len(drawn)} of {counted(len(whole))} clusters"
+        some = (
+            ""
+            if len(shown) == len(points)
+            else f" Points: {counted(len(shown))} of {counted(len(points))} rows, drawn by lot."
+        )
+        subtitle = f"Least-squares line of {every} (thin), and of all rows (thick).{missing}{some}"
+        return theme.entitle([panel], title, subtitle, own=ax is None)

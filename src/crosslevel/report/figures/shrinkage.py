@@ -1,0 +1,182 @@
+"""What partial pooling does: each cluster's own estimate, and where the model moves it."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.display import counted
+from crosslevel.report.figures import theme
+from crosslevel.report.figures.subject import chosen, evenly, group_of, group_values, used_frame
+from crosslevel.table.columns import Columns
+from crosslevel.types import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from crosslevel.estimators.mixed import MixedFit
+
+CHUNK = 32_768
+ARROWS = 400
+
+
+def shrinkage_data(fit: "MixedFit", *, group: str | None = None) -> pd.DataFrame:
+    """Return each cluster's random effects without pooling and with partial pooling.
+
+    Without pooling, they are least squares within the cluster of what the fixed effects leave, on the columns of the
+    random effects: b_j = (Z_j'Z_j)^-1 Z_j'(y_j - X_j beta). With partial pooling, they are the model's.
+
+    Parameters
+    ----------
+    fit : a fitted mixed model.
+    group : the grouping factor; the first if None.
+
+    Returns
+    -------
+    frame: `cluster`, `term`, `rows`, `no_pooling` (NaN where the cluster alone does not determine it),
+    `partial_pooling`.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> shrinkage_data(fit).columns.tolist()
+    ['cluster', 'term', 'rows', 'no_pooling', 'partial_pooling']
+    """
+    group = group_of(fit, group)
+    partial = fit.ranef(se=False)[group]
+    products, moments, sizes = random_products(fit, group, partial.index.astype(str))
+    alone = np.full(partial.shape, np.nan)
+    scale = np.sqrt(np.maximum(np.einsum("jkk->jk", products), np.finfo(float).tiny))
+    # a cluster determines its own effects where its scaled cross-products are well away from singular
+    roots = np.linalg.eigvalsh(products / scale[:, :, None] / scale[:, None, :])
+    clear = roots[:, 0] > 1e-8
+    alone[clear] = np.linalg.solve(products[clear], moments[clear][:, :, None])[:, :, 0]
+    return pd.DataFrame(
+        {
+            "cluster": np.repeat(partial.index.to_numpy(), partial.shape[1]),
+            "term": np.tile(partial.columns.to_numpy(), len(partial)),
+            "rows": np.repeat(sizes, partial.shape[1]),
+            "no_pooling": alone.ravel(),
+            "partial_pooling": partial.to_numpy().ravel(),
+        }
+    )
+
+
+def random_products(fit: "MixedFit", group: str, clusters: pd.Index) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Z'Z (J, q, q), Z'(y - X beta) (J, q) and rows (J,) of every cluster, gathered in chunks of rows."""
+    term = next(term for term in fit.spec.terms if ":".join(term.group) == group)
+    kept = np.array([k for block in term.blocks for k in block.columns])
+    rows = group_values(used_frame(fit, group.split(":")), group)
+    codes = clusters.get_indexer(rows)
+    beta = fit.params.to_numpy()
+    columns = Columns.from_frame(fit.data)
+    mask, _ = columns.complete(fit.spec.variables)
+    q, J = len(kept), len(clusters)
+    products, moments = np.zeros((J, q, q)), np.zeros((J, q))
+    seen = 0
+    for start in range(0, columns.n_rows, CHUNK):
+        part = slice(start, min(start + CHUNK, columns.n_rows))
+        inside = None if mask is None else mask[part]
+        X = fit.spec.evaluate(columns, part, inside)
+        left = fit.spec.response(columns, part, inside) - beta @ X[: len(beta)]
+        here = codes[seen : seen + len(left)]
+        seen += len(left)
+        for a in range(q):
+            np.add.at(moments[:, a], here, X[kept[a]] * left)
+            for b in range(q):
+                np.add.at(products[:, a, b], here, X[kept[a]] * X[kept[b]])
+    return products, moments, np.bincount(codes, minlength=J).astype(float)
+
+
+def shrinkage(
+    fit: "MixedFit", term: str | None = None, *, group: str | None = None, ax: "Axes | None" = None
+) -> "Figure":
+    """Draw how partial pooling moves the clusters' own estimates towards the model's average.
+
+    Parameters
+    ----------
+    fit : a fitted mixed model.
+    term : one random effect, drawn as one line per cluster; if None and there are two or more, the first two are
+        drawn against each other with an arrow per cluster.
+    group : the grouping factor; the first if None.
+    ax : axes to draw into; a new figure if None.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> figure = shrinkage(fit)
+    """
+    group = group_of(fit, group)
+    data = shrinkage_data(fit, group=group)
+    terms = list(data["term"].unique())
+    pair = terms[:2] if term is None and len(terms) > 1 else [chosen("term", term, terms)]
+    wide = data.pivot(index="cluster", columns="term", values=["no_pooling", "partial_pooling"])
+    wide = wide[[(kind, name) for kind in ("no_pooling", "partial_pooling") for name in pair]]
+    known = wide.dropna()
+    drawn = known.iloc[evenly(len(known), ARROWS)] if len(known) else known
+    lost = len(wide) - len(known)
+    subtitle = (
+        "Open: each cluster on its own, without pooling. Blue: partial pooling, the closer to zero, the less the "
+        "cluster's own rows tell."
+    )
+    subtitle += "" if len(drawn) == len(known) else f" {len(drawn)} of {counted(len(known))} clusters."
+    subtitle += f" {counted(lost)} clusters have too few rows to stand alone." if lost else ""
+    with theme.drawing(ax, height=4.4) as (panel,):
+        if len(pair) == 2:
+            arrows(panel, drawn, pair)
+        else:
+            slopes(panel, drawn, pair[0])
+        title = f"Shrinkage of the random effects by {dict(fit.labels).get(group) or group}"
+        return theme.entitle([panel], title, subtitle, own=ax is None)
+
+
+def effect_name(term: str) -> str:
+    """A random effect in words."""
+    return "Random intercept" if term == "Intercept" else f"Random slope of {term}"
+
+
+def arrows(panel: "Axes", drawn: pd.DataFrame, pair: list[str]) -> None:
+    """Two random effects against each other, a line from no pooling to partial pooling."""
+    alone, pooled = drawn["no_pooling"][pair].to_numpy(), drawn["partial_pooling"][pair].to_numpy()
+    size = float(np.clip(60 / np.sqrt(max(len(drawn), 1)), 2.4, 6))
+    theme.draw_lines(panel, list(np.stack([alone, pooled], axis=1)), colors=theme.PALE, linewidths=0.8, zorder=1)
+    panel.plot(*alone.T, "o", markerfacecolor="white", markeredgecolor=theme.GREY, markersize=size, zorder=2)
+    panel.plot(*pooled.T, "o", color=theme.BLUE, markersize=size, markeredgewidth=0, zorder=3)
+    panel.axhline(0, color=theme.INK, linewidth=0.7)
+    panel.axvline(0, color=theme.INK, linewidth=0.7)
+    panel.set_xlim(*view(alone[:, 0], pooled[:, 0]))
+    panel.set_ylim(*view(alone[:, 1], pooled[:, 1]))
+    theme.name_axes(panel, effect_name(pair[0]), effect_name(pair[1]))
+
+
+def view(alone: FloatArray, pooled: FloatArray) -> tuple[float, float]:
+    """Bounds of an axis that show all of the pooled effects, and all but the wildest of the others."""
+    if len(alone) == 0:
+        return -1.0, 1.0
+    most = 1.5 * np.quantile(np.abs(alone), 0.95) + 1.5 * np.abs(pooled).max()
+    low, high = float(max(alone.min(), -most)), float(min(alone.max(), most))
+    low, high = min(low, float(pooled.min())), max(high, float(pooled.max()))
+    room = 0.05 * (high - low) or 1.0
+    return low - room, high + room
+
+
+def slopes(panel: "Axes", drawn: pd.DataFrame, term: str) -> None:
+    """One random effect, a line from left (no pooling) to right (partial pooling)."""
+    ends = drawn[[("no_pooling", term), ("partial_pooling", term)]].to_numpy()
+    segments = np.stack([np.broadcast_to([0.0, 1.0], ends.shape), ends], axis=2)
+    alpha = float(np.clip(40 / max(len(drawn), 1), 0.3, 0.9))
+    theme.draw_lines(panel, list(segments), colors=theme.PALE, linewidths=0.8, alpha=max(alpha, 0.5), zorder=1)
+    size = float(np.clip(60 / np.sqrt(max(len(drawn), 1)), 2.4, 6))
+    panel.plot(
+        np.zeros(len(ends)), ends[:, 0], "o", markerfacecolor="white", markeredgecolor=theme.GREY, markersize=size
+    )
+    panel.plot(np.ones(len(ends)), ends[:, 1], "o", color=theme.BLUE, markersize=size, markeredgewidth=0)
+    panel.axhline(0, color=theme.INK, linewidth=0.7)
+    panel.set_xlim(-0.15, 1.15)
+    panel.set_ylim(*view(*ends.T))
+    panel.set_xticks([0, 1], ["no pooling", "partial pooling"])
+    panel.grid(visible=False, axis="x")
+    theme.name_axes(panel, "", effect_name(term))
