@@ -1,0 +1,20 @@
+"""Formulas: text -> terms -> remembered state -> design columns.
+
+The only package that knows formulaic, which it imports when an expression first needs it::
+
+    formula = parse("y ~ within(x, g) * z + (within(x, g) | g)")
+    spec = learn(formula, columns, mask)
+    evaluator = spec.bind(columns, mask)
+    design, response = evaluator.evaluate(rows), evaluator.response(rows)
+"""
+
+from crosslevel.formula.components import Coding as Coding
+from crosslevel.formula.evaluate import Evaluator as Evaluator
+from crosslevel.formula.learn import learn as learn
+from crosslevel.formula.parse import Formula as Formula
+from crosslevel.formula.parse import RandomPart as RandomPart
+from crosslevel.formula.parse import parse as parse
+from crosslevel.formula.spec import Block as Block
+from crosslevel.formula.spec import DesignColumn as DesignColumn
+from crosslevel.formula.spec import RandomTerm as RandomTerm
+from crosslevel.formula.spec import Spec as Spec

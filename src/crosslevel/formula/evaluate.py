@@ -1,0 +1,214 @@
+"""Components + data -> arrays: the design columns and the response, for the used rows of any slice."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from crosslevel.errors import DataError, DataWarning
+from crosslevel.formula import external
+from crosslevel.formula.components import ClusterMeans, Component, External, LevelTable, Product, parts, product, values
+from crosslevel.formula.rows import Rows, Source
+from crosslevel.formula.transforms import aligned, cluster_means
+from crosslevel.table.columns import Columns
+from crosslevel.types import BoolArray, FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluator:
+    """A learnt formula bound to data: categories and clusters are matched, slices are evaluated as often as needed.
+
+    components, products : what the design columns are made of, and how.
+    outcome : component of the response; None if it is not needed.
+    source : the data and the rows of it that are used.
+    """
+
+    components: tuple[Component, ...]
+    products: tuple[Product, ...]
+    outcome: Component | None
+    source: Source
+
+    def evaluate(self, rows: slice = slice(None), out: FloatArray | None = None) -> FloatArray:
+        """Design columns at the used rows of a slice.
+
+        Parameters
+        ----------
+        rows : the slice.
+        out : (m, L) array to write to; a new one by default.
+
+        Returns
+        -------
+        design : (m, L), one row per column of the spec, C-contiguous.
+
+        Raises
+        ------
+        DataError : a value is infinite or undefined.
+        """
+        used = self.source.rows(rows)
+        if out is None:
+            out = np.empty((len(self.products), used.size))
+        with np.errstate(all="ignore"):
+            _fill(self, used, out)
+            finite = np.isfinite(out.sum(axis=1))
+        for position in np.flatnonzero(~finite):
+            if not np.isfinite(out[position]).all():
+                numbers = {number for number, _ in self.products[position].atoms}
+                refuse_undefined([self.components[number] for number in sorted(numbers)], self.source)
+        return out
+
+    def response(self, rows: slice = slice(None)) -> FloatArray:
+        """Response at the used rows of a slice, (L,).
+
+        Raises
+        ------
+        DataError : a value is infinite or undefined.
+        """
+        if self.outcome is None:
+            raise ValueError("this evaluator was bound without the response; bind with response=True.")
+        used = self.source.rows(rows)
+        with np.errstate(all="ignore"):
+            response = np.array(values(self.outcome, (0,), used)[0], dtype=np.float64)
+            finite = np.isfinite(response.sum())
+        if not finite and not np.isfinite(response).all():
+            refuse_undefined([self.outcome], self.source)
+        return response
+
+    def component(self, name: str, rows: slice = slice(None)) -> FloatArray:
+        """One component column (a name in `DesignColumn.factors`) at the used rows of a slice, (L,).
+
+        Raises
+        ------
+        KeyError : no design column has a factor of this name.
+        """
+        for component in self.components:
+            if name in component.names:
+                used = self.source.rows(rows)
+                return np.array(values(component, (component.names.index(name),), used)[0], dtype=np.float64)
+        raise KeyError(name)
+
+
+def bind(
+    components: tuple[Component, ...],
+    products: tuple[Product, ...],
+    outcome: Component | None,
+    columns: Columns,
+    mask: BoolArray | None,
+) -> Evaluator:
+    """Match the categories and clusters of some data with those that are remembered; see `Spec.bind`."""
+    source = Source(columns=columns, mask=mask)
+    whole = [*components, *([outcome] if outcome is not None else [])]
+    columns.require((name for each in whole for name in each.variables), "formula")
+    for component in (part for each in whole for part in parts(each)):
+        origin = component.origin
+        if isinstance(origin, LevelTable):
+            _refuse_new_levels(origin.variable, origin.levels, source)
+            source.tables[origin] = aligned(origin, source)
+        elif isinstance(origin, ClusterMeans):
+            source.tables[origin] = _completed(origin, component.text, source)
+        elif isinstance(origin, External):
+            for variable, levels in origin.model.levels.items():
+                _refuse_new_levels(variable, levels, source)
+    return Evaluator(components=components, products=products, outcome=outcome, source=source)
+
+
+def refuse_undefined(components: list[Component], source: Source) -> None:
+    """Raise `DataError` about the components of a column with infinite or undefined values."""
+    for component in components:
+        for name in component.variables:
+            if external.holds_numbers(source, name):
+                _refuse_column(name, source)
+    for component in components:
+        for index, name in enumerate(component.names):
+            bad, total = _undefined(component, index, source)
+            if bad:
+                raise DataError(
+                    f"`formula` uses `{name}`, which is infinite or undefined in {bad} of {total} used rows although "
+                    f"{', '.join(component.variables)} is finite there (a logarithm of 0, a division by 0?). "
+                    "Change the expression, or leave those rows out."
+                )
+    names = " and ".join(f"`{component.text}`" for component in components)
+    raise DataError(f"the product of {names} is too large for a number. Rescale these columns.")
+
+
+def _fill(evaluator: Evaluator, rows: Rows, out: FloatArray) -> None:
+    """Write the design columns: those that are one component column first, then the products of them."""
+    wanted: dict[int, dict[int, FloatArray | None]] = {}
+    for made in evaluator.products:
+        for number, index in made.atoms:
+            wanted.setdefault(number, {})[index] = None
+    arrays: dict[tuple[int, int], FloatArray] = {}
+    for number, indices in wanted.items():
+        found = values(evaluator.components[number], tuple(indices), rows)
+        arrays.update({(number, index): array for index, array in zip(indices, found, strict=True)})
+    for row, made in zip(out, evaluator.products, strict=True):
+        if made.atoms:
+            product([arrays[atom] for atom in made.atoms], row)
+            if made.scale != 1:
+                row *= made.scale
+        else:
+            row.fill(made.scale)
+
+
+def _refuse_new_levels(variable: str, levels: tuple[object, ...], source: Source) -> None:
+    """Raise `DataError` if a category occurs in the used rows that is not among `levels`."""
+    factor = source.factor((variable,))
+    if factor.levels is levels:
+        return
+    known = set(levels)
+    new = [level not in known for level in factor.levels]
+    if not any(new):
+        return
+    occurring = [
+        level for level, is_new, n in zip(factor.levels, new, source.counts((variable,)), strict=True) if is_new and n
+    ]
+    if occurring:
+        shown = ", ".join(repr(level) for level in occurring[:5]) + (", ..." if len(occurring) > 5 else "")
+        raise DataError(
+            f"`{source.columns.argument}` has {shown} in column {variable!r}, which the fitted model does not know. "
+            f"It knows {', '.join(repr(level) for level in levels[:20])}. Leave those rows out, or recode them."
+        )
+
+
+def _completed(origin: ClusterMeans, text: str, source: Source) -> FloatArray:
+    """Remembered cluster means by the levels of these data, those of new clusters taken from these data."""
+    table = aligned(origin, source)
+    unknown = np.isnan(table[0, :-1])
+    if not unknown.any():
+        return table
+    new = unknown & (source.counts(origin.group) > 0)
+    if new.any():
+        table = np.array(table)
+        table[0, :-1][new] = cluster_means(origin.argument, origin.group, source)[new]
+        warnings.warn(
+            f"{np.count_nonzero(new)} of the clusters of {':'.join(origin.group)} were not in the fitted data, so "
+            f"`{text}` uses the mean of their rows in `{source.columns.argument}`.",
+            DataWarning,
+            stacklevel=4,
+        )
+    return table
+
+
+def _refuse_column(name: str, source: Source) -> None:
+    """Raise `DataError` if a data column has infinite or missing values in the used rows."""
+    infinite = missing = total = 0
+    for rows in source.chunks():
+        numbers = rows.numeric(name)
+        infinite += int(np.count_nonzero(np.isinf(numbers)))
+        missing += int(np.count_nonzero(np.isnan(numbers)))
+        total += rows.size
+    what = f"{infinite} infinite" if infinite else f"{missing} missing" if missing else ""
+    if what:
+        raise DataError(
+            f"`{source.columns.argument}` has {what} values in column {name!r} (of {total} used rows), which `formula` "
+            "uses. Set them to missing or leave those rows out."
+        )
+
+
+def _undefined(component: Component, index: int, source: Source) -> tuple[int, int]:
+    """Number of used rows in which a component column is infinite or undefined, and number of used rows."""
+    bad = total = 0
+    with np.errstate(all="ignore"):
+        for rows in source.chunks():
+            bad += int(np.count_nonzero(~np.isfinite(values(component, (index,), rows)[0])))
+            total += rows.size
+    return bad, total

@@ -1,0 +1,126 @@
+"""Records of a learnt formula."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from crosslevel.formula.components import Coding, Component, Product
+from crosslevel.formula.evaluate import Evaluator, bind
+from crosslevel.formula.parse import Formula
+from crosslevel.table.columns import Columns
+from crosslevel.types import BoolArray, FloatArray
+
+ALL_ROWS = slice(None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DesignColumn:
+    """One column of the design.
+
+    name : the coefficient's name, as in "within(ses, school):sector[Catholic]"; "Intercept" for the intercept.
+    factors : names of the component columns it is the product of, as in ("within(ses, school)", "sector[Catholic]");
+        empty for the intercept.
+    variables : the data columns it uses.
+    kind : "intercept", "numeric", "categorical", or "interaction" for a product.
+    """
+
+    name: str
+    factors: tuple[str, ...]
+    variables: tuple[str, ...]
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Block:
+    """Coefficients that vary together.
+
+    structure : "us" (freely), "cs", "ar1", "hcs" or "har1".
+    columns : positions in `Spec.columns`.
+    text : the design as written, intercept spelt out.
+    """
+
+    structure: str
+    columns: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RandomTerm:
+    """All that varies over one grouping factor: `group` holds its columns, each of `blocks` is independent."""
+
+    group: tuple[str, ...]
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spec:
+    """A formula with what was learnt from data: all that is needed to evaluate it on these or on new data.
+
+    formula : the parsed formula.
+    response_name : the outcome, as in "log(y)".
+    columns : the design columns: those of the fixed part first, then those that only random terms need.
+    n_fixed : number of columns of the fixed part.
+    terms : the random terms, one for each grouping factor.
+    variables : all data columns that are used.
+    """
+
+    formula: Formula
+    response_name: str
+    columns: tuple[DesignColumn, ...]
+    n_fixed: int
+    terms: tuple[RandomTerm, ...]
+    variables: tuple[str, ...]
+    response_component: Component = field(repr=False)
+    components: tuple[Component, ...] = field(repr=False)
+    products: tuple[Product, ...] = field(repr=False)
+
+    @property
+    def has_intercept(self) -> bool:
+        """Whether the fixed part has an intercept."""
+        return any(column.kind == "intercept" for column in self.columns[: self.n_fixed])
+
+    @cached_property
+    def codings(self) -> Mapping[str, Coding]:
+        """How each categorical component is coded, by its text."""
+        return {component.text: component.coding for component in self.components if component.coding is not None}
+
+    def bind(self, columns: Columns, mask: BoolArray | None = None, *, response: bool = True) -> Evaluator:
+        """Bind to data, to evaluate any number of slices: categories and clusters are matched once.
+
+        A cluster that was not there when the formula was learnt has no remembered mean for `within` and `between`: the
+        mean of its used rows in these data takes its place, and one `DataWarning` says so.
+
+        Parameters
+        ----------
+        columns : the data, those of the fit or new ones.
+        mask : (n_rows,) true where a row is used; None if all are.
+        response : whether the response will be needed; new data may lack it.
+
+        Raises
+        ------
+        ColumnNotFoundError : a column is missing.
+        DataError : a category was not there when the formula was learnt.
+        """
+        return bind(self.components, self.products, self.response_component if response else None, columns, mask)
+
+    def evaluate(
+        self, columns: Columns, rows: slice = ALL_ROWS, mask: BoolArray | None = None, out: FloatArray | None = None
+    ) -> FloatArray:
+        """Design columns at the used rows of a slice, (m, L): `bind`, then `Evaluator.evaluate`."""
+        return self.bind(columns, mask, response=False).evaluate(rows, out)
+
+    def response(self, columns: Columns, rows: slice = ALL_ROWS, mask: BoolArray | None = None) -> FloatArray:
+        """Response at the used rows of a slice, (L,)."""
+        return bind((), (), self.response_component, columns, mask).response(rows)
+
+    def component(
+        self, name: str, columns: Columns, rows: slice = ALL_ROWS, mask: BoolArray | None = None
+    ) -> FloatArray:
+        """One component column (a name in `DesignColumn.factors`) at the used rows of a slice, (L,).
+
+        Raises
+        ------
+        KeyError : no design column has a factor of this name.
+        """
+        holders = tuple(component for component in self.components if name in component.names)
+        return bind(holders, (), None, columns, mask).component(name, rows)

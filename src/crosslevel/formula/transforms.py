@@ -1,0 +1,347 @@
+"""Expressions -> components: what is remembered of a column, a category, a cluster mean, a rescaling."""
+
+import ast
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Literal
+
+import numpy as np
+
+from crosslevel.errors import DataError, FormulaError
+from crosslevel.formula import external
+from crosslevel.formula.components import (
+    ClusterMeans,
+    Coding,
+    Column,
+    Component,
+    External,
+    LevelTable,
+    Rescaled,
+    single,
+    values,
+)
+from crosslevel.formula.expressions import Code, Expression, called_names, compile_expression, used_columns
+from crosslevel.formula.rows import Rows, Source
+from crosslevel.types import FloatArray
+
+TOO_MANY_LEVELS = 1_000
+"""A categorical predictor with more levels than this is taken for a mistake."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Learning:
+    """What is at hand while a formula is learnt: its text, the data, and what was learnt so far."""
+
+    formula: str
+    source: Source
+    components: dict[tuple[str, bool], Component] = field(default_factory=dict)
+    means: dict[tuple[str, tuple[str, ...]], FloatArray] = field(default_factory=dict)
+
+    def error(self, start: int, problem: str) -> FormulaError:
+        """Error at a place of the formula."""
+        return FormulaError.at(self.formula, start, problem)
+
+
+def learn_component(expression: Expression, learning: Learning) -> Component:
+    """Component of an expression, learnt once.
+
+    Raises
+    ------
+    FormulaError : one of our transforms is called in a way it does not know, or an unknown function is called.
+    DataError : the data do not allow it.
+    """
+    key = (expression.text, expression.is_column)
+    if key not in learning.components:
+        if expression.is_column:
+            learning.components[key] = _column(expression.text, learning)
+        else:
+            code = compile_expression(expression.text)
+            learning.components[key] = _component(code.tree, code, learning, expression.start)
+    return learning.components[key]
+
+
+def _component(tree: ast.expr, code: Code, learning: Learning, start: int) -> Component:
+    """Component of a part of an expression."""
+    if isinstance(tree, ast.Name):
+        return learn_component(Expression(code.column(tree.id), True, (code.column(tree.id),), start), learning)
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+        rule = RULES.get(tree.func.id)
+        found = rule(tree, code, learning, start) if rule else None
+        if found is not None:
+            return found
+    return _external(tree, code, learning, start)
+
+
+def _column(name: str, learning: Learning) -> Component:
+    """Component of a bare column: its values, or treatment coding of its categories."""
+    if external.holds_numbers(learning.source, name):
+        return single(name, (name,), Column(variable=name))
+    return _treatment(name, name, learning)
+
+
+def _treatment(text: str, variable: str, learning: Learning) -> Component:
+    """Dummy variables of the categories that occur; the reduced coding leaves out the first."""
+    levels = _levels(variable, text, learning)
+    n_levels = len(levels)
+    component = Component(
+        text=text,
+        variables=(variable,),
+        names=tuple(f"{text}[{level}]" for level in levels),
+        full=tuple(range(n_levels)),
+        reduced=tuple(range(1, n_levels)),
+        coding=Coding(variable=variable, kind="treatment", levels=levels, reference=levels[0]),
+        origin=LevelTable(variable=variable, levels=levels, table=_with_missing(np.eye(n_levels))),
+    )
+    bind_tables(component, learning.source)
+    return component
+
+
+def _categorical(call: ast.Call, code: Code, learning: Learning, start: int) -> Component | None:
+    """``C(x)`` of a column, without further arguments; the rest is formulaic's."""
+    if len(call.args) != 1 or call.keywords or not isinstance(call.args[0], ast.Name):
+        return None
+    return _treatment(code.text(call), code.column(call.args[0].id), learning)
+
+
+def _weighted_effects(call: ast.Call, code: Code, learning: Learning, start: int) -> Component:
+    """``wec(f)``, ``wec(f, ref="level")``: weighted effect coding.
+
+    The column of category k is 1 in k, -n_k / n_o in the omitted category o, and 0 elsewhere, with n the numbers of
+    used rows. A coefficient is then the deviation of k from the sample mean.
+
+    Source
+    ------
+    te Grotenhuis, Pelzer, Eisinga, Nieuwenhuis, Schmidt-Catran & Konig (2017), When size matters: advantages of
+    weighted effect coding in observational studies, Int J Public Health 62, 163-167.
+    """
+    text = code.text(call)
+    variable, reference = _category_and_reference(call, code, learning, start)
+    levels = _levels(variable, text, learning)
+    omitted = 0
+    if reference is not None:
+        matches = [i for i, level in enumerate(levels) if level == reference or str(level) == str(reference)]
+        if not matches:
+            raise learning.error(start, f"{variable} has no category {reference!r}; it has {_listed(levels)}.")
+        omitted = matches[0]
+    counts = _level_counts(variable, levels, learning.source)
+    table = np.eye(len(levels))
+    table[:, omitted] = -counts / counts[omitted]
+    kept = [i for i in range(len(levels)) if i != omitted]
+    component = Component(
+        text=text,
+        variables=(variable,),
+        names=tuple(f"{text}[{levels[i]}]" for i in kept),
+        full=tuple(range(len(kept))),
+        reduced=None,
+        coding=Coding(variable=variable, kind="wec", levels=levels, reference=levels[omitted]),
+        origin=LevelTable(variable=variable, levels=levels, table=_with_missing(table[kept])),
+    )
+    bind_tables(component, learning.source)
+    return component
+
+
+def _category_and_reference(call: ast.Call, code: Code, learning: Learning, start: int) -> tuple[str, Any]:
+    """Column and omitted category (or None) that ``wec`` is called with."""
+    named = [keyword.arg for keyword in call.keywords]
+    match [*call.args, *(keyword.value for keyword in call.keywords)]:
+        case [ast.Name(id=column)] if not named:
+            return code.column(column), None
+        case [ast.Name(id=column), ast.Constant(value=reference)] if named in ([], ["ref"]):
+            return code.column(column), reference
+    raise learning.error(start, 'wec takes a column and, if you like, the category to omit: wec(f, ref="level").')
+
+
+def _clustered(call: ast.Call, code: Code, learning: Learning, start: int) -> Component:
+    """``within(x, g)``: x minus its mean in each cluster of g. ``between(x, g)``: that mean. `g` may be ``a:b``."""
+    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    if len(call.args) != 2 or call.keywords or not isinstance(call.args[1], ast.Name):
+        raise learning.error(start, f"{name} takes a column or expression and a grouping column: {name}(x, g).")
+    text, group = code.text(call), code.group(call.args[1].id)
+    argument = _component(call.args[0], code, learning, start)
+    if len(argument.names) != 1 or argument.coding is not None:
+        raise learning.error(
+            start,
+            f"{name} needs one numeric column, but {argument.text} has {_what(argument)}. "
+            f"For one category write {name}(I(x == 'level'), g).",
+        )
+    key = (argument.text, group)
+    if key not in learning.means:
+        learning.means[key] = _with_missing(cluster_means(argument, group, learning.source)[None, :])
+    kind: Literal["within", "between"] = "within" if name == "within" else "between"
+    levels = learning.source.factor(group).levels
+    origin = ClusterMeans(kind=kind, argument=argument, group=group, levels=levels, table=learning.means[key])
+    component = single(text, tuple(dict.fromkeys((*argument.variables, *group))), origin)
+    bind_tables(component, learning.source)
+    return component
+
+
+def _rescaled(call: ast.Call, code: Code, learning: Learning, start: int) -> Component | None:
+    """``center(x)`` and ``scale(x)`` of one column: minus the mean, and divided by the standard deviation."""
+    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    if name == "center" and (len(call.args) != 1 or call.keywords):
+        raise learning.error(start, "center takes one column; to subtract the means of clusters write within(x, g).")
+    if len(call.args) != 1 or call.keywords:
+        return None
+    argument = _component(call.args[0], code, learning, start)
+    if argument.coding is not None:
+        raise learning.error(start, f"{name} needs numbers, but {argument.text} has {_what(argument)}.")
+    if len(argument.names) != 1:
+        return None
+    mean, spread = moments(argument, learning.source)
+    if name == "scale" and not spread > 0:
+        raise DataError(f"`{code.text(call)}` cannot be computed: {argument.text} has the same value in all used rows.")
+    origin = Rescaled(argument=argument, mean=mean, spread=spread if name == "scale" else 1.0)
+    return single(code.text(call), argument.variables, origin)
+
+
+Rule = Callable[[ast.Call, Code, Learning, int], Component | None]
+RULES: dict[str, Rule] = {
+    "within": _clustered,
+    "between": _clustered,
+    "center": _rescaled,
+    "scale": _rescaled,
+    "wec": _weighted_effects,
+    "C": _categorical,
+}
+"""The functions we compute ourselves; where a rule gives None, formulaic takes over."""
+
+
+def _external(tree: ast.expr, code: Code, learning: Learning, start: int) -> Component:
+    """Component that formulaic computes; our own transforms inside it become columns it is handed."""
+    unknown = external.unknown_function(called_names(tree), tuple(RULES))
+    if unknown is not None:
+        place = max(learning.formula.find(unknown[0], start), start)
+        raise learning.error(place, unknown[1])
+    inner: dict[str, Component] = {}
+    rewritten = _Extraction(code, learning, start, inner).visit(copy.deepcopy(tree))
+    kept = Code(tree=rewritten, aliases=code.aliases)
+    variables = tuple(name for name in used_columns(kept) if name not in inner)
+
+    def arguments(rows: Rows) -> dict[str, FloatArray]:
+        return {name: values(component, (0,), rows)[0] for name, component in inner.items()}
+
+    text = code.text(tree)
+    learnt = external.learn(text, kept.text(), called_names(rewritten), variables, learning.source, arguments)
+    coding = None
+    if learnt.kind:
+        coding = Coding(variable=text, kind=learnt.kind, levels=learnt.levels, reference=learnt.reference)
+    return Component(
+        text=text,
+        variables=used_columns(Code(tree=tree, aliases=code.aliases)),
+        names=learnt.model.names,
+        full=tuple(range(learnt.model.n_full)),
+        reduced=learnt.reduced,
+        coding=coding,
+        origin=External(model=learnt.model, arguments=inner),
+    )
+
+
+class _Extraction(ast.NodeTransformer):
+    """Replaces calls of our own transforms by names, and learns the component of each."""
+
+    def __init__(self, code: Code, learning: Learning, start: int, found: dict[str, Component]) -> None:
+        self.code, self.learning, self.start, self.found = code, learning, start, found
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Replace the call if one of our rules knows it; look inside otherwise."""
+        rule = RULES.get(node.func.id) if isinstance(node.func, ast.Name) and node.func.id != "C" else None
+        component = rule(node, self.code, self.learning, self.start) if rule else None
+        if component is None:
+            return self.generic_visit(node)
+        if len(component.names) != 1 or component.coding is not None:
+            raise self.learning.error(self.start, f"{component.text} cannot stand inside another function.")
+        name = f"_component_{len(self.found)}"
+        self.found[name] = component
+        return ast.Name(id=name, ctx=ast.Load())
+
+
+def cluster_means(argument: Component, group: tuple[str, ...], source: Source) -> FloatArray:
+    """Means of a component in each cluster over the used rows, (levels,); NaN where there is none.
+
+    Sums are taken of deviations from the first value, so that a large common offset costs no digits.
+    """
+    n_levels = len(source.factor(group).levels)
+    sums, counts, offset = np.zeros(n_levels), np.zeros(n_levels), None
+    for rows in source.chunks():
+        codes, numbers = rows.codes(group), values(argument, (0,), rows)[0]
+        offset = float(numbers[0]) if offset is None else offset
+        if codes.min() < 0:
+            present = codes >= 0
+            codes, numbers = codes[present], numbers[present]
+        sums += np.bincount(codes, weights=numbers - offset, minlength=n_levels)
+        counts += np.bincount(codes, minlength=n_levels)
+    with np.errstate(invalid="ignore"):
+        means: FloatArray = sums / counts + (offset or 0.0)
+    return means
+
+
+def moments(argument: Component, source: Source) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) of a component over the used rows, in two passes."""
+    total, count, offset = 0.0, 0, None
+    for rows in source.chunks():
+        numbers = values(argument, (0,), rows)[0]
+        offset = float(numbers[0]) if offset is None else offset
+        total += float(np.sum(numbers - offset))
+        count += rows.size
+    mean = total / max(count, 1) + (offset or 0.0)
+    squares = sum(float(np.sum((values(argument, (0,), rows)[0] - mean) ** 2)) for rows in source.chunks())
+    return mean, float(np.sqrt(squares / max(count - 1, 1)))
+
+
+def bind_tables(component: Component, source: Source) -> None:
+    """Note in `source` the table of a component that was learnt from it."""
+    if isinstance(component.origin, (LevelTable, ClusterMeans)):
+        source.tables[component.origin] = aligned(component.origin, source)
+
+
+def aligned(origin: LevelTable | ClusterMeans, source: Source) -> FloatArray:
+    """Table of an origin by the levels of some data, (columns, levels + 1); NaN where a level is not known."""
+    group = (origin.variable,) if isinstance(origin, LevelTable) else origin.group
+    levels = source.factor(group).levels
+    if levels is origin.levels:
+        return origin.table
+    known = {level: position for position, level in enumerate(origin.levels)}
+    return origin.table[:, [*(known.get(level, -1) for level in levels), -1]]
+
+
+def _levels(variable: str, text: str, learning: Learning) -> tuple[Any, ...]:
+    """Categories of a column in the used rows; refuses what cannot be meant as categories."""
+    levels = external.used_levels(learning.source, variable)
+    if len(levels) < 2:
+        value = f" ({levels[0]!r})" if levels else ""
+        raise DataError(
+            f"`formula` uses `{text}`, but {variable} has a single value{value} in the used rows. Leave it out."
+        )
+    if len(levels) > TOO_MANY_LEVELS:
+        raise DataError(
+            f"`formula` uses `{text}` as a category, but {variable} has {len(levels)} different values. "
+            f"If they are numbers stored as text, turn them into numbers; if they are groups, write (1 | {variable})."
+        )
+    if text == variable and isinstance(levels[0], date | timedelta):
+        raise DataError(f"`formula` uses `{variable}`, which holds dates or times. Turn it into a number first.")
+    return levels
+
+
+def _level_counts(variable: str, levels: tuple[Any, ...], source: Source) -> FloatArray:
+    """Number of used rows of each of some levels."""
+    counts = dict(zip(source.factor((variable,)).levels, source.counts((variable,)), strict=True))
+    return np.array([counts[level] for level in levels], dtype=np.float64)
+
+
+def _with_missing(table: FloatArray) -> FloatArray:
+    """A table with one more entry per row: NaN, found by code -1."""
+    whole = np.full((table.shape[0], table.shape[1] + 1), np.nan)
+    whole[:, :-1] = table
+    return whole
+
+
+def _what(component: Component) -> str:
+    """What a component has instead of one column of numbers."""
+    return f"categories ({_listed(component.coding.levels)})" if component.coding else f"{len(component.names)} columns"
+
+
+def _listed(levels: tuple[Any, ...]) -> str:
+    """The first levels, for messages."""
+    return ", ".join(repr(level) for level in levels[:8]) + (", ..." if len(levels) > 8 else "")
