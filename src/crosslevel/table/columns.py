@@ -206,8 +206,8 @@ def _known_frame(frame: Frame, argument: str) -> nw.DataFrame[Any]:
         frame = _with_text_names(frame, argument)
     try:
         known = nw.from_native(frame)
-    except nw.exceptions.DuplicateError as error:
-        raise DataError(f"`{argument}` has several columns of the same name. {error}") from error
+    except ValueError as error:  # narwhals refuses duplicated names
+        raise DataError(f"`{argument}` cannot be used: {' '.join(str(error).split())}. Rename or drop some.") from error
     except TypeError as error:
         raise DataError(
             f"`{argument}` must be a data frame (pandas, polars, pyarrow, ...) or a dict of arrays, "

@@ -82,7 +82,10 @@ def numbers(series: Series, rows: slice) -> FloatArray:
     """The column as float64, NaN where missing; a view where it is float64 in memory already."""
     native = series.to_native()
     if not isinstance(native, pd.Series):
-        return np.asarray(series[rows].cast(nw.Float64).to_numpy(), dtype=np.float64)
+        part = series[rows]
+        if series.implementation.is_pyarrow():  # its safe cast refuses integers beyond 2^53
+            return np.asarray(part.to_native().cast("float64", safe=False).to_numpy(), dtype=np.float64)
+        return np.asarray(part.cast(nw.Float64).to_numpy(), dtype=np.float64)
     if isinstance(native.dtype, np.dtype):
         return native.to_numpy()[rows].astype(np.float64, copy=False)
     return native.array[rows].to_numpy(dtype=np.float64, na_value=np.nan)
