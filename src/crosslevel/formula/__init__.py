@@ -8,6 +8,7 @@ The only package that knows formulaic, which it imports when an expression first
     design, response = evaluator.evaluate(rows), evaluator.response(rows)
 """
 
+from crosslevel.formula.change import update as update
 from crosslevel.formula.components import Coding as Coding
 from crosslevel.formula.evaluate import Evaluator as Evaluator
 from crosslevel.formula.learn import learn as learn

@@ -116,8 +116,8 @@ def parse(text: str, names: Iterable[str] = ()) -> Formula:
     tilde = find_tilde(formula)
     response = read_response(formula, tilde)
     tree = read_right_side(formula, tilde)
-    random = tuple(part for bar in random_terms(tree) for part in _random_parts(bar, formula))
-    _refuse_repeated(random, formula)
+    random = tuple(part for bar in random_terms(tree) for part in random_parts(bar, formula))
+    refuse_repeated(random, formula)
     groups = {name for part in random for name in part.group}
     others = [name for name in names if name not in groups and name not in response.variables]
     dot = tuple(Term((column_expression(name, 0),), 1.0, 0) for name in others) if names else None
@@ -201,7 +201,7 @@ def _expressions(terms: Iterable[Term]) -> list[Expression]:
     return [expression for term in terms for expression in term.expressions]
 
 
-def _random_parts(bar: Bar, formula: str) -> list[RandomPart]:
+def random_parts(bar: Bar, formula: str) -> list[RandomPart]:
     """Random parts of one bar: one for each level of ``/``."""
     blocks = _blocks(bar, formula)
     for index, terms in enumerate(blocks):
@@ -242,7 +242,7 @@ def _speaks_of_intercept(node: Node) -> bool:
     )
 
 
-def _refuse_repeated(parts: tuple[RandomPart, ...], formula: str) -> None:
+def refuse_repeated(parts: tuple[RandomPart, ...], formula: str) -> None:
     """Raise `FormulaError` if a coefficient varies twice over the same groups."""
     seen: set[tuple[frozenset[str], frozenset[Expression]]] = set()
     for part in parts:
