@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from crosslevel.covariance import BlockStructure
 from crosslevel.design.reduced import Reduced
 from crosslevel.likelihood.profiled import Conditional, ProfiledDeviance
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Minimum, Status, minimise
@@ -15,6 +16,9 @@ START = 0.1
 NEGLIGIBLE = 1e-4
 """A standard deviation of a standardised random effect, relative to sigma, that counts as zero (as in lme4)."""
 
+
+SPARSE_ROWS, SPARSE_CLUSTERS = 3, 200
+"""With fewer rows per random effect than this, and no more clusters, the deviance can have several minima."""
 
 CHART_STEPS = 25
 """Steps after which the search goes on along the principal axes of the covariance it has reached."""
@@ -71,11 +75,22 @@ def solve(
     ----------
     reduced : cross-products of the model.
     reml : restricted rather than full likelihood.
-    start : (k,) working theta to start from; by default one scoring step in Psi from equal variances.
+    start : (k,) working theta to start from; by default one scoring step in Psi from equal variances, and two more
+        points where the data are so sparse that the deviance can have several minima.
     tolerance, max_steps : see `optimise.minimise`.
     """
     criterion = ProfiledDeviance(reduced=reduced, reml=reml)
-    theta = starting_theta(criterion) if start is None else start
+    starts = starting_thetas(criterion) if start is None else (start,)
+    ends = [_descend(criterion, theta, tolerance=tolerance, max_steps=max_steps) for theta in starts]
+    criterion, minimum = min(ends, key=lambda end: end[1].state.deviance)
+    evaluations = sum(end[1].evaluations for end in ends)
+    return in_data_units(criterion, _settle(criterion, replace(minimum, evaluations=evaluations)))
+
+
+def _descend(
+    criterion: ProfiledDeviance, theta: FloatArray, *, tolerance: float, max_steps: int
+) -> tuple[ProfiledDeviance, Minimum[Conditional]]:
+    """Minimise from one start; turn the effects to their principal axes whenever the search takes long."""
     steps = evaluations = 0
     for _ in range(max(1, max_steps // CHART_STEPS)):
         minimum = _search(criterion, theta, tolerance=tolerance)
@@ -84,9 +99,9 @@ def solve(
             break
         # Near a singular Psi the triangle of Lambda can be a long curved valley; along the principal axes it is not.
         reduced, factor = criterion.reduced.rotated(minimum.state.factor)
-        criterion = ProfiledDeviance(reduced=reduced, reml=reml)
+        criterion = ProfiledDeviance(reduced=reduced, reml=criterion.reml)
         theta = reduced.structure.nearest(factor)
-    return in_data_units(criterion, _settle(criterion, replace(minimum, steps=steps, evaluations=evaluations)))
+    return criterion, replace(minimum, steps=steps, evaluations=evaluations)
 
 
 def _search(criterion: ProfiledDeviance, theta: FloatArray, *, tolerance: float) -> Minimum[Conditional]:
@@ -98,6 +113,17 @@ def _search(criterion: ProfiledDeviance, theta: FloatArray, *, tolerance: float)
     return minimise(
         criterion, theta, deviance=lambda at: at.deviance, escape=escape, tolerance=tolerance, max_steps=CHART_STEPS
     )
+
+
+def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
+    """Where to start: one point, or three where clusters are so few and small that minima may be several."""
+    structure, reduced = criterion.structure, criterion.reduced
+    first = starting_theta(criterion)
+    n_clusters = len(reduced.multiplicity)
+    if structure.q < 2 or n_clusters > SPARSE_CLUSTERS or reduced.n_rows >= SPARSE_ROWS * structure.q * n_clusters:
+        return (first,)
+    eye = np.eye(structure.q)
+    return first, structure.nearest(np.sqrt(3.0) * eye), structure.nearest(np.sqrt(0.03) * eye)
 
 
 def starting_theta(criterion: ProfiledDeviance) -> FloatArray:
@@ -189,9 +215,9 @@ def in_data_units(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) ->
     )
 
 
-def working_factor(reduced: Reduced, theta: FloatArray) -> FloatArray:
-    """Lambda in working coordinates (q, q) of a theta (k,) in the units of the data."""
-    return np.asarray(reduced.basis @ reduced.structure.factor(theta))
+def working_factor(structure: BlockStructure, basis: FloatArray, theta: FloatArray) -> FloatArray:
+    """Lambda (q, q) in the working coordinates of `basis` of a theta (k,) in the units of the data."""
+    return np.asarray(basis @ structure.factor(theta))
 
 
 def conditional_modes(solution: Solution) -> tuple[FloatArray, FloatArray]:

@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 
-from crosslevel.types import CodeArray, FloatArray
+from crosslevel.types import CodeArray, FloatArray, IntArray
 
 RUN = 512
 """Rows centred at a time: a run of equal codes longer than this is split."""
@@ -86,3 +86,18 @@ def accumulate(
             mean_out[g, a] += (run_mean[a] - mean_out[g, a]) * (length / (before + length))
         count_out[g] = before + length
         start = stop
+
+
+@numba.njit(cache=True, nogil=True)
+def order_by_code(codes: CodeArray, n_codes: int) -> IntArray:
+    """Order (L,) that sorts rows by code and keeps equal codes as they stand: a counting sort."""
+    place = np.zeros(n_codes + 1, dtype=np.int64)
+    for i in range(codes.shape[0]):
+        place[codes[i] + 1] += 1
+    for k in range(n_codes):
+        place[k + 1] += place[k]
+    order = np.empty(codes.shape[0], dtype=np.int64)
+    for i in range(codes.shape[0]):
+        order[place[codes[i]]] = i
+        place[codes[i]] += 1
+    return order

@@ -142,6 +142,12 @@ class Columns:
             self._factors[name] = Factor(name=name, codes=codes, levels=tuple(levels))
         return self._factors[name]
 
+    def index(self, mask: BoolArray | None = None) -> pd.Index:
+        """Row labels of a pandas frame, or row numbers of any other; of the rows where `mask` is true."""
+        native = self.frame.to_native()
+        labels = native.index if isinstance(native, pd.DataFrame) else pd.RangeIndex(self.n_rows)
+        return labels if mask is None else labels[mask]
+
     def to_pandas(self, names: Iterable[str], rows: slice = ALL_ROWS, mask: BoolArray | None = None) -> pd.DataFrame:
         """Some columns, for a range of rows, as a new pandas frame numbered from 0.
 

@@ -1,0 +1,1 @@
+"""The models users call: façades that delegate."""

@@ -1,0 +1,86 @@
+"""Arrays of a fit as data frames."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from crosslevel.covariance import BlockStructure
+from crosslevel.inference.varcomp import VarianceComponents
+from crosslevel.inference.wald import check_level
+from crosslevel.types import FloatArray
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.mixed import MixedFit
+
+VARIANCE_COLUMNS = (
+    "group", "term1", "term2", "kind", "estimate", "std_dev", "std_error", "conf_low", "conf_high",
+    "std_dev_low", "std_dev_high",
+)  # fmt: skip
+
+
+def variance_table(
+    components: VarianceComponents, group: str, names: tuple[str, ...], structure: BlockStructure, *, level: float
+) -> pd.DataFrame:
+    """Variances and covariances of a grouping factor's random effects, then the residual variance.
+
+    `std_dev` is the standard deviation of a variance and the correlation of a covariance; `std_dev_low` and
+    `std_dev_high` are its interval. Intervals of variances are made on the log scale, those of correlations on Fisher's
+    z scale, those of covariances on their own.
+    """
+    check_level(level)
+    error = components.std_error
+    records: list[tuple[object, ...]] = []
+    for i, name in enumerate(names):
+        variance = float(components.covariance[i, i])
+        records.append((group, name, None, "variance", *_variance(components, variance, float(error[i, i]), level)))
+    correlation, correlation_error = components.correlation, components.correlation_std_error()
+    for i, j in zip(*np.nonzero(np.triu(structure.mask, 1)), strict=True):
+        covariance, r = float(components.covariance[i, j]), float(correlation[i, j])
+        half = float(ndtri(0.5 + level / 2.0)) * float(error[i, j])
+        interval = components.correlation_interval(r, float(correlation_error[i, j]), level)
+        values = (covariance, r, float(error[i, j]), covariance - half, covariance + half, *interval)
+        records.append((group, names[i], names[j], "covariance", *values))
+    residual = _variance(components, components.sigma2, components.sigma2_std_error, level)
+    records.append(("Residual", None, None, "residual", *residual))
+    return pd.DataFrame.from_records(records, columns=list(VARIANCE_COLUMNS))
+
+
+def _variance(components: VarianceComponents, variance: float, error: float, level: float) -> tuple[float, ...]:
+    """Variance, standard deviation, standard error, and the intervals of both."""
+    low, high = components.variance_interval(variance, error, level)
+    return variance, float(np.sqrt(variance)), error, low, high, float(np.sqrt(low)), float(np.sqrt(high))
+
+
+def modes_table(
+    modes: tuple[FloatArray, FloatArray], clusters: pd.Index, names: tuple[str, ...], *, se: bool
+) -> pd.DataFrame:
+    """Conditional modes by cluster; with `se` their conditional standard deviations beside them."""
+    frame = pd.DataFrame(modes[0], index=clusters, columns=list(names))
+    if se:
+        for k, name in enumerate(names):
+            frame[f"{name}_se"] = np.sqrt(modes[1][:, k, k])
+    return frame
+
+
+def glance(fit: "MixedFit") -> pd.DataFrame:
+    """A fit in one row."""
+    has_intercept = "Intercept" in fit.design.random_names
+    record = {
+        "nobs": fit.nobs,
+        "n_groups": fit.ngroups[fit.group],
+        "group": fit.group,
+        "method": fit.method,
+        "loglik": fit.loglik,
+        "deviance": fit.deviance,
+        "aic": fit.aic,
+        "bic": fit.bic,
+        "n_params": fit.n_params,
+        "df_residual": fit.nobs - fit.n_params,
+        "sigma": fit.sigma,
+        "icc": fit.icc().estimate if has_intercept else np.nan,
+        "converged": fit.converged,
+        "singular": fit.is_singular,
+    }
+    return pd.DataFrame([record])

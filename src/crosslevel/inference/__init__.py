@@ -1,0 +1,1 @@
+"""What an estimate is worth: degrees of freedom, tests, intervals, reliabilities."""

@@ -1,0 +1,60 @@
+"""Tests and intervals of single coefficients."""
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri, stdtr, stdtrit
+
+from crosslevel.errors import CrosslevelError
+from crosslevel.types import FloatArray
+
+
+def t_quantile(probability: float, df: FloatArray) -> FloatArray:
+    """Quantile of Student's t; of the normal where `df` is infinite; NaN where it is NaN."""
+    finite = np.where(np.isfinite(df), df, 1.0)
+    out = np.where(np.isinf(df), ndtri(probability), stdtrit(finite, probability))
+    return np.where(np.isnan(df), np.nan, out)
+
+
+def two_sided_p(statistic: FloatArray, df: FloatArray) -> FloatArray:
+    """P(|T| >= |statistic|) under Student's t with `df` degrees of freedom (infinite: normal; NaN: NaN)."""
+    large = np.where(np.isfinite(df), df, 1e300)
+    return np.where(np.isnan(df), np.nan, 2.0 * stdtr(large, -np.abs(statistic)))
+
+
+def check_level(level: float) -> float:
+    """A confidence level strictly between 0 and 1.
+
+    Raises
+    ------
+    CrosslevelError : anything else.
+    """
+    if not 0.0 < level < 1.0:
+        raise CrosslevelError(f"`level` is a probability between 0 and 1, such as 0.95; got {level!r}.")
+    return level
+
+
+def coefficient_table(
+    terms: tuple[str, ...], estimate: FloatArray, std_error: FloatArray, df: FloatArray, *, level: float
+) -> pd.DataFrame:
+    """Coefficient table: estimate, standard error, df, t, p, and a confidence interval.
+
+    Parameters
+    ----------
+    terms : names of the coefficients; the index.
+    estimate, std_error, df : (p,).
+    level : confidence level.
+    """
+    half = t_quantile(0.5 + check_level(level) / 2.0, df) * std_error
+    statistic = np.divide(estimate, std_error, out=np.full_like(estimate, np.nan), where=std_error > 0.0)
+    return pd.DataFrame(
+        {
+            "estimate": estimate,
+            "std_error": std_error,
+            "df": df,
+            "statistic": statistic,
+            "p_value": two_sided_p(statistic, df),
+            "conf_low": estimate - half,
+            "conf_high": estimate + half,
+        },
+        index=pd.Index(terms, name="term"),
+    )
