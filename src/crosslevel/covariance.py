@@ -34,7 +34,7 @@ class Covariance(ABC):
 
     @abstractmethod
     def factor_gradient(self, theta: FloatArray, q: int) -> FloatArray:
-        """d Lambda / d theta, (n_theta, q, q)."""
+        """Derivative of Lambda in theta, (n_theta, q, q)."""
 
     @abstractmethod
     def nearest(self, factor: FloatArray) -> FloatArray:
@@ -67,7 +67,7 @@ class Unstructured(Covariance):
 
     def nearest(self, factor: FloatArray) -> FloatArray:
         """Lower triangle of the triangular L with L L' = factor factor' and a non-negative diagonal."""
-        lower = np.linalg.qr(factor.T, mode="r").T
+        lower = np.asarray(np.linalg.qr(factor.T, mode="r")).T
         q = factor.shape[0]
         square = np.zeros((q, q))
         square[:, : lower.shape[1]] = lower
@@ -130,7 +130,7 @@ class BlockStructure:
     @property
     def n_theta(self) -> int:
         """Number of parameters."""
-        return self.parts[-1].stop
+        return int(self.parts[-1].stop)
 
     @cached_property
     def mask(self) -> FloatArray:
@@ -146,7 +146,7 @@ class BlockStructure:
         return out
 
     def factor_gradient(self, theta: FloatArray) -> FloatArray:
-        """d Lambda / d theta, (n_theta, q, q)."""
+        """Derivative of Lambda in theta, (n_theta, q, q)."""
         out = np.zeros((self.n_theta, self.q, self.q))
         for kind, columns, part in zip(self.kinds, self.columns, self.parts, strict=True):
             block = kind.factor_gradient(theta[part], len(columns))

@@ -25,6 +25,15 @@ class Derivatives:
     information: FloatArray
     hessian: FloatArray
 
+    def newton_decrement(self) -> float:
+        """Decrease that a Newton step promises, gradient' hessian^-1 gradient / 2; infinite where that is no minimum."""
+        try:
+            chol = np.linalg.cholesky(self.hessian)
+        except np.linalg.LinAlgError:
+            return np.inf
+        half = np.linalg.solve(chol, self.gradient)
+        return float(0.5 * half @ half)
+
 
 class Status(Enum):
     """How a minimisation ended; the value is the sentence for the user."""

@@ -20,6 +20,9 @@ NEGLIGIBLE = 1e-4
 SPARSE_ROWS, SPARSE_CLUSTERS = 3, 200
 """With fewer rows per random effect than this, and no more clusters, the deviance can have several minima."""
 
+POLISH_STEPS, LAST_DIGIT = 3, 1e-22
+"""Final Newton steps, taken while the decrease of the deviance they promise exceeds this: 11 digits of theta."""
+
 CHART_STEPS = 25
 """Steps after which the search goes on along the principal axes of the covariance it has reached."""
 
@@ -179,7 +182,7 @@ def descend_from_boundary(
 
 
 def _settle(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Minimum[Conditional]:
-    """Put a negligible variance exactly on the boundary when that costs nothing, and take the exact derivatives."""
+    """Put a negligible variance exactly on the boundary when that costs nothing, and take the last digits."""
     structure, theta, state = criterion.structure, minimum.theta, minimum.state
     left, sizes, _ = np.linalg.svd(state.factor)
     if 0.0 < sizes.min() < NEGLIGIBLE:
@@ -188,7 +191,29 @@ def _settle(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Minim
         trial = criterion.value(flat)
         if trial.deviance <= state.deviance + TOLERANCE:
             theta, state = flat, trial
-    return replace(minimum, theta=theta, state=state, derivatives=criterion.derivatives(state, theta, exact=True))
+    derivatives = criterion.derivatives(state, theta, exact=True)
+    settled = replace(minimum, theta=theta, state=state, derivatives=derivatives)
+    return _polish(criterion, settled) if minimum.status is Status.CONVERGED else settled
+
+
+def _polish(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Minimum[Conditional]:
+    """Newton steps that the deviance is too flat to judge: each has to bring the gradient down by a factor of ten."""
+    left = minimum.derivatives.newton_decrement()
+    for _ in range(POLISH_STEPS):
+        if not LAST_DIGIT < left < np.inf:
+            break
+        theta = minimum.theta - np.linalg.solve(minimum.derivatives.hessian, minimum.derivatives.gradient)
+        state = criterion.value(theta)
+        derivatives = criterion.derivatives(state, theta, exact=True)
+        decrement = derivatives.newton_decrement()
+        if not decrement < 0.01 * left:
+            break
+        evaluations = minimum.evaluations + 1
+        left = decrement
+        minimum = replace(
+            minimum, theta=theta, state=state, derivatives=derivatives, decrement=decrement, evaluations=evaluations
+        )
+    return minimum
 
 
 def in_data_units(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Solution:

@@ -5,8 +5,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray: TypeAlias = NDArray[np.float64]
-IntArray: TypeAlias = NDArray[np.int64]
+FloatArray: TypeAlias = NDArray[np.floating[Any]]
+"""Double precision throughout; typed as wide as numpy types what it returns."""
+IntArray: TypeAlias = NDArray[np.integer[Any]]
 CodeArray: TypeAlias = NDArray[np.int32]
 BoolArray: TypeAlias = NDArray[np.bool_]
 Frame: TypeAlias = Any

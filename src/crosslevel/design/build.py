@@ -96,9 +96,7 @@ class Design:
     def reduced(self) -> Reduced:
         """What the likelihood needs."""
         y = len(self.products.names) - 1
-        return reduce_products(
-            self.products, x=self.x, y=y, z=self.z, structure=self.structure, constant=self.constant
-        )
+        return reduce_products(self.products, x=self.x, y=y, z=self.z, structure=self.structure, constant=self.constant)
 
     def blocks(self) -> Iterator[tuple[FloatArray, CodeArray, slice]]:
         """The used rows again, some at a time: design columns with the response last (m + 1, L), clusters, place."""

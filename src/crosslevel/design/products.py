@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from crosslevel.errors import DesignError
-from crosslevel.types import FloatArray, IntArray
+from crosslevel.types import CodeArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,10 +148,14 @@ def _merge(
     other_origin, count_b, mean_b, scatter_b, multiplicity_b = b
     both = (count_a > 0.0) & (count_b > 0.0)
     if np.any(multiplicity_a[both] != multiplicity_b[both]):
-        raise DesignError("Cross-products with different multiplicities of one cluster cannot be added: reweight later.")
+        raise DesignError(
+            "Cross-products with different multiplicities of one cluster cannot be added: reweight later."
+        )
     count = count_a + count_b
     share = np.divide(count_b, count, out=np.zeros_like(count), where=count > 0.0)
-    shift = np.where(count_a[:, None] > 0.0, mean_b + (other_origin - origin) - mean_a, mean_b + (other_origin - origin))
+    shift = np.where(
+        count_a[:, None] > 0.0, mean_b + (other_origin - origin) - mean_a, mean_b + (other_origin - origin)
+    )
     shift[count_b == 0.0] = 0.0
     between = (count_a * share)[:, None, None] * shift[:, :, None] * shift[:, None, :]
     return CrossProducts(
@@ -190,7 +194,7 @@ class Moments:
             scatter=np.zeros((n_clusters, m, m)),
         )
 
-    def add(self, block: FloatArray, codes: IntArray) -> None:
+    def add(self, block: FloatArray, codes: CodeArray) -> None:
         """Add rows: `block` (m, L), their clusters `codes` (L,) int32."""
         from crosslevel.kernels.moments import accumulate
 

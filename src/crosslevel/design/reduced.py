@@ -47,7 +47,7 @@ class Reduced:
     @property
     def p(self) -> int:
         """Number of fixed columns."""
-        return self.image.shape[2] - 1
+        return int(self.image.shape[2]) - 1
 
     @cached_property
     def beta_map(self) -> FloatArray:

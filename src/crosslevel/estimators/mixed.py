@@ -26,6 +26,7 @@ from crosslevel.optimise import MAX_STEPS, Status
 from crosslevel.solve import Solution, conditional_modes, solve, working_factor
 from crosslevel.types import FloatArray, Frame, Method, Missing
 
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reliability:
     """Reliability of the clusters' own coefficients.

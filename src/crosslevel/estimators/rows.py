@@ -5,7 +5,7 @@ import pandas as pd
 
 from crosslevel.design import Design
 from crosslevel.table import Columns, group_codes
-from crosslevel.types import CodeArray, Frame, FloatArray
+from crosslevel.types import CodeArray, FloatArray, Frame
 
 CHUNK = 1 << 16
 """Rows predicted at a time."""

@@ -65,7 +65,7 @@ def _projected_share(blocks: tuple[tuple[int, bool], ...], df: int) -> FloatArra
     inside, length = np.zeros(DRAWS), np.zeros(DRAWS)
     for q, free in blocks:
         if not free:
-            values = rng.standard_normal((DRAWS, q))
+            values: FloatArray = rng.standard_normal((DRAWS, q))
         else:
             # symmetric with the metric of the trace: variance 1 on the diagonal, 1/2 off it
             noise = rng.standard_normal((DRAWS, q, q))

@@ -92,7 +92,14 @@ class ProfiledDeviance:
         deviance = self._deviance(log_det, chol, rss)
         beta = np.linalg.solve(chol[:-1, :-1].T, chol[-1, :-1])
         return Conditional(
-            factor=factor, deviance=deviance, precision=precision, cross=cross, chol=chol, beta=beta, rss=rss, nu=self.nu
+            factor=factor,
+            deviance=deviance,
+            precision=precision,
+            cross=cross,
+            chol=chol,
+            beta=beta,
+            rss=rss,
+            nu=self.nu,
         )
 
     def _deviance(self, log_det: float, chol: FloatArray, rss: float) -> float:
