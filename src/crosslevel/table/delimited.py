@@ -158,11 +158,15 @@ def _has_leading_zero(file: Path, dialect: Dialect) -> bool:
 
 
 def _restored_ids(frame: pd.DataFrame, file: Path, dialect: Dialect) -> pd.DataFrame:
-    """Columns of digits in which some begin with zero are ids or postcodes: their text instead of numbers."""
+    """Ids that were read as numbers get their text back."""
     suspects = frame.select_dtypes("number").columns.tolist()
     texts = _parsed(file, dialect, usecols=suspects, dtype=str) if suspects else frame[[]]
     for name in suspects:
-        present = texts[name].dropna()
-        if present.str.fullmatch(r"\d+").all() and present.str.match(r"0\d").any():
+        if are_ids(texts[name].dropna()):
             frame[name] = texts[name]
     return frame
+
+
+def are_ids(present: pd.Series[Any]) -> bool:
+    """Whether text consists of digits and sometimes begins with a zero that a number would lose: ids, postcodes."""
+    return bool(present.str.fullmatch(r"\d+").all() and present.str.match(r"0\d").any())

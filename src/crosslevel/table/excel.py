@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from crosslevel.errors import FileError
+from crosslevel.table import delimited
 from crosslevel.table.columns import refuse_duplicates
 from crosslevel.table.options import ReadOptions
 
@@ -22,13 +24,24 @@ def read_xlsx(file: Path, options: ReadOptions) -> pd.DataFrame:
             header = pd.read_excel(book, sheet_name=sheet, header=None, nrows=1)
             if not header.empty:
                 refuse_duplicates([str(name) for name in header.iloc[0].dropna()], "path")
-            frame = pd.read_excel(book, sheet_name=sheet)
+            cells = pd.read_excel(book, sheet_name=sheet, dtype=object)
     except DAMAGED as error:
         raise FileError(
             f"`path`: {str(file)!r} is damaged ({type(error).__name__} inside the workbook). "
             "Open it in a spreadsheet program and save it anew, or save the sheet as csv."
         ) from error
-    return frame.dropna(how="all", ignore_index=True)
+    filled = cells.dropna(how="all", ignore_index=True).infer_objects()
+    return filled.apply(_without_text_numbers) if len(filled) else filled
+
+
+def _without_text_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Numbers that the workbook holds as text become numbers, except ids with leading zeros."""
+    present = column.dropna()
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.infer_dtype(present) != "string":
+        return column
+    as_numbers = pd.to_numeric(column, errors="coerce")
+    same = as_numbers.isna().equals(column.isna())
+    return as_numbers if same and not delimited.are_ids(present) else column
 
 
 def _sheet_name(book: pd.ExcelFile, file: Path, sheet: str | int | None) -> str:

@@ -45,8 +45,11 @@ SIGNATURES = {
 }
 """First bytes that give away the type of a file."""
 
-UNREADABLE = (OSError, EOFError, ValueError, LookupError, ArithmeticError, RuntimeError, zlib.error, BadZipFile)
-"""What the readers raise on a damaged file."""
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, LookupError, ArithmeticError, RuntimeError, MemoryError),
+    *(zlib.error, BadZipFile),
+)
+"""What the readers raise on a damaged file (a wrong length asks for more memory than there is)."""
 
 
 def read(
@@ -141,7 +144,7 @@ def _known_format(name: str) -> str:
 
 def _format_of(file: Path) -> str:
     """The type of file that its ending tells."""
-    *_, inner, ending = ["", "", *file.name.lower().split(".")[1:]]
+    *_, inner, ending = ["", "", *(suffix.lower().lstrip(".") for suffix in file.suffixes)]
     kind = inner if ending == "gz" else ending
     kind = ENDINGS.get(kind, kind)
     if kind in READERS and (ending != "gz" or kind in {"csv", "tsv"}):
