@@ -115,8 +115,7 @@ def test_reliability_of_the_intercepts(random_coefficient) -> None:
     expected = (np.diag(tau) / (np.diag(tau) + sigma2 / information)).mean(axis=0)
     assert round(expected[0], 2) == 0.91
     assert round(expected[1], 2) == 0.26
-    ours = random_coefficient.reliability()["school"].mean()
-    assert ours.to_numpy() == pytest.approx(expected, rel=1e-8)
+    assert random_coefficient.reliability().average.to_numpy() == pytest.approx(expected, rel=1e-8)
 
 
 SIZES = [1829, 1027, 1007, 992, 1091, 992, 2058, 1487, 1274, 1106, 1035, 1568, 1099, 1585, 1221, 1031, 1388]

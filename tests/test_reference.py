@@ -9,13 +9,19 @@ import pandas as pd
 import pytest
 from reference_cases import CASES, ReferenceCase, cases_with, components, fit_case, load_case
 
-LOGLIK = 1e-6  # the references' own optima are closer than this: their gradients are recorded with them
-COEFFICIENT = 1e-4  # in standard errors
-STD_ERROR = 1e-5  # relative; follows theta, which the references have to about 1e-6
-COVARIANCE = 1e-4  # of the product of the two standard deviations
-MODE = 1e-4  # in standard deviations of the random effect
+CRITERION = 1e-11  # relative; rounding only
+LOGLIK = 1e-6
+COEFFICIENT = 1e-5  # in standard errors; this and what follows is as far as lme4's optima are settled
+STD_ERROR = 1e-5  # relative
+COVARIANCE = 5e-5  # of the product of the two standard deviations
+MODE = 5e-5  # in standard deviations of the random effect
 PREDICTION = 1e-5  # in residual standard deviations
-CRITERION = 1e-9  # relative
+NLME = 50  # times as far for nlme, whose log-likelihoods end up to 1e-6 short: .001 standard errors of a variance
+
+
+def within(case: ReferenceCase, tolerance: float) -> float:
+    """Loosen a tolerance for models that nlme fitted; lme4 fitted the same ones, and those are compared tightly."""
+    return tolerance * (NLME if case.expected["r_function"].startswith("nlme") else 1)
 
 
 def ordered(values: pd.Series, names: list[frozenset[str]]) -> np.ndarray:
@@ -69,8 +75,8 @@ def test_coefficients(name: str) -> None:
     case, fit = load_case(name), fit_case(name)
     fixef = np.array(list(case.expected["fixef"].values()))
     se = np.array(list(case.expected["se"].values()))
-    assert np.abs((ordered(fit.params, case.coefficients) - fixef) / se).max() < COEFFICIENT
-    np.testing.assert_allclose(ordered(fit.bse, case.coefficients), se, rtol=STD_ERROR)
+    assert np.abs((ordered(fit.params, case.coefficients) - fixef) / se).max() < within(case, COEFFICIENT)
+    np.testing.assert_allclose(ordered(fit.bse, case.coefficients), se, rtol=within(case, STD_ERROR))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -80,13 +86,13 @@ def test_covariance_of_coefficients(name: str) -> None:
     order = [position[name] for name in case.coefficients]
     vcov, expected = fit.vcov.to_numpy()[np.ix_(order, order)], np.array(case.expected["vcov"])
     scale = np.sqrt(np.diag(expected))
-    assert np.abs((vcov - expected) / np.outer(scale, scale)).max() < 2 * STD_ERROR
+    assert np.abs((vcov - expected) / np.outer(scale, scale)).max() < within(case, 2 * STD_ERROR)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_variance_components(name: str) -> None:
     case, fit = load_case(name), fit_case(name)
-    assert fit.sigma == pytest.approx(case.expected["sigma"], rel=1e-5)
+    assert fit.sigma == pytest.approx(case.expected["sigma"], rel=STD_ERROR)
     ours = fit.cov_re[case.group]
     position = {components(str(name)): k for k, name in enumerate(ours.index)}
     for names, expected in case.blocks():
@@ -94,7 +100,9 @@ def test_variance_components(name: str) -> None:
         scale = np.sqrt(np.diag(expected))
         # a variance of zero is compared with the residual variance
         scale = np.where(scale > 0, scale, 1e-2 * case.expected["sigma"])
-        assert np.abs((ours.to_numpy()[np.ix_(order, order)] - expected) / np.outer(scale, scale)).max() < COVARIANCE
+        assert np.abs((ours.to_numpy()[np.ix_(order, order)] - expected) / np.outer(scale, scale)).max() < within(
+            case, COVARIANCE
+        )
 
 
 @pytest.mark.parametrize("name", cases_with("theta"))
@@ -114,19 +122,20 @@ def test_conditional_modes(name: str) -> None:
     sd = np.concatenate([np.sqrt(np.diag(cov)) for _, cov in case.blocks()])
     sd = np.where(sd > 0, sd, case.expected["sigma"])
     modes = our_columns(ours.loc[expected.index], expected.columns, case)
-    assert np.abs((modes - expected.to_numpy()) / sd).max() < MODE
+    assert np.abs((modes - expected.to_numpy()) / sd).max() < within(case, MODE)
     if "ranef_se" in case.expected:
         spread = our_columns(ours.loc[expected.index], expected.columns, case, suffix="_se")
-        assert np.abs((spread - random_effects(case, "ranef_se").to_numpy()) / sd).max() < MODE
+        assert np.abs((spread - random_effects(case, "ranef_se").to_numpy()) / sd).max() < within(case, MODE)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_fitted_values_and_residuals(name: str) -> None:
-    expected, fit = load_case(name).expected, fit_case(name)
+    case, fit = load_case(name), fit_case(name)
+    expected, tolerance = case.expected, within(case, PREDICTION) * case.expected["sigma"]
     fitted, sigma = np.array(expected["fitted_head"]), expected["sigma"]
     resid = expected.get("resid_head") or np.array(expected["resid_normalized_head"]) * sigma
-    assert np.abs(fit.fitted.to_numpy()[: len(fitted)] - fitted).max() < PREDICTION * sigma
-    assert np.abs(fit.resid.to_numpy()[: len(fitted)] - resid).max() < PREDICTION * sigma
+    assert np.abs(fit.fitted.to_numpy()[: len(fitted)] - fitted).max() < tolerance
+    assert np.abs(fit.resid.to_numpy()[: len(fitted)] - resid).max() < tolerance
 
 
 @pytest.mark.parametrize("name", cases_with("predict"))
