@@ -33,7 +33,7 @@ class Description:
     frame : one row per numeric variable; of a categorical variable one row per level, called ``variable[level]``, or
         for its second level only where it has two. Columns:
 
-        - ``variable``, ``level``, ``kind`` ("numeric", "binary" or "categorical"), ``label``
+        - ``variable``, ``level`` (empty for a number), ``kind`` ("numeric", "binary" or "categorical"), ``label``
         - ``n``, ``missing``, ``mean`` (of a level: its share), ``sd``
         - ``within_variance``, ``between_variance``, ``icc``, ``icc_std_error``: see `variance_components`; of a level
           those of its indicator, 1 where the variable has this level and 0 elsewhere (a linear probability model)
@@ -175,7 +175,7 @@ def _described(columns: Columns, name: str, factor: Factor) -> Iterator[tuple[st
         codes = pd.factorize(values)[0]
         kind = "binary" if codes.max(initial=0) == 1 else "numeric"
         found = variance_components(values, clusters)
-        yield name, [name, None, kind, label, *_numbers(found, absent), *_distinct(clusters, codes)]
+        yield name, [name, "", kind, label, *_numbers(found, absent), *_distinct(clusters, codes)]
         return
 
     variable = columns.factor(name)
@@ -183,7 +183,7 @@ def _described(columns: Columns, name: str, factor: Factor) -> Iterator[tuple[st
     distinct = _distinct(clusters, levels)
     if variable.n_levels > MOST_LEVELS or not levels.size:
         nothing = VarianceComponents(**{**dict.fromkeys(NUMBERS, np.nan), "n": levels.size, "clusters": distinct[0]})
-        yield name, [name, None, "categorical", label, *_numbers(nothing, absent), *distinct]
+        yield name, [name, "", "categorical", label, *_numbers(nothing, absent), *distinct]
         return
     kind = "binary" if variable.n_levels == 2 else "categorical"
     for level in range(1 if kind == "binary" else 0, variable.n_levels):
@@ -224,7 +224,7 @@ def _refuse_infinite(values: FloatArray, name: str) -> None:
 def _blocks(found: Description) -> Iterator[Block]:
     """The parts of the document."""
     summary = found.size_summary
-    without = f"; {found.n_without_group:,} rows have no cluster and are left out" if found.n_without_group else ""
+    without = f"; {found.n_without_group:,} without a cluster left out" if found.n_without_group else ""
     yield Paragraph(f"{found.n_rows:,} rows in {len(found.sizes):,} clusters of {found.group}{without}.")
     yield Table(
         [Column(word, format="count") for word in ("Min", "25%", "Median", "75%", "Max")]
