@@ -26,7 +26,7 @@ class Derivatives:
     hessian: FloatArray
 
     def newton_decrement(self) -> float:
-        """Decrease that a Newton step promises, gradient' hessian^-1 gradient / 2; infinite where that is no minimum."""
+        """Decrease that a Newton step promises, gradient' hessian^-1 gradient / 2; infinite at no minimum."""
         try:
             chol = np.linalg.cholesky(self.hessian)
         except np.linalg.LinAlgError:

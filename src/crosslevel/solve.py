@@ -130,11 +130,10 @@ def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
 
 
 def starting_theta(criterion: ProfiledDeviance) -> FloatArray:
-    """One scoring step in Psi from equal standardised variances (MINQUE), kept positive definite; the better of both."""
+    """One scoring step in Psi from equal standardised variances (MINQUE), kept positive definite."""
     structure = criterion.structure
-    plain = structure.nearest(np.sqrt(START) * np.eye(structure.q))
-    at = criterion.value(plain)
-    sums = criterion.psi_derivatives(at)
+    at = criterion.value(structure.nearest(np.sqrt(START) * np.eye(structure.q)))
+    sums = at.psi_derivatives
 
     rows, columns = np.nonzero(np.tril(structure.mask))
     directions = np.zeros((len(rows), structure.q, structure.q))
@@ -146,8 +145,7 @@ def starting_theta(criterion: ProfiledDeviance) -> FloatArray:
     gradient = np.tensordot(directions, sums.score, axes=([1, 2], [0, 1]))
     psi = at.factor @ at.factor.T - np.tensordot(np.linalg.solve(information, gradient), directions, axes=1)
     values, vectors = np.linalg.eigh(psi)
-    moved = structure.nearest(vectors * np.sqrt(np.maximum(values, 1e-2 * START)))
-    return moved if criterion.value(moved).deviance < at.deviance else plain
+    return structure.nearest(vectors * np.sqrt(np.maximum(values, 1e-2 * START)))
 
 
 def descend_from_boundary(
@@ -160,7 +158,7 @@ def descend_from_boundary(
     gradient in theta is zero wherever Lambda is.
     """
     structure = criterion.structure
-    sums = criterion.psi_derivatives(at)
+    sums = at.psi_derivatives
     size = np.sqrt(np.maximum(np.diag(sums.p_sum), 1e-300))
     values, vectors = np.linalg.eigh(sums.score * structure.mask / np.outer(size, size))
     for value, scaled in zip(values, vectors.T, strict=True):
@@ -191,7 +189,7 @@ def _settle(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Minim
         trial = criterion.value(flat)
         if trial.deviance <= state.deviance + TOLERANCE:
             theta, state = flat, trial
-    derivatives = criterion.derivatives(state, theta, exact=True)
+    derivatives = criterion.derivatives(state, theta)
     settled = replace(minimum, theta=theta, state=state, derivatives=derivatives)
     return _polish(criterion, settled) if minimum.status is Status.CONVERGED else settled
 
@@ -204,7 +202,7 @@ def _polish(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Minim
             break
         theta = minimum.theta - np.linalg.solve(minimum.derivatives.hessian, minimum.derivatives.gradient)
         state = criterion.value(theta)
-        derivatives = criterion.derivatives(state, theta, exact=True)
+        derivatives = criterion.derivatives(state, theta)
         decrement = derivatives.newton_decrement()
         if not decrement < 0.01 * left:
             break

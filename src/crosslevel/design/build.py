@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,8 +17,8 @@ from crosslevel.types import BoolArray, CodeArray, FloatArray, Frame, IntArray, 
 CHUNK = 1 << 14
 """Rows read at a time when they come cluster by cluster: a block stays in the processor's cache."""
 
-UNSORTED_BYTES = 1 << 25
-"""Size of a block when clusters are mixed: large enough to find many rows of one cluster in it."""
+UNSORTED_RUN, UNSORTED_BYTES = 32, 1 << 25
+"""When clusters are mixed, a block is made large enough to find this many rows of a cluster in it, up to this size."""
 
 CONSTANT = 1e-20
 """Share of a column's variance within clusters below which it is constant within them."""
@@ -87,12 +88,13 @@ class Design:
         """Names of the random effects."""
         return tuple(self.products.names[j] for j in self.z)
 
-    @property
+    @cached_property
     def cluster_level(self) -> BoolArray:
         """(m,) whether each design column is constant within clusters."""
         within, total = np.diag(self.products.within)[:-1], np.diag(self.products.total)[:-1]
         return np.asarray(within <= CONSTANT * total)
 
+    @cached_property
     def reduced(self) -> Reduced:
         """What the likelihood needs."""
         y = len(self.products.names) - 1
@@ -275,14 +277,14 @@ def _sum_products(
     names = (*(column.name for column in spec.columns), spec.response_name)
     used = codes if mask is None else codes[mask]
     is_sorted = bool(np.all(used[1:] >= used[:-1]))
-    chunk = CHUNK if is_sorted else max(CHUNK, UNSORTED_BYTES // (8 * len(names)))
+    chunk = CHUNK if is_sorted else max(CHUNK, min(UNSORTED_RUN * len(levels), UNSORTED_BYTES // (8 * len(names))))
     moments: Moments | None = None
     for block, block_codes, _ in read_blocks(spec, columns, mask, codes, chunk):
         if moments is None:
             moments = Moments.empty(len(names), len(levels), origin=block[:, 0].copy())
         if not is_sorted:
             order = order_by_code(block_codes, len(levels))
-            block, block_codes = block[:, order], block_codes[order]
+            block, block_codes = np.take(block, order, axis=1), block_codes[order]
         moments.add(block, block_codes)
     assert moments is not None
     return moments.products(names=names, levels=levels)
@@ -325,7 +327,7 @@ def _check_identified(design: Design) -> None:
             f"`formula` has {q * n_clusters} random effects ({q} for each of {n_clusters} clusters of {design.group}) for "
             f"{n} rows, so they cannot be told from the residuals. Drop a random slope, or add rows per cluster."
         )
-    reduced = design.reduced()
+    reduced = design.reduced
     rest = reduced.remainder
     values, vectors = np.linalg.eigh(rest[:-1, :-1])
     able = values > 1e-12 * max(float(values.max(initial=0.0)), 1e-300)

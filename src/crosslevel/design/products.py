@@ -74,14 +74,14 @@ class CrossProducts:
     @cached_property
     def within(self) -> FloatArray:
         """(m, m) scatter within clusters, pooled."""
-        return np.asarray(np.tensordot(self.multiplicity, self.scatter, axes=1))
+        return np.einsum("g,gij->ij", self.multiplicity, self.scatter)
 
     @cached_property
     def total(self) -> FloatArray:
         """(m, m) scatter about the grand mean."""
         centred = self.mean - self.grand_mean
         weight = self.multiplicity * self.count
-        return np.asarray(self.within + (centred * weight[:, None]).T @ centred)
+        return self.within + np.einsum("gi,gj->ij", centred * weight[:, None], centred)
 
     def select(self, names: Sequence[str]) -> "CrossProducts":
         """Cross-products of some of the columns: those of any sub-model.
@@ -202,8 +202,9 @@ class Moments:
 
     def products(self, *, names: tuple[str, ...], levels: tuple[object, ...]) -> CrossProducts:
         """The cross-products of all rows added; hands over this object's arrays."""
-        upper, lower = np.triu_indices(len(names), 1)
-        self.scatter[:, upper, lower] = self.scatter[:, lower, upper]
+        from crosslevel.kernels.moments import mirror
+
+        mirror(self.scatter)
         for array in (self.origin, self.count, self.mean, self.scatter):
             array.setflags(write=False)
         return CrossProducts(

@@ -421,7 +421,7 @@ def mixed(
 
 def _fit(formula: str, method: Method, ddf: str, data: Frame, design: Design, max_steps: int) -> MixedFit:
     """Solve, and warn once if the optimum was not reached."""
-    solution = solve(design.reduced(), reml=method == "reml", max_steps=max_steps)
+    solution = solve(design.reduced, reml=method == "reml", max_steps=max_steps)
     if solution.status is not Status.CONVERGED:
         warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=3)
     return MixedFit(formula=formula, method=method, ddf=ddf, data=data, design=design, solution=solution)

@@ -40,7 +40,7 @@ def _singular(design: Design, solution: Solution) -> str:
     names, group = design.random_names, design.group
     state = solution.minimum.state
     # back from principal axes to standardised effects
-    reduced = design.reduced()
+    reduced = design.reduced
     factor = reduced.basis @ np.linalg.solve(solution.criterion.reduced.basis, state.factor)
     spread = np.sqrt(np.einsum("ij,ij->i", factor, factor))
     zero = [name for name, size in zip(names, spread, strict=True) if size < NEGLIGIBLE]

@@ -87,7 +87,7 @@ def variance_components(solution: Solution) -> VarianceComponents:
     lambda_gradient = reduced.structure.factor_gradient(minimum.theta)
     half = lambda_gradient @ at.factor.T
     directions = half + half.transpose(0, 2, 1)
-    sums = criterion.psi_derivatives(at)
+    sums = at.psi_derivatives
     gradient = -np.tensordot(directions, sums.tt, axes=([1, 2], [0, 1])) / (2.0 * at.nu)
 
     k = len(gradient)

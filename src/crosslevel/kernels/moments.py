@@ -101,3 +101,13 @@ def order_by_code(codes: CodeArray, n_codes: int) -> IntArray:
         order[place[codes[i]]] = i
         place[codes[i]] += 1
     return order
+
+
+@numba.njit(cache=True, nogil=True)
+def mirror(matrices_out: FloatArray) -> None:
+    """Copy the lower triangle of each matrix (J, m, m) to its upper one."""
+    m = matrices_out.shape[1]
+    for g in range(matrices_out.shape[0]):
+        for a in range(m):
+            for b in range(a):
+                matrices_out[g, b, a] = matrices_out[g, a, b]

@@ -11,6 +11,7 @@ in Harville (1977), JASA 72: 320-338, written for the profile.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,8 +20,8 @@ from crosslevel.design.reduced import Reduced
 from crosslevel.optimise import Derivatives
 from crosslevel.types import FloatArray
 
-EXACT_LIMIT = 2_000_000
-"""Products per evaluation up to which REML's global Hessian term is summed in every step, not only at the end."""
+EXACT_LIMIT = 50_000_000
+"""Products up to which REML's global Hessian term is summed: beyond, clusters are so many that it is negligible."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,15 +30,17 @@ class Conditional:
 
     Attributes
     ----------
+    reduced, reml : the model.
     factor : (q, q) Lambda.
     deviance : -2 (restricted) log-likelihood, in the units of the data.
     precision, cross : (J, q, q) Z'V^-1 Z and (J, q, p + 1) Z'V^-1 [X y].
     chol : (p + 1, p + 1) lower Cholesky factor of [X y]'V^-1 [X y].
     beta : (p,) coefficients.
     rss : r^2 = (y - X beta)'V^-1 (y - X beta).
-    nu : n - p (REML) or n (ML).
     """
 
+    reduced: Reduced
+    reml: bool
     factor: FloatArray
     deviance: float
     precision: FloatArray
@@ -45,7 +48,33 @@ class Conditional:
     chol: FloatArray
     beta: FloatArray
     rss: float
-    nu: int
+
+    @property
+    def nu(self) -> int:
+        """Degrees of freedom of r^2: n - p (REML) or n (ML)."""
+        return self.reduced.n_rows - (self.reduced.p if self.reml else 0)
+
+    @cached_property
+    def psi_derivatives(self) -> "PsiDerivatives":
+        """Derivatives of the deviance in the relative covariance Psi."""
+        from crosslevel.kernels.marginal import derivative_sums
+
+        n_clusters, q, p1 = self.cross.shape
+        p = p1 - 1
+        with_cc = self.reml and n_clusters * q * q * p * p <= EXACT_LIMIT
+        score, p_sum, tt = np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
+        pp, pq = np.empty((q, q, q, q)), np.empty((q, q, q, q))
+        tc, cc = np.empty((q, q, p)), np.empty((q, q, p, p) if with_cc else (0, 0, 0, 0))
+        whitened = np.ascontiguousarray(np.linalg.inv(self.chol[:-1, :-1]).T)
+        scale = self.nu / self.rss
+        derivative_sums(
+            self.precision, self.cross, self.reduced.multiplicity, np.append(-self.beta, 1.0), whitened,
+            scale, self.reml, score, p_sum, tt, pp, pq, tc, cc,
+        )  # fmt: skip
+        return PsiDerivatives(
+            score=score, p_sum=p_sum, tt=tt, pp=pp, pq=pq, tc=tc, cc=cc, scale=scale, nu=self.nu,
+            n_rows=self.reduced.n_rows,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,15 +121,9 @@ class ProfiledDeviance:
         deviance = self._deviance(log_det, chol, rss)
         beta = np.linalg.solve(chol[:-1, :-1].T, chol[-1, :-1])
         return Conditional(
-            factor=factor,
-            deviance=deviance,
-            precision=precision,
-            cross=cross,
-            chol=chol,
-            beta=beta,
-            rss=rss,
-            nu=self.nu,
-        )
+            reduced=reduced, reml=self.reml, factor=factor, deviance=deviance, precision=precision, cross=cross,
+            chol=chol, beta=beta, rss=rss,
+        )  # fmt: skip
 
     def _deviance(self, log_det: float, chol: FloatArray, rss: float) -> float:
         """-2 log-likelihood in the units of the data."""
@@ -112,35 +135,14 @@ class ProfiledDeviance:
             out += 2.0 * (float(np.log(np.diag(chol)[:-1]).sum()) + log_x)
         return float(out)
 
-    def derivatives(self, at: Conditional, theta: FloatArray, *, exact: bool = False) -> Derivatives:
+    def derivatives(self, at: Conditional, theta: FloatArray) -> Derivatives:
         """Gradient, expected information and Hessian of the deviance in working `theta`.
 
-        The expected information carries the positive part of S as the curvature that Psi = Lambda Lambda' adds, which is
-        what makes scoring work at the boundary. `exact` forces the Hessian's most expensive term.
+        The expected information carries the positive part of S as the curvature that Psi = Lambda Lambda' adds, which
+        is what makes scoring work at the boundary.
         """
-        sums = self.psi_derivatives(at, exact=exact)
-        return sums.in_theta(self.structure.factor_gradient(theta), at.factor, self.structure.mask)
-
-    def psi_derivatives(self, at: Conditional, *, exact: bool = False) -> "PsiDerivatives":
-        """Derivatives in the relative covariance Psi itself."""
-        from crosslevel.kernels.marginal import derivative_sums
-
-        reduced = self.reduced
-        n_clusters, q, p1 = reduced.image.shape
-        p = p1 - 1
-        with_cc = self.reml and (exact or n_clusters * q * q * p * p <= EXACT_LIMIT)
-        score, p_sum, tt = np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
-        pp, pq = np.empty((q, q, q, q)), np.empty((q, q, q, q))
-        tc, cc = np.empty((q, q, p)), np.empty((q, q, p, p) if with_cc else (0, 0, 0, 0))
-        whitened = np.linalg.inv(at.chol[:-1, :-1]).T
-        scale = at.nu / at.rss
-        derivative_sums(
-            at.precision, at.cross, reduced.multiplicity, np.append(-at.beta, 1.0), np.ascontiguousarray(whitened),
-            scale, self.reml, score, p_sum, tt, pp, pq, tc, cc,
-        )  # fmt: skip
-        return PsiDerivatives(
-            score=score, p_sum=p_sum, tt=tt, pp=pp, pq=pq, tc=tc, cc=cc, scale=scale, nu=at.nu, n_rows=reduced.n_rows
-        )
+        gradient = self.structure.factor_gradient(theta)
+        return at.psi_derivatives.in_theta(gradient, at.factor, self.structure.mask)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
