@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from crosslevel.errors import DataError, DataWarning
-from crosslevel.formula import external
 from crosslevel.formula.components import ClusterMeans, Component, External, LevelTable, Product, parts, product, values
+from crosslevel.formula.finite import refuse_undefined
 from crosslevel.formula.rows import Rows, Source
 from crosslevel.formula.transforms import aligned, cluster_means
 from crosslevel.table.columns import Columns
@@ -98,36 +98,19 @@ def bind(
     source = Source(columns=columns, mask=mask)
     whole = [*components, *([outcome] if outcome is not None else [])]
     columns.require((name for each in whole for name in each.variables), "formula")
-    for component in (part for each in whole for part in parts(each)):
-        origin = component.origin
+    new_clusters: dict[tuple[str, ...], int] = {}
+    for origin in (part.origin for each in whole for part in parts(each)):
         if isinstance(origin, LevelTable):
             _refuse_new_levels(origin.variable, origin.levels, source)
             source.tables[origin] = aligned(origin, source)
         elif isinstance(origin, ClusterMeans):
-            source.tables[origin] = _completed(origin, component.text, source)
+            source.tables[origin], new = _completed(origin, source)
+            new_clusters[origin.group] = max(new, new_clusters.get(origin.group, 0))
         elif isinstance(origin, External):
             for variable, levels in origin.model.levels.items():
                 _refuse_new_levels(variable, levels, source)
+    _warn_of_new_clusters(new_clusters, columns.argument)
     return Evaluator(components=components, products=products, outcome=outcome, source=source)
-
-
-def refuse_undefined(components: list[Component], source: Source) -> None:
-    """Raise `DataError` about the components of a column with infinite or undefined values."""
-    for component in components:
-        for name in component.variables:
-            if external.holds_numbers(source, name):
-                _refuse_column(name, source)
-    for component in components:
-        for index, name in enumerate(component.names):
-            bad, total = _undefined(component, index, source)
-            if bad:
-                raise DataError(
-                    f"`formula` uses `{name}`, which is infinite or undefined in {bad} of {total} used rows although "
-                    f"{', '.join(component.variables)} is finite there (a logarithm of 0, a division by 0?). "
-                    "Change the expression, or leave those rows out."
-                )
-    names = " and ".join(f"`{component.text}`" for component in components)
-    raise DataError(f"the product of {names} is too large for a number. Rescale these columns.")
 
 
 def _fill(evaluator: Evaluator, rows: Rows, out: FloatArray) -> None:
@@ -169,46 +152,24 @@ def _refuse_new_levels(variable: str, levels: tuple[object, ...], source: Source
         )
 
 
-def _completed(origin: ClusterMeans, text: str, source: Source) -> FloatArray:
-    """Remembered cluster means by the levels of these data, those of new clusters taken from these data."""
+def _completed(origin: ClusterMeans, source: Source) -> tuple[FloatArray, int]:
+    """Remembered cluster means by the levels of these data, new ones from these data; the number of these."""
     table = aligned(origin, source)
     unknown = np.isnan(table[0, :-1])
-    if not unknown.any():
-        return table
-    new = unknown & (source.counts(origin.group) > 0)
+    new = unknown & (source.counts(origin.group) > 0) if unknown.any() else unknown
     if new.any():
         table = np.array(table)
         table[0, :-1][new] = cluster_means(origin.argument, origin.group, source)[new]
+    return table, int(np.count_nonzero(new))
+
+
+def _warn_of_new_clusters(counts: dict[tuple[str, ...], int], argument: str) -> None:
+    """Warn, once for all groups, that clusters have no remembered mean."""
+    found = [f"{count} of the clusters of {':'.join(group)}" for group, count in counts.items() if count]
+    if found:
         warnings.warn(
-            f"{np.count_nonzero(new)} of the clusters of {':'.join(origin.group)} were not in the fitted data, so "
-            f"`{text}` uses the mean of their rows in `{source.columns.argument}`.",
+            f"{' and '.join(found)} were not in the fitted data, so within() and between() use the mean of their rows "
+            f"in `{argument}`.",
             DataWarning,
             stacklevel=4,
         )
-    return table
-
-
-def _refuse_column(name: str, source: Source) -> None:
-    """Raise `DataError` if a data column has infinite or missing values in the used rows."""
-    infinite = missing = total = 0
-    for rows in source.chunks():
-        numbers = rows.numeric(name)
-        infinite += int(np.count_nonzero(np.isinf(numbers)))
-        missing += int(np.count_nonzero(np.isnan(numbers)))
-        total += rows.size
-    what = f"{infinite} infinite" if infinite else f"{missing} missing" if missing else ""
-    if what:
-        raise DataError(
-            f"`{source.columns.argument}` has {what} values in column {name!r} (of {total} used rows), which `formula` "
-            "uses. Set them to missing or leave those rows out."
-        )
-
-
-def _undefined(component: Component, index: int, source: Source) -> tuple[int, int]:
-    """Number of used rows in which a component column is infinite or undefined, and number of used rows."""
-    bad = total = 0
-    with np.errstate(all="ignore"):
-        for rows in source.chunks():
-            bad += int(np.count_nonzero(~np.isfinite(values(component, (index,), rows)[0])))
-            total += rows.size
-    return bad, total

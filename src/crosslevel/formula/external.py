@@ -284,7 +284,7 @@ def _translated(text: str, frame: Frame) -> Iterator[None]:
             "or not among its `levels`. Leave those rows out, or add the category."
         ) from error
     except (FormulaicError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError) as error:
-        cause = error.__cause__ or error
+        cause = (error.__cause__ if isinstance(error, FormulaicError) else None) or error
         columns = ", ".join(f"{name} ({frame[name].dtype})" for name in frame.columns)
         reason = f"{type(cause).__name__}: {cause}".rstrip(".")
         raise DataError(

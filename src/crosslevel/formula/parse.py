@@ -1,5 +1,6 @@
 """Formula text -> `Formula`: the response, the fixed terms, and the random terms of lme4."""
 
+import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from crosslevel.formula.expressions import Expression, column_expression, python
 from crosslevel.formula.syntax import Bar, Node, Number, Sum, Tokens, read_all
 from crosslevel.formula.terms import Term, Terms, expand, random_terms
 from crosslevel.formula.tokens import find_top_level, tokenize
+
+_RANDOM = re.compile(r"(?<![\w.])\([^()]*\|[^()]*\)\s*$")
+"""Parentheses with a bar that are no call: a random term, where the outcome should stand."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,17 +59,6 @@ class Formula:
         expressions = [self.response, *_expressions(self.fixed_terms), *_expressions(slopes)]
         names = [name for expression in expressions for name in expression.variables]
         return tuple(dict.fromkeys([*names, *(name for part in self.random for name in part.group)]))
-
-    def place(self, variable: str) -> int:
-        """Position in the text of the first use of a column."""
-        slopes = (term for part in self.random for block in part.blocks for term in block)
-        for expression in (self.response, *_expressions(self.fixed_terms), *_expressions(slopes)):
-            if variable in expression.variables:
-                return max(self.text.find(variable, expression.start), expression.start)
-        for part in self.random:
-            if variable in part.group:
-                return max(self.text.find(variable, self.text.find("|", part.start)), part.start)
-        return 0
 
 
 def parse(text: str, names: Iterable[str] = ()) -> Formula:
@@ -161,8 +154,8 @@ def read_response(formula: str, tilde: int) -> Expression:
     text = formula[:tilde].strip()
     if not text:
         raise FormulaError.at(formula, 0, "nothing stands before ~; the outcome goes there.")
-    for bar in find_top_level(formula, 0, tilde, "|"):
-        raise FormulaError.at(formula, bar, "a random term goes after ~, the outcome before it.")
+    if _RANDOM.search(text):
+        raise FormulaError.at(formula, 0, "a random term goes after ~, the outcome before it.")
     response = python_expression(text, formula.find(text), formula)
     if not response.variables:
         raise FormulaError.at(formula, 0, f"the outcome `{text}` names no column.")
@@ -204,6 +197,8 @@ def _expressions(terms: Iterable[Term]) -> list[Expression]:
 def random_parts(bar: Bar, formula: str) -> list[RandomPart]:
     """Random parts of one bar: one for each level of ``/``."""
     blocks = _blocks(bar, formula)
+    for nested in (inner for part in bar.parts for inner in random_terms(part)):
+        raise FormulaError.at(formula, nested.start, "a random term cannot stand inside another random term.")
     for index, terms in enumerate(blocks):
         if not terms:
             place = bar.parts[min(index, len(bar.parts) - 1)].start

@@ -154,8 +154,7 @@ def _power(terms: Terms, exponent: int) -> Terms:
     """All products of `exponent` of the terms; they stop to grow when each has met each."""
     found = terms
     for _ in range(exponent - 1):
-        grown = _products(found, terms)
-        if grown == found:
+        smaller, found = found, _products(found, terms)
+        if smaller == found:
             break
-        found = grown
     return found

@@ -23,6 +23,7 @@ from crosslevel.formula.components import (
     values,
 )
 from crosslevel.formula.expressions import Code, Expression, called_names, compile_expression, used_columns
+from crosslevel.formula.finite import refuse_undefined
 from crosslevel.formula.rows import Rows, Source
 from crosslevel.types import FloatArray
 
@@ -168,7 +169,10 @@ def _clustered(call: ast.Call, code: Code, learning: Learning, start: int) -> Co
         )
     key = (argument.text, group)
     if key not in learning.means:
-        learning.means[key] = _with_missing(cluster_means(argument, group, learning.source)[None, :])
+        means = cluster_means(argument, group, learning.source)
+        if not np.isfinite(means[learning.source.counts(group) > 0]).all():
+            refuse_undefined([argument], learning.source)
+        learning.means[key] = _with_missing(means[None, :])
     kind: Literal["within", "between"] = "within" if name == "within" else "between"
     levels = learning.source.factor(group).levels
     origin = ClusterMeans(kind=kind, argument=argument, group=group, levels=levels, table=learning.means[key])
@@ -190,6 +194,8 @@ def _rescaled(call: ast.Call, code: Code, learning: Learning, start: int) -> Com
     if len(argument.names) != 1:
         return None
     mean, spread = moments(argument, learning.source)
+    if not np.isfinite(spread):
+        refuse_undefined([argument], learning.source)
     if name == "scale" and not spread > 0:
         raise DataError(f"`{code.text(call)}` cannot be computed: {argument.text} has the same value in all used rows.")
     origin = Rescaled(argument=argument, mean=mean, spread=spread if name == "scale" else 1.0)
