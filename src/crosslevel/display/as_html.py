@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from crosslevel.display import style
-from crosslevel.display.blocks import Block, Equations, Heading, Note, Paragraph, Picture, Table
+from crosslevel.display.blocks import Block, Equations, Heading, Items, Note, Paragraph, Picture, Table
 from crosslevel.display.cells import Grid, grid, split_at_point
 
 FIGURE_SPACE = "\u2007"
@@ -69,6 +69,8 @@ def block_html(block: Block, anchor: str, top: int) -> str:
             return f'<h{level} id="{anchor}">{escape(block.text)}</h{level}>'
         case Paragraph():
             return f"<p>{broken(block.text)}</p>"
+        case Items():
+            return f"<ul>{''.join(f'<li>{broken(item)}</li>' for item in block.texts)}</ul>"
         case Note():
             word = "Warning" if block.kind == "warning" else "Note"
             return f'<div class="note {block.kind}" role="note"><strong>{word}:</strong> {broken(block.text)}</div>'
@@ -96,7 +98,8 @@ def figure(picture: Picture) -> str:
     data = picture.data.encode() if isinstance(picture.data, str) else picture.data
     source = f"data:{picture.media};base64,{b64encode(data).decode()}"
     caption = f"<figcaption>{broken(picture.caption)}</figcaption>" if picture.caption else ""
-    return f'<figure><img src="{source}" alt="{escape(picture.alt)}">{caption}</figure>'
+    width = f' width="{picture.width}"' if picture.width else ""
+    return f'<figure><img src="{source}" alt="{escape(picture.alt)}"{width}>{caption}</figure>'
 
 
 def table_html(table: Table) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from crosslevel.display.blocks import Block, Equations, Heading, Note, Paragraph, Picture, Table
+from crosslevel.display.blocks import Block, Equations, Heading, Items, Note, Paragraph, Picture, Table
 from crosslevel.display.text_table import table_lines
 from crosslevel.display.wrapping import shown_length, wrapped
 
@@ -23,6 +23,8 @@ def lines_of(block: Block, width: int) -> list[str]:
             return underlined(block.text, "─", width) if block.level == 1 else wrapped(block.text, width)
         case Paragraph():
             return wrapped(block.text, width)
+        case Items():
+            return [line for item in block.texts for line in wrapped(item, width, first="- ", rest="  ")]
         case Note():
             return wrapped(block.text, width, first="Warning: " if block.kind == "warning" else "Note: ", rest="  ")
         case Picture():

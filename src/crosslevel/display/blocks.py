@@ -28,6 +28,13 @@ class Paragraph:
 
 
 @dataclass(frozen=True, eq=False)
+class Items:
+    """A list of points."""
+
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
 class Note:
     """A remark that must not be missed: a warning with what to do, or information."""
 
@@ -109,6 +116,7 @@ class Picture:
     alt : replaces the picture in plain text and for screen readers.
     caption : shown below the picture.
     media : the media type of `data`.
+    width : pixels of the page it takes, where there is room; its own width if None.
     """
 
     data: bytes | str
@@ -116,6 +124,7 @@ class Picture:
     alt: str
     caption: str = ""
     media: Literal["image/svg+xml", "image/png"] = "image/svg+xml"
+    width: int | None = None
 
 
-Block: TypeAlias = Heading | Paragraph | Note | Equations | Table | Picture
+Block: TypeAlias = Heading | Paragraph | Items | Note | Equations | Table | Picture

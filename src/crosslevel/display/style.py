@@ -5,6 +5,8 @@ FRAGMENT = """
 .crosslevel h1, .crosslevel h2, .crosslevel h3, .crosslevel h4 { line-height: 1.25; margin: 1.6em 0 .5em; }
 .crosslevel > :first-child { margin-top: 0; }
 .crosslevel p { margin: .6em 0; }
+.crosslevel ul { margin: .6em 0; padding-left: 1.3em; }
+.crosslevel li { margin: .25em 0; }
 .crosslevel .scroll { overflow-x: auto; margin: 1em 0; }
 .crosslevel table { border-collapse: collapse; border: 0; margin: 0; font-size: .93em;
   border-bottom: 1.5px solid currentColor; font-variant-numeric: tabular-nums lining-nums; }
@@ -13,7 +15,8 @@ FRAGMENT = """
 .crosslevel tr, .crosslevel thead, .crosslevel tbody { background: none !important; border: 0; }
 .crosslevel th, .crosslevel td { padding: .22em .8em; border: 0; text-align: left; vertical-align: top;
   font-weight: 400; white-space: normal; color: inherit; }
-.crosslevel thead th { border-top: 1.5px solid currentColor; border-bottom: 1px solid currentColor; font-weight: 600;
+.crosslevel thead th, .crosslevel thead td {
+  border-top: 1.5px solid currentColor; border-bottom: 1px solid currentColor; font-weight: 600;
   vertical-align: bottom; }
 .crosslevel .n { text-align: right; white-space: nowrap; }
 .crosslevel tbody th[scope=row] { min-width: 9rem; overflow-wrap: anywhere; }
@@ -23,9 +26,11 @@ FRAGMENT = """
 .crosslevel .note { border-left: 4px solid #2f6db5; padding: .45em .9em; margin: 1em 0;
   background: rgba(47,109,181,.09); }
 .crosslevel .note.warning { border-color: #c25e00; background: rgba(194,94,0,.10); }
-.crosslevel .equations { font-family: Cambria, "STIX Two Text", "Latin Modern Math", Georgia, serif; margin: 1em 0; }
-.crosslevel .equations p { margin: .25em 0; padding-left: 3em; text-indent: -2em; }
-.crosslevel .equations p.name { padding: 0; text-indent: 0; font-weight: 600; margin-bottom: .4em; }
+.crosslevel .equations { margin: 1em 0; }
+.crosslevel .equations p { margin: .25em 0; padding-left: 3em; text-indent: -2em;
+  font-family: Cambria, "STIX Two Text", "Latin Modern Math", Georgia, serif; }
+.crosslevel .equations p.name { font-family: inherit;
+  padding: 0; text-indent: 0; font-weight: 600; margin-bottom: .4em; }
 .crosslevel sub { font-size: .72em; line-height: 0; }
 .crosslevel figure { margin: 1.4em 0; }
 .crosslevel figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; display: block; }
@@ -43,7 +48,7 @@ body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
 main { max-width: 58rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 .crosslevel { max-width: none; }
-.crosslevel > p, .crosslevel > .note { max-width: 46rem; }
+.crosslevel > p, .crosslevel > ul, .crosslevel > .note { max-width: 46rem; }
 h1 { font-size: 1.9rem; letter-spacing: -.01em; }
 h2 { font-size: 1.35rem; border-top: 1px solid var(--line); padding-top: 1.1em; }
 h3 { font-size: 1.08rem; }
@@ -57,7 +62,9 @@ nav strong { font-size: .9em; }
   body { font-size: 10pt; }
   main { max-width: none; padding: 0; }
   nav { display: none; }
-  .crosslevel .scroll { overflow: visible; }
+  .crosslevel ul { margin: .6em 0; padding-left: 1.3em; }
+.crosslevel li { margin: .25em 0; }
+.crosslevel .scroll { overflow: visible; }
   h1, h2, h3, h4, caption { break-after: avoid; }
   figure, tr, .note, .equations { break-inside: avoid; }
   @page { margin: 18mm 16mm; }

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from crosslevel.display.blocks import Table
 from crosslevel.display.cells import Grid, grid, split_at_point
-from crosslevel.display.wrapping import padded, shown_length, wrapped
+from crosslevel.display.wrapping import padded, shown_length, wrapped, wrapped_name
 
 GAP = 2
 INDENT = "  "
@@ -110,9 +110,13 @@ def row_lines(row: Sequence[str], shown: Grid, widths: Sequence[int], *, bottom:
     columns = []
     for k, (cell, width) in enumerate(zip(row, widths, strict=True)):
         first = "" if bottom else indented("", k, shown)
-        text = shown.aligns[k] == "left"
-        # numbers are padded already, and their blanks must stay
-        columns.append(wrapped(cell, width, first=first, rest=first + INDENT * text) if text or bottom else [cell])
+        if bottom:
+            columns.append(wrapped(cell, width))
+        elif shown.aligns[k] == "left":
+            columns.append(wrapped_name(cell, width, first=first, rest=first + INDENT))
+        else:
+            # numbers are padded already, and their blanks must stay
+            columns.append([cell])
     height = max(map(len, columns))
     lines = []
     for n in range(height):

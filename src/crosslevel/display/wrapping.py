@@ -39,6 +39,20 @@ def wrapped(text: str, width: int, *, first: str = "", rest: str = "") -> list[s
     return lines
 
 
+def wrapped_name(name: str, width: int, *, first: str, rest: str) -> list[str]:
+    """A name in lines: an interaction is broken after its colons where that is enough, other names like any text."""
+    factors = re.split(r"(?<=:)(?=\S)", name)
+    room = width - max(shown_length(first), shown_length(rest))
+    if shown_length(first + name) <= width or len(factors) == 1 or max(map(shown_length, factors)) > room:
+        return wrapped(name, width, first=first, rest=rest)
+    lines = [first]
+    for factor in factors:
+        if lines[-1] not in (first, rest) and shown_length(lines[-1] + factor) > width:
+            lines.append(rest)
+        lines[-1] += factor
+    return lines
+
+
 def filled(text: str, width: int, *, first: str, rest: str) -> Iterator[str]:
     """The lines of one paragraph."""
     line, empty = first, True

@@ -12,15 +12,15 @@ class Part:
     ----------
     name : of the design column, as "ses:sector[Catholic]".
     factors : the names it is the product of; none for the intercept.
+    above : those of its factors that are constant within clusters.
     fixed : whether it has a fixed coefficient.
-    cluster_level : whether it is constant within clusters.
     random : whether it has a random coefficient.
     """
 
     name: str
     factors: tuple[str, ...]
+    above: tuple[str, ...]
     fixed: bool
-    cluster_level: bool
     random: bool
 
 
@@ -49,33 +49,25 @@ class Coefficient:
 
 def coefficients(parts: Sequence[Part]) -> list[Coefficient]:
     """The level-1 coefficients, the intercept first; cross-level interactions explain the slope they belong to."""
-    # a factor is cluster-level when it is, alone, a cluster-level predictor
-    above = {part.factors[0] for part in parts if part.cluster_level and len(part.factors) == 1}
-    slopes = {frozenset(part.factors) for part in parts if not part.cluster_level}
-    placed = [(part, *place(part, above, slopes)) for part in parts]
-    bases = {frozenset[str](): (), **{frozenset(base): base for _, base, _ in reversed(placed)}}
-    order = dict.fromkeys([frozenset[str](), *(frozenset(base) for _, base, _ in placed)])
+    placed = [(part, *place(part)) for part in parts]
+    bases = dict.fromkeys([frozenset[str](), *(frozenset(base) for _, base, _ in placed)])
     return [
         Coefficient(
-            factors=bases[key],
+            factors=next((base for _, base, _ in placed if frozenset(base) == key), ()),
             own=any(part.fixed for part, base, moderators in placed if frozenset(base) == key and not moderators),
-            moderators=tuple(moderators for part, base, moderators in placed if frozenset(base) == key and moderators),
+            moderators=tuple(moderators for _, base, moderators in placed if frozenset(base) == key and moderators),
             random=any(part.random for part, base, _ in placed if frozenset(base) == key),
         )
-        for key in order
+        for key in bases
     ]
 
 
-def place(part: Part, above: set[str], slopes: set[frozenset[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def place(part: Part) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The level-1 predictor whose coefficient a part explains, and the cluster-level factors that explain it."""
-    if part.random or not part.factors:
+    if part.random:
         return part.factors, ()
-    if part.cluster_level:
-        return (), part.factors
-    below = tuple(name for name in part.factors if name not in above)
-    if len(below) < len(part.factors) and frozenset(below) in slopes:
-        return below, tuple(name for name in part.factors if name in above)
-    return part.factors, ()
+    below = tuple(name for name in part.factors if name not in part.above)
+    return below, tuple(name for name in part.factors if name in part.above)
 
 
 def product(factors: Sequence[str], index: str) -> str:
@@ -98,8 +90,8 @@ def by_level(response: str, parts: Sequence[Part]) -> tuple[list[str], list[str]
 
     Examples
     --------
-    >>> one = Part(name="Intercept", factors=(), fixed=True, cluster_level=True, random=True)
-    >>> z = Part(name="z", factors=("z",), fixed=True, cluster_level=True, random=False)
+    >>> one = Part(name="Intercept", factors=(), above=(), fixed=True, random=True)
+    >>> z = Part(name="z", factors=("z",), above=("z",), fixed=True, random=False)
     >>> by_level("y", [one, z])
     (['y_{ij} = β_{0j} + r_{ij}'], ['β_{0j} = γ_{00} + γ_{01} z_{j} + u_{0j}'])
     """
@@ -137,8 +129,8 @@ def in_one(response: str, parts: Sequence[Part]) -> str:
 
     Examples
     --------
-    >>> one = Part(name="Intercept", factors=(), fixed=True, cluster_level=True, random=True)
-    >>> x = Part(name="x", factors=("x",), fixed=True, cluster_level=False, random=True)
+    >>> one = Part(name="Intercept", factors=(), above=(), fixed=True, random=True)
+    >>> x = Part(name="x", factors=("x",), above=(), fixed=True, random=True)
     >>> in_one("y", [one, x])
     'y_{ij} = γ_{00} + γ_{10} x_{ij} + u_{0j} + u_{1j} x_{ij} + r_{ij}'
     """

@@ -1,10 +1,12 @@
 """The summary of a mixed model as a document: what was fitted, to what, and what came out."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from crosslevel.design.levels import constant_components
 from crosslevel.display import (
     Block,
     Column,
@@ -23,6 +25,8 @@ from crosslevel.display import (
     percent,
 )
 from crosslevel.estimators.equations import Part, by_level, coefficients, equation_of, in_one
+from crosslevel.inference.df import df_method
+from crosslevel.inference.icc import IntraclassCorrelation
 
 if TYPE_CHECKING:
     from crosslevel.estimators.mixed import MixedFit
@@ -44,12 +48,13 @@ def summarise(fit: "MixedFit") -> Document:
     Examples
     --------
     >>> import crosslevel as cl
-    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
     >>> print(str(summarise(fit)).splitlines()[0])
-    Multilevel model of reaction
+    Multilevel model of Reaction
     """
-    blocks: list[Block] = [facts(fit), *warnings(fit), *equations(fit), fixed_effects(fit)]
-    blocks += [variance_components(fit), *between_clusters(fit), fit_statistics(fit), *remarks(fit)]
+    parts = parts_of(fit)
+    blocks: list[Block] = [facts(fit), *warnings(fit), *equations(fit, parts), fixed_effects(fit, parts)]
+    blocks += [variance_components(fit), *between_clusters(fit), fit_statistics(fit)]
     return Document(f"Multilevel model of {fit.spec.response_name}", blocks)
 
 
@@ -59,8 +64,7 @@ def facts(fit: "MixedFit") -> Table:
     label = fit.labels.get(fit.spec.response_name)
     rows += [["Outcome", f"{fit.spec.response_name}: {label}"]] if label else []
     rows += [["Method", METHODS.get(fit.method, fit.method)], ["Rows", rows_used(fit)]]
-    for group, count in fit.ngroups.items():
-        rows.append(["Clusters", f"{counted(count)} ({group}){cluster_sizes(fit)}"])
+    rows.append(["Clusters", f"{counted(len(fit.group_sizes))} ({fit.group}), {cluster_sizes(fit)}"])
     rows.append(["Status", fit.status])
     return Table(["", ""], rows)
 
@@ -70,19 +74,18 @@ def rows_used(fit: "MixedFit") -> str:
     read, used = fit.rows.read, fit.rows.used
     if read == used:
         return f"{counted(read)} read, all used"
-    causes = ", ".join(f"{name} ({counted(count)})" for name, count in fit.rows.dropped.items() if count)
-    return f"{counted(read)} read, {counted(used)} used; {counted(read - used)} dropped for missing values in {causes}"
+    causes = ", ".join(f"{name} ({counted(count)})" for name, count in fit.rows.missing.items() if count)
+    dropped = f"{counted(fit.rows.dropped)} dropped for missing values in {causes}"
+    return f"{counted(read)} read, {counted(used)} used; {dropped}"
 
 
 def cluster_sizes(fit: "MixedFit") -> str:
     """Smallest, mean and largest cluster."""
-    if len(fit.ngroups) > 1:
-        return ""
     sizes = fit.group_sizes
     low, high = counted(sizes.min()), counted(sizes.max())
     if low == high:
-        return f", {low} rows in each"
-    return f", {low} to {high} rows in each, mean {fixed(sizes.mean(), 1)}"
+        return f"{low} rows in each"
+    return f"{low} to {high} rows in each, mean {fixed(sizes.mean(), 1)}"
 
 
 def warnings(fit: "MixedFit") -> Iterator[Block]:
@@ -95,63 +98,56 @@ def warnings(fit: "MixedFit") -> Iterator[Block]:
 
 def parts_of(fit: "MixedFit") -> list[Part]:
     """The predictors of the model, as its equations need them."""
-    spec = fit.spec
-    random = {k for term in spec.terms for block in term.blocks for k in block.columns}
-    level = dict(zip(fit.design.names, fit.design.level, strict=True))
+    design, constant = fit.design, constant_components(fit.design)
+    fixed, random = set(design.x.tolist()), set(design.z.tolist())
     return [
         Part(
             name=column.name,
             factors=column.factors,
-            fixed=column.name in fit.params.index and k < spec.n_fixed,
-            cluster_level=level.get(column.name) == "cluster",
-            random=k in random,
+            above=tuple(name for name in column.factors if constant.get(name, False)),
+            fixed=j in fixed,
+            random=j in random,
         )
-        for k, column in enumerate(spec.columns)
-        if k in random or column.name in fit.params.index
+        for j, column in enumerate(design.spec.columns)
+        if j in fixed | random
     ]
 
 
-def equations(fit: "MixedFit") -> Iterator[Block]:
+def equations(fit: "MixedFit", parts: list[Part]) -> Iterator[Block]:
     """The model by level, and in one equation; j counts clusters, i the rows in a cluster."""
-    parts, response = parts_of(fit), fit.spec.response_name
-    if len(fit.ngroups) == 1:
-        (group,) = fit.ngroups
-        level_1, level_2 = by_level(response, parts)
-        yield Equations(level_1, title="Level 1 (rows i)")
-        yield Equations(level_2, title=f"Level 2 ({group} j)")
-        yield Equations([in_one(response, parts)], title="In one equation")
-        yield Paragraph(distributions(fit, parts))
+    response = fit.spec.response_name
+    level_1, level_2 = by_level(response, parts)
+    yield Equations(level_1, title="Level 1 (rows i)")
+    yield Equations([*level_2, *distributions(fit, parts)], title=f"Level 2 ({fit.group} j)")
+    yield Equations([in_one(response, parts)], title="In one equation")
 
 
-def distributions(fit: "MixedFit", parts: list[Part]) -> str:
+def distributions(fit: "MixedFit", parts: list[Part]) -> Iterator[str]:
     """What is assumed of the random effects."""
-    random = [k for k, coefficient in enumerate(coefficients(parts)) if coefficient.random]
-    blocks = [block for term in fit.spec.terms for block in term.blocks]
-    names = ", ".join(f"u{k}j" for k in random)
-    if len(random) == 1:
-        return f"{names} and r_ij are normal and independent of each other."
-    if len(blocks) == 1:
-        return f"{names} are normal and may be correlated; r_ij is normal and independent of them."
-    if len(blocks) == len(random):
-        return f"{names} and r_ij are normal and independent of each other."
-    sets = "; ".join(block.text for block in blocks)
-    return f"{names} are normal, correlated within each of {sets}, and otherwise independent; r_ij is normal."
+    place = {coefficient.factors: k for k, coefficient in enumerate(coefficients(parts))}
+    columns = fit.spec.columns
+    blocks = [[place[columns[j].factors] for j in block.columns] for term in fit.spec.terms for block in term.blocks]
+    for k, block in enumerate(blocks):
+        names = ", ".join(f"u_{{{m}j}}" for m in block)
+        matrix = "T" if len(blocks) == 1 else f"T_{{{k + 1}}}"
+        yield f"({names}) ~ N(0, {matrix})" if len(block) > 1 else f"{names} ~ N(0, τ_{{{block[0]}{block[0]}}})"
+    yield "r_{ij} ~ N(0, σ²)"
 
 
-def fixed_effects(fit: "MixedFit") -> Table:
+def fixed_effects(fit: "MixedFit", parts: list[Part]) -> Table:
     """The coefficients, under the level-1 coefficient that each explains where there are several."""
     tidy = fit.tidy()
-    places, parts = equation_of(parts_of(fit)), coefficients(parts_of(fit))
-    order = sorted(tidy.index, key=lambda name: places[name]) if len(fit.ngroups) == 1 else list(tidy.index)
+    places, slopes = equation_of(parts), coefficients(parts)
+    order = sorted(tidy.index, key=lambda name: places[name])
     several = len({places[name][0] for name in order}) > 1 and any(len(places[name]) > 1 for name in order)
     rows: list[Row] = []
     for position, name in enumerate(order):
         k = places[name][0]
         if several and (position == 0 or places[order[position - 1]][0] != k):
-            what = " × ".join(parts[k].factors)
+            what = " × ".join(slopes[k].factors)
             rows.append(Section(f"Slope of {what}" if what else "Intercept"))
         rows.append(coefficient_row(name, tidy.loc[name]))
-    columns = [
+    columns: list[str | Column] = [
         "Term",
         *(Column(name, align="decimal") for name in ("Estimate", "SE", "df", "t", "p", "95% low", "high")),
     ]
@@ -182,7 +178,7 @@ def shown_decimals(std_error: float, estimate: float) -> int:
 
 def df_rule(fit: "MixedFit") -> str:
     """How degrees of freedom were counted."""
-    return str(fit.df_method.description)
+    return df_method(fit.ddf).description
 
 
 def references(fit: "MixedFit") -> Iterator[str]:
@@ -203,55 +199,73 @@ def references(fit: "MixedFit") -> Iterator[str]:
 def variance_components(fit: "MixedFit") -> Table:
     """Variances with standard deviations, and correlations."""
     frame = fit.varcomp()
-    rows: list[Row] = []
-    for group in fit.ngroups:
-        mine = frame[frame["group"] == group]
-        rows.append(Section(f"Between clusters ({group}): variances"))
-        rows += [component_row(str(row["term1"]), row) for _, row in mine[mine["kind"] == "variance"].iterrows()]
-        pairs = mine[mine["kind"] == "covariance"]
-        if len(pairs):
-            rows.append(Section(f"Between clusters ({group}): covariances, with correlations"))
-            rows += [component_row(f"{row['term1']}, {row['term2']}", row) for _, row in pairs.iterrows()]
+    variances, pairs = frame[frame["kind"] == "variance"], frame[frame["kind"] == "covariance"]
+    rows: list[Row] = [Section(f"Between clusters ({fit.group}): variances")]
+    rows += [variance_row(str(row["term1"]), row) for _, row in variances.iterrows()]
+    if len(pairs):
+        rows.append(Section(f"Between clusters ({fit.group}): correlations"))
+    for _, row in pairs.iterrows():
+        correlation = [fixed(row[name], 3) for name in ("std_dev", "std_dev_low", "std_dev_high")]
+        rows.append([f"{row['term1']}, {row['term2']}", correlation[0], None, *correlation[1:], None])
     rows.append(Section("Within clusters: variance"))
-    rows += [component_row("Residual", row) for _, row in frame[frame["kind"] == "residual"].iterrows()]
-    names = ("Estimate", "SE", "95% low", "high", "SD or corr.")
-    columns = ["Component", *(Column(name, align="decimal") for name in names)]
+    rows += [variance_row("Residual", row) for _, row in frame[frame["kind"] == "residual"].iterrows()]
+    columns: list[str | Column] = [
+        "Component",
+        *(Column(name, align="decimal") for name in ("Estimate", "SE", "95% low", "high", "SD")),
+    ]
     return Table(columns, rows, title="Variance components")
 
 
-def component_row(name: str, row: "pd.Series[Any]") -> Row:
-    """One variance or covariance; its standard error decides how many decimals are shown."""
+def variance_row(name: str, row: "pd.Series[Any]") -> Row:
+    """One variance; its standard error decides how many decimals are shown."""
     values = [row["estimate"], row["std_error"], row["conf_low"], row["conf_high"]]
-    beside = number(row["std_dev"])
     if pd.isna(row["std_error"]):
-        return [name, *(number(value) for value in values), beside]
+        return [name, *(number(value) for value in values), number(row["std_dev"])]
     decimals = shown_decimals(row["std_error"], row["estimate"])
-    return [name, *(fixed(value, decimals) for value in values), beside]
+    return [name, *(fixed(value, decimals) for value in values), number(row["std_dev"])]
 
 
 def between_clusters(fit: "MixedFit") -> Iterator[Block]:
     """How much the clusters matter: intraclass correlation, test of the random effects, reliabilities."""
-    (group, *_) = fit.ngroups
-    icc = fit.icc()
-    yield Paragraph(
-        f"Intraclass correlation: {fixed(icc.estimate, 3)} (SE {fixed(icc.std_error, 3)}, 95% interval "
-        f"{fixed(icc.conf_low, 3)} to {fixed(icc.conf_high, 3)}). Of the variance that the fixed effects leave, "
-        f"{percent(icc.estimate)} lies between clusters of {group}{where_slopes_are_zero(fit)}."
-    )
+    if "Intercept" in fit.design.random_names:
+        icc = fit.icc()
+        yield Paragraph(
+            f"Intraclass correlation: {fixed(icc.estimate, 3)}{precision(icc)}. Of the variance that the fixed effects "
+            f"leave, {percent(icc.estimate)} lies between clusters of {fit.group}{where_slopes_are_zero(fit)}."
+        )
     test = fit.test_random()
     yield Paragraph(
         f"Likelihood-ratio test against the model without random effects: chi-square {fixed(test.statistic, 2)} with "
         f"{test.df} covariance {'parameter' if test.df == 1 else 'parameters'}, p {as_statement(test.p_value)} "
         "(mixture distribution for the boundary)."
     )
-    average = fit.reliability().average
-    shown = ", ".join(f"{name} {fixed(value, 3)}" for name, value in average.items())
-    yield Paragraph(f"Reliability of the clusters' own coefficients, on average: {shown}.")
+    yield Paragraph(reliabilities(fit))
+
+
+def precision(icc: IntraclassCorrelation) -> str:
+    """Standard error and interval of an intraclass correlation, where it has them."""
+    if not math.isfinite(icc.conf_low):
+        return ""
+    interval = f"{fixed(icc.conf_low, 3)} to {fixed(icc.conf_high, 3)}"
+    return f" (SE {fixed(icc.std_error, 3)}, {100 * icc.level:g}% interval {interval})"
+
+
+def reliabilities(fit: "MixedFit") -> str:
+    """Average reliability of each random coefficient, and of how many clusters."""
+    found, clusters = fit.reliability(), len(fit.group_sizes)
+    shown = [
+        f"{name} {fixed(value, 3)}" + (f" ({counted(able)} of {counted(clusters)} clusters)" if able < clusters else "")
+        for (name, value), able in zip(found.average.items(), found.n_clusters, strict=True)
+        if able
+    ]
+    if not shown:
+        return "No cluster has enough rows for coefficients of its own, so they have no reliability."
+    return f"Reliability of the clusters' own coefficients, on average: {', '.join(shown)}."
 
 
 def where_slopes_are_zero(fit: "MixedFit") -> str:
     """With random slopes the variance between clusters depends on the predictors."""
-    slopes = [name for frame in fit.cov_re.values() for name in frame.index if name != "Intercept"]
+    slopes = [name for name in fit.design.random_names if name != "Intercept"]
     return f", where {' and '.join(slopes)} {'is' if len(slopes) == 1 else 'are'} zero" if slopes else ""
 
 
@@ -263,17 +277,12 @@ def as_statement(p: float) -> str:
 
 def fit_statistics(fit: "MixedFit") -> Table:
     """Log-likelihood and its kin, side by side."""
-    kind = "REML log-likelihood" if fit.method == "reml" else "Log-likelihood"
-    values = [fit.loglik, fit.deviance, fit.aic, fit.bic]
-    heads = [kind, "Deviance", "AIC", "BIC"]
-    columns = [Column(name, format="fixed", decimals=2) for name in heads]
-    return Table([*columns, Column("Rows", format="count")], [[*values, fit.nobs]], title="Fit")
-
-
-def remarks(fit: "MixedFit") -> Iterator[Block]:
-    """What to know when these numbers are used further."""
-    if fit.method == "reml":
-        yield Note(
-            "Models with different fixed effects are not compared by REML likelihoods, AIC or BIC: "
-            'fit them with method="ml".'
-        )
+    reml = fit.method == "reml"
+    columns = [
+        Column(name, format="fixed", decimals=2)
+        for name in ("REML log-likelihood" if reml else "Log-likelihood", "Deviance", "AIC", "BIC")
+    ]
+    more = [Column("Parameters", format="count"), Column("Rows", format="count")]
+    row = [fit.loglik, fit.deviance, fit.aic, fit.bic, fit.n_params, fit.nobs]
+    note = 'Compare these between models with the same fixed effects only; for others, fit with method="ml".'
+    return Table([*columns, *more], [row], title="Fit", notes=[note] if reml else [])

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from crosslevel.display import counted
 from crosslevel.report.figures import theme
-from crosslevel.report.figures.subject import chosen, group_of
+from crosslevel.report.figures.subject import chosen
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,13 +51,12 @@ def caterpillar_data(
     Examples
     --------
     >>> import crosslevel as cl
-    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
-    >>> caterpillar_data(fit, "days")["estimate"].is_monotonic_increasing
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
+    >>> caterpillar_data(fit, "Days")["estimate"].is_monotonic_increasing
     True
     """
-    frame = fit.ranef(se=True)[group_of(fit, group)]
-    terms = [name for name in frame.columns if not (name.endswith("_se") and name.removesuffix("_se") in frame.columns)]
-    term = chosen("term", term, terms)
+    frame = fit.ranef(se=True)[chosen("group", group, list(fit.ngroups))]
+    term = chosen("term", term, fit.design.random_names)
     reach = COMPARISON if comparison else float(norm.ppf(0.5 + level / 2))
     estimate, error = frame[term], frame[f"{term}_se"]
     result = pd.DataFrame(
@@ -94,24 +93,25 @@ def caterpillar(
     Examples
     --------
     >>> import crosslevel as cl
-    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
-    >>> figure = caterpillar(fit, "days", comparison=True)
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
+    >>> figure = caterpillar(fit, "Days", comparison=True)
     """
-    group = group_of(fit, group)
-    term = term or str(fit.ranef(se=False)[group].columns[0])
+    group = chosen("group", group, list(fit.ngroups))
+    term = chosen("term", term, fit.design.random_names)
     data = caterpillar_data(fit, term, group=group, level=level, comparison=comparison)
     few = len(data) <= NAMED
     clear = ((data["conf_low"] > 0) | (data["conf_high"] < 0)).to_numpy() & (not comparison)
     with theme.drawing(ax, height=0.7 + 0.165 * len(data) if few else 3.8) as (panel,):
-        (in_rows if few else side_by_side)(panel, data, clear)
+        colours = np.where(clear | comparison, theme.BLUE, theme.GREY)
+        (in_rows if few else side_by_side)(panel, data, colours)
         what = "intercept" if term == "Intercept" else f"slope of {term}"
-        effect = f"Random {what}: difference from the average cluster"
+        effect = f"Random {what}: difference from the fixed part"
         if few:
             theme.name_axes(panel, effect, "")
         else:
             theme.name_axes(panel, f"Rank of the cluster (of {counted(len(data))})", effect)
         subtitle = words(len(data), int(clear.sum()), level, comparison)
-        title = f"Random {what} by {dict(fit.labels).get(group) or group}"
+        title = f"Random {what} by {fit.labels.get(group) or group}"
         return theme.entitle([panel], title, subtitle, own=ax is None)
 
 
@@ -128,13 +128,10 @@ def words(clusters: int, clear: int, level: float, comparison: bool) -> str:
     )
 
 
-def in_rows(panel: "Axes", data: pd.DataFrame, clear: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
+def in_rows(panel: "Axes", data: pd.DataFrame, colours: np.ndarray[tuple[int], np.dtype[np.str_]]) -> None:
     """A row per cluster, with its name."""
-    for dark in (False, True):
-        rows = data[clear == dark]
-        colour = theme.BLUE if dark or not clear.any() else theme.GREY
-        panel.hlines(rows["rank"], rows["conf_low"], rows["conf_high"], color=colour, linewidth=1.5)
-        panel.plot(rows["estimate"], rows["rank"], "o", color=colour, markersize=4.2)
+    panel.hlines(data["rank"], data["conf_low"], data["conf_high"], colors=list(colours), linewidth=1.5)
+    panel.scatter(data["estimate"], data["rank"], c=list(colours), s=18, linewidths=0, zorder=3)
     panel.axvline(0, color=theme.INK, linewidth=0.9)
     panel.set_yticks(data["rank"].to_numpy(), theme.shortened(list(data.index), 36))
     panel.set_ylim(0.2, len(data) + 0.8)
@@ -142,15 +139,14 @@ def in_rows(panel: "Axes", data: pd.DataFrame, clear: np.ndarray[tuple[int], np.
     panel.grid(visible=False, axis="y")
 
 
-def side_by_side(panel: "Axes", data: pd.DataFrame, clear: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
+def side_by_side(panel: "Axes", data: pd.DataFrame, colours: np.ndarray[tuple[int], np.dtype[np.str_]]) -> None:
     """Clusters side by side in order, the outermost named."""
     size = float(np.clip(500 / len(data), 0.9, 3.2))
-    for dark in (False, True):
-        rows = data[clear == dark]
-        colour = theme.BLUE if dark or not clear.any() else theme.PALE
-        panel.vlines(rows["rank"], rows["conf_low"], rows["conf_high"], color=colour, linewidth=size * 0.4, alpha=0.85)
-        middle = theme.BLUE if dark or not clear.any() else theme.GREY
-        panel.plot(rows["rank"], rows["estimate"], "o", color=middle, markersize=size, markeredgewidth=0, zorder=3)
+    faint = np.where(colours == theme.GREY, theme.PALE, colours)
+    panel.vlines(
+        data["rank"], data["conf_low"], data["conf_high"], colors=list(faint), linewidth=size * 0.4, alpha=0.85
+    )
+    panel.scatter(data["rank"], data["estimate"], c=list(colours), s=size**2, linewidths=0, zorder=3)
     panel.axhline(0, color=theme.INK, linewidth=0.9)
     panel.set_xlim(-0.01 * len(data), 1.01 * len(data) + 1)
     panel.grid(visible=False, axis="x")

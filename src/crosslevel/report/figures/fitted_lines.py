@@ -8,7 +8,7 @@ import pandas as pd
 from crosslevel.display import counted, number
 from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
-from crosslevel.report.figures.subject import evenly, group_of, group_values, named, predictor_of, used_frame
+from crosslevel.report.figures.subject import clusters_of, evenly, named, predictor_of, used_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,14 +22,13 @@ NAMED = 8
 """Up to so many lines carry the names of their clusters."""
 
 
-def fitted_lines_data(fit: "MixedFit", x: str | None = None, *, group: str | None = None) -> pd.DataFrame:
+def fitted_lines_data(fit: "MixedFit", x: str | None = None) -> pd.DataFrame:
     """Predict the outcome of every cluster along one predictor, the others at what they are in that cluster.
 
     Parameters
     ----------
     fit : a fitted mixed model.
     x : a numeric variable of the model; the one of the first random slope if None.
-    group : the grouping factor; the first if None.
 
     Returns
     -------
@@ -43,31 +42,31 @@ def fitted_lines_data(fit: "MixedFit", x: str | None = None, *, group: str | Non
     Examples
     --------
     >>> import crosslevel as cl
-    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
     >>> fitted_lines_data(fit).groupby("cluster").size().unique().tolist()
     [12]
     """
-    group = group_of(fit, group)
-    x = predictor_of(fit, group, x)
-    if x is None:
-        raise CrosslevelError("The model has no numeric predictor that varies within clusters: nothing to draw along.")
-    parts = group.split(":")
-    frame = used_frame(fit, [x, *parts, *fit.spec.variables])
-    frame = frame.assign(cluster_of_row=group_values(frame, group))
-    typical = typical_rows(frame)
-    ranges = frame.groupby("cluster_of_row", observed=True)[x].agg(["min", "max"]).loc[typical.index].to_numpy(float)
+    x = x or predictor_of(fit)
+    if x is None or not fit.design.columns.is_numeric(x):
+        raise CrosslevelError(
+            "`fitted_lines` draws along a numeric predictor that varies within clusters"
+            + (f"; {x!r} is not numeric." if x else ", and the model has none.")
+        )
+    frame, clusters = used_frame(fit, [x, *fit.spec.variables]), clusters_of(fit)
+    typical = typical_rows(frame, clusters)
+    ranges = frame[x].groupby(clusters.to_numpy(), sort=True).agg(["min", "max"]).to_numpy(dtype=float)
     steps = np.linspace(ranges[:, 0], ranges[:, 1], STEPS, axis=1)
-    new = typical.loc[typical.index.repeat(STEPS)].reset_index(names="cluster_of_row")
+    new = typical.loc[typical.index.repeat(STEPS)]
     new[x] = steps.ravel()
-    fitted = np.asarray(fit.predict(new.drop(columns="cluster_of_row")), dtype=float)
-    return pd.DataFrame({"cluster": new["cluster_of_row"], "x": new[x], "fitted": fitted})
+    fitted = fit.predict(new.reset_index(drop=True)).to_numpy(dtype=float)
+    return pd.DataFrame({"cluster": new.index, "x": steps.ravel(), "fitted": fitted})
 
 
-def typical_rows(frame: pd.DataFrame) -> pd.DataFrame:
+def typical_rows(frame: pd.DataFrame, clusters: pd.Index) -> pd.DataFrame:
     """One row per cluster: means of numbers; the commonest category, that of the cluster where it has only one."""
-    groups = frame.groupby("cluster_of_row", sort=True, observed=True)
+    groups = frame.groupby(clusters.to_numpy(), sort=True, observed=True)
     columns = {}
-    for name in frame.columns.drop("cluster_of_row"):
+    for name in frame.columns:
         if pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name]):
             columns[name] = groups[name].mean()
         else:
@@ -77,44 +76,37 @@ def typical_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def fitted_lines(
-    fit: "MixedFit", x: str | None = None, *, group: str | None = None, ax: "Axes | None" = None
-) -> "Figure":
+def fitted_lines(fit: "MixedFit", x: str | None = None, *, ax: "Axes | None" = None) -> "Figure":
     """Draw the fitted line of every cluster.
 
     Parameters
     ----------
     fit : a fitted mixed model.
     x : a numeric variable of the model; the one of the first random slope if None.
-    group : the grouping factor; the first if None.
     ax : axes to draw into; a new figure if None.
 
     Examples
     --------
     >>> import crosslevel as cl
-    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
     >>> figure = fitted_lines(fit)
     """
-    group = group_of(fit, group)
-    x = predictor_of(fit, group, x)
-    data = fitted_lines_data(fit, x, group=group)
-    assert x is not None
+    data = fitted_lines_data(fit, x)
     lines = data[["x", "fitted"]].to_numpy().reshape(-1, STEPS, 2)
     clusters = data["cluster"].to_numpy()[::STEPS]
     order = np.argsort(lines[:, :, 1].mean(axis=1), kind="stable")
     drawn = order[evenly(len(order), LINES)]
-    labels = dict(fit.labels)
+    labels = fit.labels
     with theme.drawing(ax, height=4.3) as (panel,):
         alpha = float(np.clip(40 / len(drawn), 0.3, 0.9))
         theme.draw_lines(panel, [lines[k] for k in drawn], colors=theme.BLUE, linewidths=1.0, alpha=alpha)
         if len(drawn) <= NAMED:
             name_lines(panel, lines[drawn], theme.shortened(list(clusters[drawn]), 24))
-        theme.name_axes(panel, named(x, labels), named(fit.spec.response_name, labels))
+        theme.name_axes(panel, named(x or str(predictor_of(fit)), labels), named(fit.spec.response_name, labels))
         every = "every cluster" if len(drawn) == len(order) else f"{len(drawn)} of {counted(len(order))} clusters"
-        subtitle = (
-            f"Fitted line of {every} over its own range; other predictors as they are in the cluster. {shape(lines)}"
-        )
-        title = f"Fitted {labels.get(fit.spec.response_name) or fit.spec.response_name} by {labels.get(group) or group}"
+        subtitle = f"Line of {every} over its own range; other predictors as they are in the cluster. {shape(lines)}"
+        response = fit.spec.response_name
+        title = f"{labels.get(response) or response} by {labels.get(fit.group) or fit.group}: fitted lines"
         return theme.entitle([panel], title, subtitle, own=ax is None)
 
 

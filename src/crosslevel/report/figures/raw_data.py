@@ -1,5 +1,6 @@
 """The data by cluster, with a least-squares line for each: what there is to model."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,16 +8,15 @@ import pandas as pd
 
 from crosslevel.display import counted
 from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.mixed import MixedFit
 from crosslevel.report.figures import theme
-from crosslevel.report.figures.subject import evenly, group_of, group_values, named, predictor_of, used_frame
-from crosslevel.table.columns import Columns
-from crosslevel.types import Frame
+from crosslevel.report.figures.subject import clusters_of, evenly, named, predictor_of, used_frame
+from crosslevel.table import Columns, group_codes
+from crosslevel.types import FloatArray, Frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from crosslevel.estimators.mixed import MixedFit
 
 PANELS = 30
 """Up to so many clusters have a panel each."""
@@ -26,7 +26,7 @@ POINTS = 4000
 
 
 def raw_data_data(
-    source: "MixedFit | Frame", y: str | None = None, x: str | None = None, group: str | None = None
+    source: MixedFit | Frame, y: str | None = None, x: str | None = None, group: str | None = None
 ) -> pd.DataFrame:
     """Return the rows behind the figure: columns `cluster`, `x`, `y`.
 
@@ -37,7 +37,7 @@ def raw_data_data(
 
     Raises
     ------
-    CrosslevelError : `source` is a frame and a name is missing, or the fit has no numeric predictor.
+    CrosslevelError : `source` is a frame and a name is missing, the fit has no numeric predictor, or a column is text.
 
     Examples
     --------
@@ -46,37 +46,36 @@ def raw_data_data(
     ['cluster', 'x', 'y']
     """
     y, x, group, _ = roles(source, y, x, group)
-    parts = group.split(":")
-    if hasattr(source, "spec"):
-        frame = used_frame(source, [x, *parts])
-        outcome = source.augment()[source.spec.response_name].to_numpy() if y == source.spec.response_name else None
-        values = used_frame(source, [y])[y].to_numpy() if outcome is None else outcome
+    if isinstance(source, MixedFit):
+        frame, clusters = used_frame(source, [x]), clusters_of(source)
+        outcome = source.augment()[y] if y == source.spec.response_name else used_frame(source, [y])[y]
     else:
-        columns = Columns.from_frame(source)
+        columns, parts = Columns.from_frame(source), group.split(":")
         columns.require([y, x, *parts], "raw_data")
         mask, _ = columns.complete([y, x, *parts])
-        frame = columns.to_pandas(tuple(dict.fromkeys([y, x, *parts])), slice(0, columns.n_rows), mask)
-        values = frame[y].to_numpy()
-    return pd.DataFrame(
-        {
-            "cluster": group_values(frame, group).to_numpy(),
-            "x": frame[x].to_numpy(dtype=float),
-            "y": np.asarray(values, dtype=float),
-        }
-    )
+        frame = columns.to_pandas(tuple(dict.fromkeys([y, x])), slice(0, columns.n_rows), mask)
+        outcome, factor = frame[y], group_codes(columns, tuple(parts))
+        clusters = pd.Index(factor.levels).take(factor.codes if mask is None else factor.codes[mask])
+    return pd.DataFrame({"cluster": clusters, "x": numbers(frame[x], x), "y": numbers(outcome, y)})
 
 
-def roles(source: Any, y: str | None, x: str | None, group: str | None) -> tuple[str, str, str, dict[str, str]]:
+def numbers(column: "pd.Series[Any]", name: str) -> FloatArray:
+    """A column as numbers; anything else cannot be drawn."""
+    if not pd.api.types.is_numeric_dtype(column):
+        raise CrosslevelError(f"`raw_data` draws numbers; {name!r} holds {column.dtype}. Choose another column.")
+    return column.to_numpy(dtype=float)
+
+
+def roles(source: Any, y: str | None, x: str | None, group: str | None) -> tuple[str, str, str, Mapping[str, str]]:
     """The names of outcome, predictor and cluster, and the labels of variables."""
-    if hasattr(source, "spec"):
-        group = group_of(source, group)
-        x = predictor_of(source, group, x)
+    if isinstance(source, MixedFit):
+        x = x or predictor_of(source)
         if x is None:
             raise CrosslevelError("The model has no numeric predictor to draw against: name a column as `x`.")
-        return y or source.spec.response_name, x, group, dict(source.labels)
+        return y or source.spec.response_name, x, source.group, source.labels
     if y is None or x is None or group is None:
         raise CrosslevelError("`raw_data` of a data frame needs the names of the columns: `y`, `x` and `group`.")
-    return y, x, group, dict(Columns.from_frame(source).labels)
+    return y, x, group, Columns.from_frame(source).labels
 
 
 def raw_data_lines(points: pd.DataFrame) -> pd.DataFrame:
@@ -118,7 +117,7 @@ def raw_data_lines(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def raw_data(
-    source: "MixedFit | Frame",
+    source: MixedFit | Frame,
     y: str | None = None,
     x: str | None = None,
     group: str | None = None,
@@ -146,7 +145,7 @@ def raw_data(
     names = (named(x, labels), named(y, labels))
     flat = int(lines["slope"].isna().sum())
     missing = f" {counted(flat)} without a line: one row, or one value of the predictor." if flat else ""
-    title = f"{labels.get(y) or y} by {labels.get(group) or group}"
+    title = f"{labels.get(y) or y} by {labels.get(group) or group}: the data"
     if ax is None and len(lines) <= PANELS:
         return trellis(
             points, lines, names, title, f"Least-squares line of each cluster, and of all rows (dashed).{missing}"

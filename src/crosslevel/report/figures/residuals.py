@@ -35,7 +35,7 @@ def residual_qq_data(fit: "MixedFit") -> pd.DataFrame:
     Examples
     --------
     >>> import crosslevel as cl
-    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
     >>> len(residual_qq_data(fit)) == fit.nobs
     True
     """
@@ -63,7 +63,7 @@ def residual_qq(fit: "MixedFit", *, ax: "Axes | None" = None) -> "Figure":
     Examples
     --------
     >>> import crosslevel as cl
-    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
     >>> figure = residual_qq(fit)
     """
     data = residual_qq_data(fit)
@@ -96,7 +96,7 @@ def residual_fitted_data(fit: "MixedFit") -> pd.DataFrame:
     Examples
     --------
     >>> import crosslevel as cl
-    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
     >>> residual_fitted_data(fit).columns.tolist()
     ['fitted', 'resid', 'smooth', 'spread']
     """
@@ -143,7 +143,7 @@ def residual_fitted(fit: "MixedFit", *, ax: "Axes | None" = None) -> "Figure":
     Examples
     --------
     >>> import crosslevel as cl
-    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
     >>> figure = residual_fitted(fit)
     """
     data = residual_fitted_data(fit)

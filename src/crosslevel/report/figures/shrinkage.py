@@ -7,8 +7,7 @@ import pandas as pd
 
 from crosslevel.display import counted
 from crosslevel.report.figures import theme
-from crosslevel.report.figures.subject import chosen, evenly, group_of, group_values, used_frame
-from crosslevel.table.columns import Columns
+from crosslevel.report.figures.subject import chosen, evenly
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -17,11 +16,10 @@ if TYPE_CHECKING:
 
     from crosslevel.estimators.mixed import MixedFit
 
-CHUNK = 32_768
 ARROWS = 400
 
 
-def shrinkage_data(fit: "MixedFit", *, group: str | None = None) -> pd.DataFrame:
+def shrinkage_data(fit: "MixedFit") -> pd.DataFrame:
     """Return each cluster's random effects without pooling and with partial pooling.
 
     Without pooling, they are least squares within the cluster of what the fixed effects leave, on the columns of the
@@ -30,7 +28,6 @@ def shrinkage_data(fit: "MixedFit", *, group: str | None = None) -> pd.DataFrame
     Parameters
     ----------
     fit : a fitted mixed model.
-    group : the grouping factor; the first if None.
 
     Returns
     -------
@@ -40,59 +37,60 @@ def shrinkage_data(fit: "MixedFit", *, group: str | None = None) -> pd.DataFrame
     Examples
     --------
     >>> import crosslevel as cl
-    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
-    >>> shrinkage_data(fit).columns.tolist()
-    ['cluster', 'term', 'rows', 'no_pooling', 'partial_pooling']
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
+    >>> shrinkage_data(fit).head(2).round(1).to_dict("list")["no_pooling"]
+    [-7.2, 11.3]
     """
-    group = group_of(fit, group)
-    partial = fit.ranef(se=False)[group]
-    products, moments, sizes = random_products(fit, group, partial.index.astype(str))
-    alone = np.full(partial.shape, np.nan)
-    scale = np.sqrt(np.maximum(np.einsum("jkk->jk", products), np.finfo(float).tiny))
-    # a cluster determines its own effects where its scaled cross-products are well away from singular
-    roots = np.linalg.eigvalsh(products / scale[:, :, None] / scale[:, None, :])
-    clear = roots[:, 0] > 1e-8
-    alone[clear] = np.linalg.solve(products[clear], moments[clear][:, :, None])[:, :, 0]
+    partial = fit.ranef(se=False)[fit.group]
+    q = partial.shape[1]
     return pd.DataFrame(
         {
-            "cluster": np.repeat(partial.index.to_numpy(), partial.shape[1]),
+            "cluster": partial.index.repeat(q),
             "term": np.tile(partial.columns.to_numpy(), len(partial)),
-            "rows": np.repeat(sizes, partial.shape[1]),
-            "no_pooling": alone.ravel(),
+            "rows": fit.group_sizes.to_numpy().repeat(q),
+            "no_pooling": unpooled(fit).ravel(),
             "partial_pooling": partial.to_numpy().ravel(),
         }
     )
 
 
-def random_products(fit: "MixedFit", group: str, clusters: pd.Index) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Z'Z (J, q, q), Z'(y - X beta) (J, q) and rows (J,) of every cluster, gathered in chunks of rows."""
-    term = next(term for term in fit.spec.terms if ":".join(term.group) == group)
-    kept = np.array([k for block in term.blocks for k in block.columns])
-    rows = group_values(used_frame(fit, group.split(":")), group)
-    codes = clusters.get_indexer(rows)
-    beta = fit.params.to_numpy()
-    columns = Columns.from_frame(fit.data)
-    mask, _ = columns.complete(fit.spec.variables)
-    q, J = len(kept), len(clusters)
-    products, moments = np.zeros((J, q, q)), np.zeros((J, q))
-    seen = 0
-    for start in range(0, columns.n_rows, CHUNK):
-        part = slice(start, min(start + CHUNK, columns.n_rows))
-        inside = None if mask is None else mask[part]
-        X = fit.spec.evaluate(columns, part, inside)
-        left = fit.spec.response(columns, part, inside) - beta @ X[: len(beta)]
-        here = codes[seen : seen + len(left)]
-        seen += len(left)
-        for a in range(q):
-            np.add.at(moments[:, a], here, X[kept[a]] * left)
-            for b in range(q):
-                np.add.at(products[:, a, b], here, X[kept[a]] * X[kept[b]])
-    return products, moments, np.bincount(codes, minlength=J).astype(float)
+def unpooled(fit: "MixedFit") -> FloatArray:
+    """Least-squares random effects (J, q) of each cluster, from its cross-products; NaN where it has too few rows."""
+    design, products = fit.design, fit.design.products
+    effects = np.append(-fit.params.to_numpy(), 1.0)
+    columns = np.append(design.x, len(products.names) - 1)
+    # what the fixed effects leave, r = y - X beta, as one more column: its mean, and its scatter with Z
+    means = products.origin + products.mean
+    left_mean = means[:, columns] @ effects
+    left_scatter = products.scatter[:, design.z[:, None], columns] @ effects
+    Z = products.scatter[:, design.z[:, None], design.z]
+    at = means[:, design.z]
+    constant = np.flatnonzero(design.z == design.constant)
+    if len(constant) == 0:
+        Z = Z + products.count[:, None, None] * at[:, :, None] * at[:, None, :]
+        return solved(Z, left_scatter + products.count[:, None] * at * left_mean[:, None])
+    # with an intercept: slopes from the centred rows, and the intercept from the means
+    slopes = np.flatnonzero(design.z != design.constant)
+    out = np.empty(at.shape)
+    out[:, slopes] = solved(Z[:, slopes[:, None], slopes], left_scatter[:, slopes])
+    out[:, constant[0]] = left_mean - np.einsum("jk,jk->j", at[:, slopes], out[:, slopes])
+    return out
 
 
-def shrinkage(
-    fit: "MixedFit", term: str | None = None, *, group: str | None = None, ax: "Axes | None" = None
-) -> "Figure":
+def solved(matrices: FloatArray, right: FloatArray) -> FloatArray:
+    """Solve (J, k, k) systems, NaN where a cluster's rows do not determine the solution."""
+    out = np.full(right.shape, np.nan)
+    if right.shape[1] == 0:
+        return out
+    size = np.sqrt(np.einsum("jkk->jk", matrices))
+    able = (size > 0).all(axis=1)
+    scaled = matrices[able] / size[able][:, :, None] / size[able][:, None, :]
+    able[able] = np.linalg.eigvalsh(scaled)[:, 0] > 1e-8
+    out[able] = np.linalg.solve(matrices[able], right[able][:, :, None])[:, :, 0]
+    return out
+
+
+def shrinkage(fit: "MixedFit", term: str | None = None, *, ax: "Axes | None" = None) -> "Figure":
     """Draw how partial pooling moves the clusters' own estimates towards the model's average.
 
     Parameters
@@ -100,19 +98,17 @@ def shrinkage(
     fit : a fitted mixed model.
     term : one random effect, drawn as one line per cluster; if None and there are two or more, the first two are
         drawn against each other with an arrow per cluster.
-    group : the grouping factor; the first if None.
     ax : axes to draw into; a new figure if None.
 
     Examples
     --------
     >>> import crosslevel as cl
-    >>> fit = cl.mixed("reaction ~ days + (days | subject)", cl.datasets.load("sleepstudy"))
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
     >>> figure = shrinkage(fit)
     """
-    group = group_of(fit, group)
-    data = shrinkage_data(fit, group=group)
-    terms = list(data["term"].unique())
-    pair = terms[:2] if term is None and len(terms) > 1 else [chosen("term", term, terms)]
+    data = shrinkage_data(fit)
+    terms = fit.design.random_names
+    pair = list(terms[:2]) if term is None and len(terms) > 1 else [chosen("term", term, terms)]
     wide = data.pivot(index="cluster", columns="term", values=["no_pooling", "partial_pooling"])
     wide = wide[[(kind, name) for kind in ("no_pooling", "partial_pooling") for name in pair]]
     known = wide.dropna()
@@ -129,7 +125,7 @@ def shrinkage(
             arrows(panel, drawn, pair)
         else:
             slopes(panel, drawn, pair[0])
-        title = f"Shrinkage of the random effects by {dict(fit.labels).get(group) or group}"
+        title = f"Shrinkage of the random effects by {fit.labels.get(fit.group) or fit.group}"
         return theme.entitle([panel], title, subtitle, own=ax is None)
 
 

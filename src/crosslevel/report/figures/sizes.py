@@ -1,14 +1,17 @@
 """How many rows each cluster has."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from crosslevel.diagnostics.describe import Description
 from crosslevel.display import counted, fixed
+from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.mixed import MixedFit
 from crosslevel.report.figures import theme
 from crosslevel.report.figures.subject import named
-from crosslevel.types import FloatArray
+from crosslevel.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +21,7 @@ NAMED = 40
 """Up to so many clusters each has a bar with its name; more are a histogram."""
 
 
-def cluster_sizes_data(subject: Any) -> pd.DataFrame:
+def cluster_sizes_data(subject: "MixedFit | Description | pd.Series[int]") -> pd.DataFrame:
     """Rows per cluster, the largest first.
 
     Parameters
@@ -29,17 +32,30 @@ def cluster_sizes_data(subject: Any) -> pd.DataFrame:
     -------
     frame indexed by cluster with the column `rows`.
 
+    Raises
+    ------
+    CrosslevelError : `subject` is something else.
+
     Examples
     --------
     >>> import pandas as pd
     >>> cluster_sizes_data(pd.Series({"a": 3, "b": 12}))["rows"].tolist()
     [12, 3]
     """
-    sizes = subject if isinstance(subject, pd.Series) else subject.group_sizes
+    sizes = subject
+    if isinstance(subject, MixedFit):
+        sizes = subject.group_sizes
+    elif isinstance(subject, Description):
+        sizes = subject.sizes.rename_axis(subject.group)
+    elif not isinstance(subject, pd.Series):
+        raise CrosslevelError(
+            "`cluster_sizes` draws a fitted model, a description or a Series of sizes indexed by cluster; "
+            f"got {type(subject).__name__}."
+        )
     return pd.DataFrame({"rows": sizes}).sort_values("rows", ascending=False, kind="stable")
 
 
-def cluster_sizes(subject: Any, *, ax: "Axes | None" = None) -> "Figure":
+def cluster_sizes(subject: "MixedFit | Description | pd.Series[int]", *, ax: "Axes | None" = None) -> "Figure":
     """Draw the sizes of the clusters: a bar each, or a histogram where there are more than 40.
 
     Parameters
@@ -55,7 +71,7 @@ def cluster_sizes(subject: Any, *, ax: "Axes | None" = None) -> "Figure":
     'Rows'
     """
     sizes = cluster_sizes_data(subject)["rows"]
-    group = str(sizes.index.name or next(iter(getattr(subject, "ngroups", {"cluster": 0}))))
+    group = str(sizes.index.name or "cluster")
     few = len(sizes) <= NAMED
     with theme.drawing(ax, height=0.7 + 0.19 * len(sizes) if few else 3.2) as (panel,):
         (bars if few else histogram)(panel, sizes)
@@ -63,12 +79,19 @@ def cluster_sizes(subject: Any, *, ax: "Axes | None" = None) -> "Figure":
             theme.name_axes(panel, "Rows", "")
         else:
             theme.name_axes(panel, "Rows per cluster", "Number of clusters")
-        title = f"Size of the clusters: {named(group, getattr(subject, 'labels', None))}"
-        subtitle = (
-            f"{counted(len(sizes))} clusters with {counted(sizes.sum())} rows; from {counted(sizes.min())} "
-            f"to {counted(sizes.max())}, mean {fixed(sizes.mean(), 1)}, median {fixed(sizes.median(), 1)}"
-        )
-        return theme.entitle([panel], title, subtitle, own=ax is None)
+        title = f"Size of the clusters: {named(group, subject.labels if isinstance(subject, MixedFit) else {})}"
+        return theme.entitle([panel], title, words(sizes), own=ax is None)
+
+
+def words(sizes: "pd.Series[int]") -> str:
+    """Number of clusters and rows, and the range of sizes."""
+    start = f"{counted(len(sizes))} clusters with {counted(sizes.sum())} rows"
+    if sizes.min() == sizes.max():
+        return f"{start}; {counted(sizes.max())} in each"
+    return (
+        f"{start}; from {counted(sizes.min())} to {counted(sizes.max())}, mean {fixed(sizes.mean(), 1)}, "
+        f"median {fixed(sizes.median(), 1)}"
+    )
 
 
 def bars(panel: "Axes", sizes: "pd.Series[int]") -> None:
@@ -91,11 +114,13 @@ def histogram(panel: "Axes", sizes: "pd.Series[int]") -> None:
     """A histogram of sizes with its mean; logarithmic where a few clusters dwarf the others."""
     values = sizes.to_numpy(dtype=float)
     wide = values.max() > 50 * np.median(values)
-    panel.hist(values, bins=bin_edges(values, wide=wide), color=theme.BLUE, edgecolor="white", linewidth=0.6)
+    panel.hist(
+        values, bins=bin_edges(np.asarray(values), wide=wide), color=theme.BLUE, edgecolor="white", linewidth=0.6
+    )
     if wide:
         panel.set_xscale("log")
     else:
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.locator_params(axis="x", integer=True)
     panel.grid(visible=False, axis="x")
     panel.margins(y=0.16)
     panel.axvline(values.mean(), color=theme.ORANGE, linewidth=1.6)
@@ -111,7 +136,7 @@ def histogram(panel: "Axes", sizes: "pd.Series[int]") -> None:
     )
 
 
-def bin_edges(sizes: FloatArray, *, wide: bool) -> list[float]:
+def bin_edges(sizes: FloatArray | IntArray, *, wide: bool) -> list[float]:
     """Edges of 10 to 40 bins: equally wide whole numbers between halves, or equally wide in logarithms."""
     count = min(40, max(12, len(np.histogram_bin_edges(sizes, "auto")) - 1))
     low, high = float(sizes.min()), float(sizes.max())

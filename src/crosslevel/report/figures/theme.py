@@ -24,7 +24,7 @@ INK, GREY, PALE, GRID = "#222833", "#6f7886", "#b4bbc6", "#e6e9ee"
 WIDTH = 7.2
 """Inches: the text width of a page."""
 
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
     "text.color": INK,
@@ -84,6 +84,17 @@ def svg(figure: "Figure") -> bytes:
 
     with rc_context({"svg.hashsalt": "crosslevel", "svg.fonttype": "path"}):
         return saved(figure, "svg", metadata={"Date": None, "Creator": None})
+
+
+def points(figure: "Figure") -> int:
+    """How many points, and ends of lines, a figure has to draw."""
+    count = 0
+    for panel in figure.axes:
+        count += sum(np.size(line.get_xdata()) for line in panel.lines)
+        for item in panel.collections:
+            count += len(np.atleast_2d(item.get_offsets()))
+            count += sum(np.shape(path.vertices)[0] for path in item.get_paths())
+    return count
 
 
 def saved(figure: "Figure", kind: Literal["png", "svg"], **options: Any) -> bytes:

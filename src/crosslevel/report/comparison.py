@@ -1,0 +1,74 @@
+"""Several models side by side."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from crosslevel.display import Column, Row, Section, Table, counted, fixed, number
+from crosslevel.estimators.summary import shown_decimals
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.mixed import MixedFit
+
+
+def comparison(models: Mapping[str, "MixedFit"]) -> Table:
+    """Write models side by side: coefficients with standard errors, variances, and how well each fits.
+
+    Parameters
+    ----------
+    models : fits by name, in the order of the columns.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> sleep = cl.datasets.load("sleepstudy")
+    >>> models = {"Null": cl.mixed("Reaction ~ 1 + (1 | Subject)", sleep)}
+    >>> table = comparison(models)
+    >>> [row[1] for row in table.rows if not isinstance(row, Section)][:3]
+    ['298.508 (9.050)', '1278.3', '1958.9']
+    """
+    fits = list(models.values())
+    rows: list[Row] = [Section("Fixed effects: estimate (standard error)")]
+    tables = [fit.tidy() for fit in fits]
+    for term in dict.fromkeys(term for table in tables for term in table.index):
+        rows.append([term, *(estimate_cell(table, term) for table in tables)])
+    rows.append(Section("Variances"))
+    variances = [variance_cells(fit) for fit in fits]
+    names = dict.fromkeys(name for cells in variances for name in cells if name != "Residual")
+    rows += [[name, *(cells.get(name) for cells in variances)] for name in [*names, "Residual"]]
+    rows += [Section("Fit"), *fit_rows(fits)]
+    notes = ["Variances of random effects between clusters; residual: within clusters."]
+    return Table(["", *(Column(name, align="decimal") for name in models)], rows, notes=notes)
+
+
+def estimate_cell(table: pd.DataFrame, term: str) -> str | None:
+    """Estimate and standard error, or nothing where the model lacks the term."""
+    if term not in table.index:
+        return None
+    estimate, error = table["estimate"][term], table["std_error"][term]
+    decimals = shown_decimals(error, estimate)
+    return f"{fixed(estimate, decimals)} ({fixed(error, decimals)})"
+
+
+def variance_cells(fit: "MixedFit") -> dict[str, str]:
+    """Variances by the name of the random effect."""
+    frame = fit.varcomp()
+    kept = frame[frame["kind"] != "covariance"]
+    return {
+        "Residual" if row["kind"] == "residual" else f"{row['term1']} ({fit.group})": number(row["estimate"])
+        for _, row in kept.iterrows()
+    }
+
+
+def fit_rows(fits: list["MixedFit"]) -> list[Row]:
+    """Size of the data, and likelihood statistics."""
+    return [
+        ["Rows", *(counted(fit.nobs) for fit in fits)],
+        ["Clusters", *(counted(len(fit.group_sizes)) for fit in fits)],
+        ["Method", *(fit.method.upper() for fit in fits)],
+        ["Log-likelihood", *(fixed(fit.loglik, 2) for fit in fits)],
+        ["Parameters", *(counted(fit.n_params) for fit in fits)],
+        ["AIC", *(fixed(fit.aic, 2) for fit in fits)],
+        ["BIC", *(fixed(fit.bic, 2) for fit in fits)],
+    ]

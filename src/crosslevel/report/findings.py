@@ -1,0 +1,108 @@
+"""What a model found, in sentences."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from crosslevel.display import counted, fixed, p_value, percent
+from crosslevel.estimators.equations import coefficients, equation_of
+from crosslevel.estimators.summary import cluster_sizes, parts_of, rows_used, shown_decimals
+from crosslevel.report.figures.subject import named
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.mixed import MixedFit
+
+CLEAR = 0.05
+
+
+def data_sentence(fit: "MixedFit") -> str:
+    """Rows, clusters, and what was dropped."""
+    clusters = f"{counted(len(fit.group_sizes))} clusters of {fit.group} ({cluster_sizes(fit)})"
+    return f"The outcome is {named(fit.spec.response_name, fit.labels)}. Rows: {rows_used(fit)}, in {clusters}."
+
+
+def variation_sentence(name: str, fit: "MixedFit") -> str:
+    """How much of the variance lies between clusters."""
+    icc = fit.icc()
+    left = "the variance" if len(fit.params) == 1 else "the variance that its predictors leave"
+    slopes = [slope for slope in fit.design.random_names if slope != "Intercept"]
+    where = f" (where {' and '.join(slopes)} {'is' if len(slopes) == 1 else 'are'} zero)" if slopes else ""
+    return f"{name}: {percent(icc.estimate)} of {left} lies between clusters of {fit.group}{where}."
+
+
+def effect_sentences(fit: "MixedFit") -> Iterator[str]:
+    """One sentence for each coefficient but the intercept."""
+    parts = parts_of(fit)
+    places, slopes, table = equation_of(parts), coefficients(parts), fit.tidy().T
+    for part in parts:
+        if not part.fixed or not part.factors:
+            continue
+        row = table[part.name]
+        place = places[part.name]
+        base = " × ".join(slopes[place[0]].factors)
+        if len(place) == 1:
+            yield f"{named(part.name, fit.labels)}: {level_words(fit, part.factors, row)}"
+        elif not base:
+            moderators = slopes[0].moderators[place[1] - 1]
+            yield f"{named(part.name, fit.labels)}: {level_words(fit, moderators, row)}"
+        else:
+            moderators = slopes[place[0]].moderators[place[1] - 1]
+            yield f"{part.name}: {slope_words(fit, base, moderators, row)}"
+
+
+def level_words(fit: "MixedFit", factors: tuple[str, ...], row: "pd.Series[Any]") -> str:
+    """A difference of the expected outcome, in words."""
+    outcome = fit.spec.response_name
+    if len(factors) > 1:
+        return f"an interaction; its coefficient is {signed(row)} {precision(row)}."
+    category = category_of(fit, factors[0])
+    if category is None:
+        return f"one unit more goes with {amount(row)} {direction(row)} {outcome} {precision(row)}."
+    return f"{outcome} is {amount(row)} {direction(row)} for {category} {precision(row)}."
+
+
+def slope_words(fit: "MixedFit", base: str, moderators: tuple[str, ...], row: "pd.Series[Any]") -> str:
+    """A difference of a slope, in words."""
+    if len(moderators) > 1:
+        return f"an interaction; its coefficient is {signed(row)} {precision(row)}."
+    category = category_of(fit, moderators[0])
+    if category is None:
+        change = "rises" if row["estimate"] > 0 else "falls"
+        return f"the slope of {base} {change} by {amount(row)} per unit of {moderators[0]} {precision(row)}."
+    return f"the slope of {base} is {amount(row)} {direction(row)} for {category} {precision(row)}."
+
+
+def category_of(fit: "MixedFit", factor: str) -> str | None:
+    """What a dummy compares, as "Catholic than for Public"; None for anything that is not a dummy."""
+    for text, coding in fit.spec.codings.items():
+        if factor.startswith(f"{text}[") and coding.reference is not None:
+            level = factor[len(text) + 1 : -1]
+            return f"{level} than {'on average' if coding.kind == 'wec' else f'for {coding.reference}'}"
+    return None
+
+
+def amount(row: "pd.Series[Any]") -> str:
+    """The size of a coefficient."""
+    return fixed(abs(row["estimate"]), shown_decimals(row["std_error"], row["estimate"]))
+
+
+def signed(row: "pd.Series[Any]") -> str:
+    """A coefficient with its sign."""
+    return fixed(row["estimate"], shown_decimals(row["std_error"], row["estimate"]))
+
+
+def direction(row: "pd.Series[Any]") -> str:
+    """Which way a coefficient goes."""
+    return "higher" if row["estimate"] > 0 else "lower"
+
+
+def precision(row: "pd.Series[Any]") -> str:
+    """Interval and p value, and a word where zero is not excluded."""
+    decimals = shown_decimals(row["std_error"], row["estimate"])
+    p = p_value(row["p_value"])
+    sign = "" if p.startswith(("<", ">")) else "= "
+    doubt = "" if row["p_value"] < CLEAR else "; zero is not excluded"
+    return (
+        f"(95% interval {fixed(row['conf_low'], decimals)} to {fixed(row['conf_high'], decimals)}, p {sign}{p}{doubt})"
+    )

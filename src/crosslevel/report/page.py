@@ -1,0 +1,221 @@
+"""The report: models, their data and their checks as one HTML file that needs nothing else."""
+
+import datetime
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import crosslevel
+from crosslevel.display import (
+    Block,
+    Document,
+    Heading,
+    Items,
+    Note,
+    Paragraph,
+    Picture,
+    Table,
+    page,
+)
+from crosslevel.errors import CrosslevelError, FileError
+from crosslevel.estimators.mixed import MixedFit
+from crosslevel.report import figures
+from crosslevel.report.comparison import comparison
+from crosslevel.report.figures import theme
+from crosslevel.report.figures.subject import predictor_of
+from crosslevel.report.findings import data_sentence, effect_sentences, variation_sentence
+from crosslevel.table import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_POINTS = 2500
+"""A figure of more points is smaller, and quicker to show, as a PNG than as an SVG."""
+PACKAGES = ("numpy", "scipy", "numba", "pandas", "formulaic", "narwhals", "matplotlib")
+
+
+def report(
+    obj: "MixedFit | Mapping[str, MixedFit] | Sequence[MixedFit]",
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    date: datetime.date | None = None,
+    seed: int | None = None,
+) -> Path:
+    """Write a report on one or several models: one HTML file with all pictures inside.
+
+    It holds what was found in words, the data, the models side by side, each model's summary and figures, checks of
+    the last model, and what is needed to do it again.
+
+    Parameters
+    ----------
+    obj : a fit, or several: by name, or in a list.
+    path : where to write, ending in .html; a file of that name is replaced.
+    title : of the page; the outcome and its clusters if None.
+    date : shown in the appendix; today if None.
+    seed : shown in the appendix, when random numbers were used to get here.
+
+    Returns
+    -------
+    path : where it was written.
+
+    Raises
+    ------
+    CrosslevelError : `obj` is something else, or empty.
+    FileError : the folder does not exist, the name does not end in .html, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cl.report(fit, f"{folder}/sleep.html").name
+    'sleep.html'
+    """
+    models = named_models(obj)
+    file = html_file(path)
+    first = next(iter(models.values()))
+    outcome = first.labels.get(first.spec.response_name) or first.spec.response_name
+    title = title or f"{outcome} by {first.labels.get(first.group) or first.group}"
+    blocks = [
+        *in_short(models),
+        *data_section(models),
+        *model_sections(models),
+        *checks(models),
+        *appendix(models, date or datetime.date.today(), seed),
+    ]
+    return write_atomically(file, page(Document(title, blocks), contents=True))
+
+
+def named_models(obj: object) -> dict[str, MixedFit]:
+    """The models to report by name; anything else is refused."""
+    if isinstance(obj, MixedFit):
+        return {"Model": obj}
+    found: dict[str, object] = {}
+    if isinstance(obj, Mapping):
+        found = {str(name): fit for name, fit in obj.items()}
+    elif isinstance(obj, Sequence) and not isinstance(obj, str | bytes):
+        found = {f"Model {k}": fit for k, fit in enumerate(obj, start=1)}
+    else:
+        raise CrosslevelError(
+            "`report` writes about a fitted model, a list of them, or a dict of them by name; "
+            f"got {type(obj).__name__}. Fit one with crosslevel.mixed(formula, data)."
+        )
+    models = {name: fit for name, fit in found.items() if isinstance(fit, MixedFit)}
+    for name, fit in found.items():
+        if name not in models:
+            raise CrosslevelError(f"`report` writes about fitted models; {name!r} is of type {type(fit).__name__}.")
+    if not models:
+        raise CrosslevelError("`report` got no model to write about.")
+    return models
+
+
+def html_file(path: str | os.PathLike[str]) -> Path:
+    """The path of a page in a folder that exists: looked at before the work, not after it."""
+    file = Path(path).expanduser()
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise FileError(f"`path` must end in .html, because a report is a page for a browser; got {str(file)!r}.")
+    if not file.parent.is_dir():
+        raise FileError(f"`path` names the folder {str(file.parent)!r}, which does not exist. Make it first.")
+    return file
+
+
+def in_short(models: Mapping[str, MixedFit]) -> Iterator[Block]:
+    """What was found, in words."""
+    yield Heading("In short")
+    name, last = list(models.items())[-1]
+    yield Paragraph(data_sentence(last))
+    with_intercept = {key: fit for key, fit in models.items() if "Intercept" in fit.design.random_names}
+    sentences = [variation_sentence(key, fit) for key, fit in with_intercept.items()]
+    if sentences:
+        yield Items(sentences)
+    effects = list(effect_sentences(last))
+    if effects:
+        yield Paragraph(f"{name} finds:" if len(models) > 1 else "The model finds:")
+        yield Items(effects)
+    if any(len(column.factors) > 1 for column in last.spec.columns[: last.spec.n_fixed]):
+        yield Paragraph(
+            "Coefficients of variables that take part in an interaction hold where the other variable is zero, or at "
+            "its reference category."
+        )
+    for key, fit in models.items():
+        for note in (() if fit.converged else (fit.status,)) + fit.notes:
+            yield Note(f"{key}: {note}" if len(models) > 1 else note, kind="warning")
+
+
+def data_section(models: Mapping[str, MixedFit]) -> Iterator[Block]:
+    """Clusters and raw data."""
+    yield Heading("Data")
+    last = list(models.values())[-1]
+    yield picture(figures.cluster_sizes(last))
+    source = next((fit for fit in reversed(list(models.values())) if predictor_of(fit) is not None), None)
+    if source is not None:
+        yield picture(figures.raw_data(source))
+
+
+def model_sections(models: Mapping[str, MixedFit]) -> Iterator[Block]:
+    """Models side by side, then each with its summary and figures."""
+    if len(models) > 1:
+        yield Heading("Models side by side")
+        yield comparison(models)
+        yield from comparability(list(models.values()))
+    for name, fit in models.items():
+        yield Heading(name)
+        yield from fit.summary().blocks
+        if predictor_of(fit) is not None:
+            yield picture(figures.fitted_lines(fit))
+        for term in fit.design.random_names:
+            yield picture(figures.caterpillar(fit, term))
+        yield picture(figures.shrinkage(fit))
+
+
+def comparability(fits: Sequence[MixedFit]) -> Iterator[Block]:
+    """What stands in the way of comparing likelihoods."""
+    if len({fit.nobs for fit in fits}) > 1:
+        yield Note(
+            "The models use different rows, because of missing values: their likelihoods cannot be compared. Fit all "
+            "of them to the rows that have every variable.",
+            kind="warning",
+        )
+    if len({fit.method for fit in fits}) > 1:
+        yield Note("Likelihoods by REML and by ML cannot be compared with each other.", kind="warning")
+    elif fits[0].method == "reml" and len({fit.design.fixed_names for fit in fits}) > 1:
+        yield Note(
+            "The fixed effects differ, so log-likelihood, AIC and BIC by REML cannot be compared between these "
+            'models; fit them with method="ml" for that.'
+        )
+
+
+def checks(models: Mapping[str, MixedFit]) -> Iterator[Block]:
+    """Residuals of the last model."""
+    name, last = list(models.items())[-1]
+    yield Heading("Checks")
+    if len(models) > 1:
+        yield Paragraph(f"Residuals of {name}.")
+    yield picture(figures.residual_qq(last))
+    yield picture(figures.residual_fitted(last))
+
+
+def appendix(models: Mapping[str, MixedFit], date: datetime.date, seed: int | None) -> Iterator[Block]:
+    """What is needed to do it again."""
+    yield Heading("Appendix")
+    rows: list[list[str]] = [[name, f"{fit.formula}   [{fit.method}]"] for name, fit in models.items()]
+    yield Table(["Model", "Formula"], rows)
+    facts = [["Date", date.isoformat()], *([["Seed", str(seed)]] if seed is not None else [])]
+    facts += [["crosslevel", crosslevel.__version__], ["Python", platform.python_version()]]
+    facts += [[name, version(name)] for name in PACKAGES]
+    yield Table(["Made with", ""], facts)
+
+
+def picture(figure: "Figure") -> Picture:
+    """A figure for the page, with its title and subtitle as its words for who cannot see it."""
+    words = " ".join(re.sub(r"\s+", " ", text.get_text()).rstrip(".") + "." for text in figure.texts)
+    width = round(96 * figure.get_size_inches()[0])
+    if theme.points(figure) <= MOST_POINTS:
+        return Picture(theme.svg(figure), alt=words, media="image/svg+xml", width=width)
+    return Picture(theme.png(figure), alt=words, media="image/png", width=width)
