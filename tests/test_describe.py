@@ -49,7 +49,7 @@ def test_variances_are_those_of_r(hsb: pd.DataFrame) -> None:
     x = (hsb["ses"] - hsb["meanses"]).to_numpy()
     y = hsb["mathach"].to_numpy()
     X = np.column_stack([np.ones_like(x), x])
-    data = {"school": hsb["school"], "residual": y - X @ np.linalg.lstsq(X, y)[0]}
+    data = {"school": hsb["school"], "residual": y - X @ np.linalg.lstsq(X, y, rcond=None)[0]}
     found = cl.describe(data, "school").frame.loc["residual"]
     assert found["within_variance"] == pytest.approx(36.9990671375709, rel=1e-11)
     assert found["between_variance"] == pytest.approx(

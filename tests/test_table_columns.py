@@ -211,7 +211,7 @@ def test_polars_categories_without_order_are_sorted() -> None:
 
 
 def test_decimals_are_numbers() -> None:
-    values = [Decimal("1.5"), None, Decimal("2.25")]
+    values = [Decimal("1.50"), None, Decimal("2.25")]
     for frame in (pd.DataFrame({"x": values}), pl.DataFrame({"x": values}), pa.table({"x": values})):
         columns = Columns.from_frame(frame)
         assert columns.is_numeric("x")
@@ -256,6 +256,20 @@ def test_integer_codes_are_those_of_unique(low: int, step: int, n: int) -> None:
     factor = Columns.from_frame({"g": values}).factor("g")
     assert factor.levels == tuple(levels.tolist())
     np.testing.assert_array_equal(factor.codes, codes)
+
+
+def test_floats_that_are_no_ids_keep_their_values() -> None:
+    for values, levels in [
+        ([1.0, 2.5, 1.0, NAN], (1.0, 2.5)),
+        ([2.0**53, 1.0, 2.0**60], (1.0, 2.0**53, 2.0**60)),
+        ([np.inf, 1.0, -np.inf], (-np.inf, 1.0, np.inf)),
+    ]:
+        factor = Columns.from_frame({"g": values}).factor("g")
+        assert factor.levels == levels
+        assert all(isinstance(level, float) for level in factor.levels)
+        assert [factor.levels[code] if code >= 0 else NAN for code in factor.codes] == pytest.approx(
+            values, nan_ok=True
+        )
 
 
 def test_integer_codes_at_the_ends_of_the_range() -> None:

@@ -109,10 +109,24 @@ def _shifted(values: NDArray[Any], shift: int) -> NDArray[Any]:
 def float_codes(values: FloatArray) -> Coded:
     """Codes and sorted levels of floats; whole numbers (ids that met a missing value) become integers again."""
     missing = np.isnan(values)
-    present = values[~missing] if missing.any() else values
-    if np.all(np.abs(present) < 2.0**53) and np.all(present == np.floor(present)):
-        return spread(integer_codes(present.astype(np.int64)), missing)
-    return factorized_codes(values)
+    any_missing = bool(missing.any())
+    whole = _as_whole(values[~missing] if any_missing else values)
+    if whole is None:
+        return factorized_codes(values)
+    return spread(integer_codes(whole), missing) if any_missing else integer_codes(whole)
+
+
+def _as_whole(present: FloatArray) -> IntArray | None:
+    """The values as integers, or None if one has a fraction or is too large to be exact."""
+    whole = np.empty(present.size, dtype=np.int64)
+    for start in range(0, present.size, CHUNK):
+        part = present[start : start + CHUNK]
+        if not (part.min() > -(2.0**53) and part.max() < 2.0**53):
+            return None
+        whole[start : start + CHUNK] = part
+        if not np.array_equal(whole[start : start + CHUNK], part):
+            return None
+    return whole
 
 
 def spread(coded: Coded, missing: BoolArray) -> Coded:
@@ -144,10 +158,12 @@ def sorted_by_level(codes: NDArray[Any], levels: list[Any]) -> Coded:
 
 def category_codes(codes: NDArray[Any], categories: list[Any]) -> Coded:
     """Codes of a categorical column without the categories that do not occur; their order is kept."""
-    counts = np.bincount(codes.astype(np.int64) + 1, minlength=len(categories) + 1)[1:]
-    if counts.all():
+    seen = np.zeros(len(categories) + 1, dtype=np.bool_)  # the last entry is marked by code -1
+    for start in range(0, codes.size, CHUNK):
+        seen[codes[start : start + CHUNK]] = True
+    used = seen[:-1]
+    if used.all():
         return codes.astype(np.int32), categories
-    used = counts > 0
-    rank = np.full(len(categories) + 1, -1, dtype=np.int32)
+    rank = np.full(seen.size, -1, dtype=np.int32)
     rank[:-1][used] = np.arange(np.count_nonzero(used), dtype=np.int32)
     return rank[codes], [category for category, keep in zip(categories, used, strict=True) if keep]

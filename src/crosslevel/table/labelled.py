@@ -52,11 +52,12 @@ def _read_labelled(
     reader: Callable[..., tuple[pd.DataFrame, Any]], file: Path, options: ReadOptions, **keywords: bool
 ) -> pd.DataFrame:
     """Values, labels and declared missing values of one file."""
-    import pyreadstat
+    # pyreadstat gives the second of its errors a public name only since 1.3.1
+    from pyreadstat._readstat_parser import PyreadstatError, ReadstatError
 
     try:
         frame, meta = reader(str(file), encoding=options.encoding, dates_as_pandas_datetime=True, **keywords)
-    except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError) as error:
+    except (ReadstatError, PyreadstatError) as error:
         raise FileError(
             f"`path`: {str(file)!r} cannot be read as {options.kind}: {error}. It is truncated, damaged, "
             "of another type (name it with format=) or in an unusual encoding (name it with encoding=)."
