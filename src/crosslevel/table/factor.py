@@ -89,13 +89,17 @@ def integer_codes(values: NDArray[Any]) -> Coded:
         seen[_shifted(values[start : start + CHUNK], shift)] = True
     levels = np.flatnonzero(seen)
 
-    # look up the rank of each value
+    # look up the rank of each value; where no value between the ends is absent, it is the distance from the lowest
+    gapless = levels.size == high - low + 1
     rank = np.cumsum(seen, dtype=np.int32)
     rank -= 1
     codes = np.empty(values.size, dtype=np.int32)
     for start in range(0, values.size, CHUNK):
         rows = slice(start, start + CHUNK)
-        np.take(rank, _shifted(values[rows], shift), out=codes[rows], mode="clip")
+        if gapless:
+            codes[rows] = _shifted(values[rows], low)
+        else:
+            np.take(rank, _shifted(values[rows], shift), out=codes[rows], mode="clip")
     return codes, (levels + shift).tolist()
 
 
