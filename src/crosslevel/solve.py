@@ -95,8 +95,8 @@ def _descend(
 ) -> tuple[ProfiledDeviance, Minimum[Conditional]]:
     """Minimise from one start; turn the effects to their principal axes whenever the search takes long."""
     steps = evaluations = 0
-    for _ in range(max(1, max_steps // CHART_STEPS)):
-        minimum = _search(criterion, theta, tolerance=tolerance)
+    for done in range(0, max_steps, CHART_STEPS):
+        minimum = _search(criterion, theta, tolerance=tolerance, max_steps=min(CHART_STEPS, max_steps - done))
         steps, evaluations = steps + minimum.steps, evaluations + minimum.evaluations
         if minimum.status is Status.CONVERGED:
             break
@@ -107,14 +107,16 @@ def _descend(
     return criterion, replace(minimum, steps=steps, evaluations=evaluations)
 
 
-def _search(criterion: ProfiledDeviance, theta: FloatArray, *, tolerance: float) -> Minimum[Conditional]:
+def _search(
+    criterion: ProfiledDeviance, theta: FloatArray, *, tolerance: float, max_steps: int
+) -> Minimum[Conditional]:
     """One run of the minimiser, which may leave the boundary where that lowers the deviance."""
 
     def escape(theta: FloatArray, at: Conditional) -> tuple[FloatArray, Conditional] | None:
         return descend_from_boundary(criterion, theta, at, tolerance=tolerance)
 
     return minimise(
-        criterion, theta, deviance=lambda at: at.deviance, escape=escape, tolerance=tolerance, max_steps=CHART_STEPS
+        criterion, theta, deviance=lambda at: at.deviance, escape=escape, tolerance=tolerance, max_steps=max_steps
     )
 
 

@@ -324,8 +324,8 @@ def _check_identified(design: Design) -> None:
         raise DesignError(f"`formula` has {p} fixed coefficients for {n} rows. Drop predictors or add rows.")
     if np.minimum(design.products.count, q).sum() >= n:
         raise DesignError(
-            f"`formula` has {q * n_clusters} random effects ({q} for each of {n_clusters} clusters of {design.group}) for "
-            f"{n} rows, so they cannot be told from the residuals. Drop a random slope, or add rows per cluster."
+            f"`formula` has {q * n_clusters} random effects ({q} for each of {n_clusters} clusters of {design.group}) "
+            f"for {n} rows, so they cannot be told from the residuals. Drop a random slope, or add rows per cluster."
         )
     reduced = design.reduced
     rest = reduced.remainder
@@ -335,7 +335,7 @@ def _check_identified(design: Design) -> None:
     left = float(rest[-1, -1] - np.sum(image * image / values[able]))
     if left <= 1e-13 * n:
         raise DesignError(
-            f"`formula` reproduces {design.products.names[-1]!r} exactly within the clusters of {design.group}: the residual "
-            "variance is zero and the likelihood has no maximum. Check for an outcome that is a function of the "
-            "predictors or is constant within clusters."
+            f"`formula` reproduces {design.products.names[-1]!r} exactly within the clusters of {design.group}: the "
+            "residual variance is zero and the likelihood has no maximum. Check for an outcome that is a function of "
+            "the predictors or is constant within clusters."
         )

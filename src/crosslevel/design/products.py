@@ -74,14 +74,14 @@ class CrossProducts:
     @cached_property
     def within(self) -> FloatArray:
         """(m, m) scatter within clusters, pooled."""
-        return np.einsum("g,gij->ij", self.multiplicity, self.scatter)
+        return np.asarray(np.einsum("g,gij->ij", self.multiplicity, self.scatter))
 
     @cached_property
     def total(self) -> FloatArray:
         """(m, m) scatter about the grand mean."""
         centred = self.mean - self.grand_mean
         weight = self.multiplicity * self.count
-        return self.within + np.einsum("gi,gj->ij", centred * weight[:, None], centred)
+        return np.asarray(self.within + np.einsum("gi,gj->ij", centred * weight[:, None], centred))
 
     def select(self, names: Sequence[str]) -> "CrossProducts":
         """Cross-products of some of the columns: those of any sub-model.

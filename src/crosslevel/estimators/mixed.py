@@ -15,6 +15,7 @@ from crosslevel.display import Document
 from crosslevel.errors import ConvergenceWarning, CrosslevelError
 from crosslevel.estimators import rows as by_row
 from crosslevel.estimators import tables
+from crosslevel.estimators.export import as_record
 from crosslevel.estimators.notes import notes_on
 from crosslevel.formula import Spec, update
 from crosslevel.inference.df import Equations, df_method
@@ -22,6 +23,7 @@ from crosslevel.inference.icc import IntraclassCorrelation, reliability, samplin
 from crosslevel.inference.lrt import BoundaryTest, test_no_random_effects
 from crosslevel.inference.varcomp import VarianceComponents, intercept_icc, variance_components
 from crosslevel.inference.wald import coefficient_table
+from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.optimise import MAX_STEPS, Status
 from crosslevel.solve import Solution, conditional_modes, solve, working_factor
 from crosslevel.types import FloatArray, Frame, Method, Missing
@@ -290,6 +292,10 @@ class MixedFit:
         """The fit in one row."""
         return tables.glance(self)
 
+    def to_dict(self, *, level: float = 0.95) -> dict[str, Any]:
+        """Every number of the fit as plain values, ready for JSON; what has no value is None."""
+        return as_record(self, level=level)
+
     # -- rows -----------------------------------------------------------------------------------------------------
     @property
     def fitted(self) -> pd.Series:
@@ -331,11 +337,11 @@ class MixedFit:
         return mixed(text, given.pop("data"), **given)
 
     # -- words ----------------------------------------------------------------------------------------------------
-    def summary(self) -> Document:
-        """What was fitted and found, to print or to show in a notebook."""
+    def summary(self, *, level: float = 0.95) -> Document:
+        """What was fitted and found, to print or to show in a notebook, with intervals of a confidence level."""
         from crosslevel.estimators.summary import summarise
 
-        return summarise(self)
+        return summarise(self, level=level)
 
     def __str__(self) -> str:
         """Return the summary as text."""
@@ -416,6 +422,7 @@ def mixed(
     if not isinstance(formula, str):
         raise CrosslevelError(f"`formula` is text such as 'y ~ x + (1 | g)'; got {type(formula).__name__}.")
     df_method(ddf)
+    announce_compilation()
     return _fit(formula, method, ddf, data, build_design(formula, data, missing=missing), max_steps)
 
 

@@ -21,8 +21,8 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
         listed = ", ".join(f"{name} ({count})" for name, count in design.rows.missing.items())
         share = 100.0 * design.rows.dropped / design.rows.read
         notes.append(
-            f"{design.rows.dropped} of {design.rows.read} rows ({share:.1f} %) were dropped for missing values: {listed}. "
-            "If they are not missing at random, impute first."
+            f"{design.rows.dropped} of {design.rows.read} rows ({share:.1f} %) were dropped for missing values: "
+            f"{listed}. If they are not missing at random, impute first."
         )
     if solution.is_singular:
         notes.append(_singular(design, solution))
@@ -36,37 +36,42 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
 
 
 def _singular(design: Design, solution: Solution) -> str:
-    """Name the random effects without variance, or the correlation that is perfect, and what to simplify."""
+    """Name the random effects without variance, or those that are perfectly correlated, and what to simplify."""
     names, group = design.random_names, design.group
-    state = solution.minimum.state
-    # back from principal axes to standardised effects
-    reduced = design.reduced
-    factor = reduced.basis @ np.linalg.solve(solution.criterion.reduced.basis, state.factor)
+    # of the standardised effects, whatever axes the search ended on
+    turned = solution.criterion.reduced.basis
+    factor = design.reduced.basis @ np.linalg.solve(turned, solution.minimum.state.factor)
     spread = np.sqrt(np.einsum("ij,ij->i", factor, factor))
     zero = [name for name, size in zip(names, spread, strict=True) if size < NEGLIGIBLE]
     if zero:
-        which = "variance of " + ", ".join(zero) if len(zero) == 1 else "variances of " + ", ".join(zero)
-        return (
-            f"Singular fit: the estimated {which} between clusters of {group} {'is' if len(zero) == 1 else 'are'} zero. "
-            f"Leave {' and '.join(zero)} out of the random term; the other estimates hardly change."
-        )
-    parts = []
+        return _without_variance(zero, names, group)
     for kind, columns in zip(design.structure.kinds, design.structure.columns, strict=True):
-        if not kind.free or len(columns) < 2:
-            continue
-        block = factor[columns] / spread[columns][:, None]
-        left, sizes, _ = np.linalg.svd(block)
-        if np.linalg.svd(factor[columns], compute_uv=False).min() >= NEGLIGIBLE:
-            continue
         rank = int(np.count_nonzero(np.linalg.svd(factor[columns], compute_uv=False) >= NEGLIGIBLE))
-        weakest = names[columns[int(np.argmin(np.where(columns == design.constant, np.inf, spread[columns])))]]
-        del left, sizes
-        parts.append((len(columns), rank, weakest, tuple(names[k] for k in columns)))
-    width, rank, weakest, members = parts[0]
-    if width == 2:
+        if kind.free and rank < len(columns):
+            members = [names[k] for k in columns]
+            slopes = np.where(design.z[columns] == design.constant, np.inf, spread[columns])
+            return _perfectly_correlated(members, members[int(np.argmin(slopes))], rank, group)
+    raise AssertionError("a singular fit has a block without full rank")
+
+
+def _without_variance(zero: list[str], names: tuple[str, ...], group: str) -> str:
+    """Words for variances that are estimated as zero."""
+    which = f"variance of {zero[0]}" if len(zero) == 1 else f"variances of {', '.join(zero)}"
+    told = f"Singular fit: the estimated {which} between clusters of {group} {'is' if len(zero) == 1 else 'are'} zero."
+    if len(zero) == len(names):
+        return f"{told} The estimates are those of an ordinary regression; more clusters may show a difference."
+    if zero == ["Intercept"]:
+        return f"{told} Keep the random slope only if the outcome's level is known not to differ (0 + ... | {group})."
+    slopes = " and ".join(name for name in zero if name != "Intercept")
+    return f"{told} Leave {slopes} out of the random term; the other estimates hardly change."
+
+
+def _perfectly_correlated(members: list[str], weakest: str, rank: int, group: str) -> str:
+    """Words for random effects that vary in fewer directions than they are many."""
+    if len(members) == 2:
         told = f"the random effects of {members[0]} and {members[1]} are perfectly correlated"
     else:
-        told = f"the {width} random effects ({', '.join(members)}) vary in only {rank} independent directions"
+        told = f"the {len(members)} random effects ({', '.join(members)}) vary in only {rank} independent directions"
     return (
         f"Singular fit: {told}; the data do not support so rich a random term for {group}. "
         f"Drop the least variable slope, {weakest}, or its correlations (||), and compare the fits."

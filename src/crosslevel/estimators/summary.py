@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 METHODS = {"reml": "restricted maximum likelihood (REML)", "ml": "maximum likelihood (ML)"}
 
 
-def summarise(fit: "MixedFit") -> Document:
+def summarise(fit: "MixedFit", *, level: float = 0.95) -> Document:
     """Write the summary of a fitted mixed model.
 
     Parameters
     ----------
     fit : a fitted mixed model.
+    level : confidence level of the intervals.
 
     Returns
     -------
@@ -53,8 +54,8 @@ def summarise(fit: "MixedFit") -> Document:
     Multilevel model of Reaction
     """
     parts = parts_of(fit)
-    blocks: list[Block] = [facts(fit), *warnings(fit), *equations(fit, parts), fixed_effects(fit, parts)]
-    blocks += [variance_components(fit), *between_clusters(fit), fit_statistics(fit)]
+    blocks: list[Block] = [facts(fit), *warnings(fit), *equations(fit, parts), fixed_effects(fit, parts, level)]
+    blocks += [variance_components(fit, level), *between_clusters(fit, level), fit_statistics(fit)]
     return Document(f"Multilevel model of {fit.spec.response_name}", blocks)
 
 
@@ -134,9 +135,9 @@ def distributions(fit: "MixedFit", parts: list[Part]) -> Iterator[str]:
     yield "r_{ij} ~ N(0, σ²)"
 
 
-def fixed_effects(fit: "MixedFit", parts: list[Part]) -> Table:
+def fixed_effects(fit: "MixedFit", parts: list[Part], level: float) -> Table:
     """The coefficients, under the level-1 coefficient that each explains where there are several."""
-    tidy = fit.tidy()
+    tidy = fit.tidy(level=level)
     places, slopes = equation_of(parts), coefficients(parts)
     order = sorted(tidy.index, key=lambda name: places[name])
     several = len({places[name][0] for name in order}) > 1 and any(len(places[name]) > 1 for name in order)
@@ -149,7 +150,8 @@ def fixed_effects(fit: "MixedFit", parts: list[Part]) -> Table:
         rows.append(coefficient_row(name, tidy.loc[name]))
     columns: list[str | Column] = [
         "Term",
-        *(Column(name, align="decimal") for name in ("Estimate", "SE", "df", "t", "p", "95% low", "high")),
+        *(Column(name, align="decimal") for name in ("Estimate", "SE", "df", "t", "p")),
+        *(Column(name, align="decimal") for name in (f"{percent_of(level)} low", "high")),
     ]
     return Table(columns, rows, title="Fixed effects", notes=[f"Degrees of freedom {df_rule(fit)}.", *references(fit)])
 
@@ -196,9 +198,9 @@ def references(fit: "MixedFit") -> Iterator[str]:
             yield f"{text}: {coding.kind} coding."
 
 
-def variance_components(fit: "MixedFit") -> Table:
+def variance_components(fit: "MixedFit", level: float) -> Table:
     """Variances with standard deviations, and correlations."""
-    frame = fit.varcomp()
+    frame = fit.varcomp(level=level)
     variances, pairs = frame[frame["kind"] == "variance"], frame[frame["kind"] == "covariance"]
     rows: list[Row] = [Section(f"Between clusters ({fit.group}): variances")]
     rows += [variance_row(str(row["term1"]), row) for _, row in variances.iterrows()]
@@ -211,7 +213,7 @@ def variance_components(fit: "MixedFit") -> Table:
     rows += [variance_row("Residual", row) for _, row in frame[frame["kind"] == "residual"].iterrows()]
     columns: list[str | Column] = [
         "Component",
-        *(Column(name, align="decimal") for name in ("Estimate", "SE", "95% low", "high", "SD")),
+        *(Column(name, align="decimal") for name in ("Estimate", "SE", f"{percent_of(level)} low", "high", "SD")),
     ]
     return Table(columns, rows, title="Variance components")
 
@@ -225,10 +227,10 @@ def variance_row(name: str, row: "pd.Series[Any]") -> Row:
     return [name, *(fixed(value, decimals) for value in values), number(row["std_dev"])]
 
 
-def between_clusters(fit: "MixedFit") -> Iterator[Block]:
+def between_clusters(fit: "MixedFit", level: float) -> Iterator[Block]:
     """How much the clusters matter: intraclass correlation, test of the random effects, reliabilities."""
     if "Intercept" in fit.design.random_names:
-        icc = fit.icc()
+        icc = fit.icc(level=level)
         yield Paragraph(
             f"Intraclass correlation: {fixed(icc.estimate, 3)}{precision(icc)}. Of the variance that the fixed effects "
             f"leave, {percent(icc.estimate)} lies between clusters of {fit.group}{where_slopes_are_zero(fit)}."
@@ -242,12 +244,17 @@ def between_clusters(fit: "MixedFit") -> Iterator[Block]:
     yield Paragraph(reliabilities(fit))
 
 
+def percent_of(level: float) -> str:
+    """A confidence level as it is written: 95%, 99.9%."""
+    return f"{100.0 * level:g}%"
+
+
 def precision(icc: IntraclassCorrelation) -> str:
     """Standard error and interval of an intraclass correlation, where it has them."""
     if not math.isfinite(icc.conf_low):
         return ""
     interval = f"{fixed(icc.conf_low, 3)} to {fixed(icc.conf_high, 3)}"
-    return f" (SE {fixed(icc.std_error, 3)}, {100 * icc.level:g}% interval {interval})"
+    return f" (SE {fixed(icc.std_error, 3)}, {percent_of(icc.level)} interval {interval})"
 
 
 def reliabilities(fit: "MixedFit") -> str:

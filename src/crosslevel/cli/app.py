@@ -1,0 +1,188 @@
+"""`crosslevel describe | fit | report | demo`.
+
+Exit status: 0 done; 1 a fit did not converge; 2 wrong input, with one message on standard error.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crosslevel.cli import output
+from crosslevel.cli.demo import run_demo
+from crosslevel.errors import CrosslevelError
+
+NOT_CONVERGED = 1
+WRONG_INPUT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="crosslevel",
+    help="Multilevel models for survey data: describe the clusters, fit, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+File = Annotated[
+    Path, typer.Argument(help="csv, tsv, parquet, feather, dta, sav, sas7bdat or xlsx", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print every number as JSON instead of tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress messages.")]
+Sheet = Annotated[str | None, typer.Option(help="Sheet of an xlsx file.", show_default=False)]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, if not UTF-8.", show_default=False)]
+
+
+@contextmanager
+def messages() -> Iterator[None]:
+    """Show warnings of the library as one line each."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        print(f"Warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        yield
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        from crosslevel import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Multilevel models for survey data: describe the clusters, fit, report."""
+
+
+@app.command(
+    epilog="Example: crosslevel describe survey.sav --group country --variables income,trust",
+    short_help="Clusters and variables: sizes, variance within and between, ICC, missing values.",
+)
+def describe(
+    file: File,
+    group: Annotated[str, typer.Option("--group", "-g", help="Column that identifies the clusters.")],
+    variables: Annotated[str | None, typer.Option(help="Columns, separated by commas; all if not given.")] = None,
+    json: Json = False,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to a .html, .txt, .csv or .json file.")
+    ] = None,
+    sheet: Sheet = None,
+    encoding: Encoding = None,
+    quiet: Quiet = False,
+) -> None:
+    """Describe the clusters and, by variable, what varies within and between them."""
+    from crosslevel.diagnostics.describe import describe as describe_frame
+
+    names = None if variables is None else [name.strip() for name in variables.split(",")]
+    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    found = describe_frame(data, group, names)
+    output.deliver(output.description(found), json=json, path=out)
+
+
+@app.command(
+    epilog='Example: crosslevel fit survey.sav "trust ~ income * gdp + (income | country)" --output trust.html',
+    short_help="Fit a linear mixed model and print its summary.",
+)
+def fit(
+    file: File,
+    formula: Annotated[str, typer.Argument(help='As in lme4: "y ~ x + (x | group)"', show_default=False)],
+    method: Annotated[str, typer.Option(help="reml or ml")] = "reml",
+    ddf: Annotated[str, typer.Option(help="Degrees of freedom: m-l-1, residual or normal")] = "m-l-1",
+    missing: Annotated[str, typer.Option(help="Rows with missing values: drop or raise")] = "drop",
+    level: Annotated[float, typer.Option(help="Confidence level")] = 0.95,
+    json: Json = False,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to a .html, .txt, .csv or .json file.")
+    ] = None,
+    sheet: Sheet = None,
+    encoding: Encoding = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a linear mixed model."""
+    from crosslevel.estimators.mixed import mixed
+
+    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    with output.progress("Fitting", quiet):
+        result = mixed(formula, data, method=method, ddf=ddf, missing=missing)  # type: ignore[arg-type]
+    output.deliver(output.fit(result, level=level), json=json, path=out)
+    if not result.converged:
+        raise typer.Exit(NOT_CONVERGED)
+
+
+@app.command(
+    epilog='Example: crosslevel report survey.sav "y ~ 1 + (1 | country)" "y ~ x + (x | country)" -o trust.html',
+    short_help="Fit one or several models and write one HTML report.",
+)
+def report(
+    file: File,
+    formulas: Annotated[list[str], typer.Argument(help="One or several formulas", show_default=False)],
+    out: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
+    method: Annotated[str, typer.Option(help="reml or ml")] = "reml",
+    ddf: Annotated[str, typer.Option(help="Degrees of freedom: m-l-1, residual or normal")] = "m-l-1",
+    missing: Annotated[str, typer.Option(help="Rows with missing values: drop or raise")] = "drop",
+    title: Annotated[str | None, typer.Option(help="Title of the page.", show_default=False)] = None,
+    json: Json = False,
+    sheet: Sheet = None,
+    encoding: Encoding = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit one or several models and write one self-contained HTML report."""
+    from crosslevel.estimators.mixed import mixed
+    from crosslevel.report.page import report as write_report
+
+    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    fits = []
+    for formula in formulas:
+        with output.progress(f"Fitting {formula}", quiet):
+            fits.append(mixed(formula, data, method=method, ddf=ddf, missing=missing))  # type: ignore[arg-type]
+    with output.progress("Drawing the report", quiet):
+        written = write_report(fits, out, title=title)
+    output.written(written, [result.to_dict() for result in fits], json=json)
+    if not all(result.converged for result in fits):
+        raise typer.Exit(NOT_CONVERGED)
+
+
+@app.command(
+    epilog="Example: crosslevel demo --output hsb.html",
+    short_help="Three models of the High School & Beyond data, and a report.",
+)
+def demo(
+    out: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("crosslevel-demo.html"),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit three models to the bundled High School & Beyond data, print what they say, and write a report."""
+    if not run_demo(out, json=json, quiet=quiet):
+        raise typer.Exit(NOT_CONVERGED)
+
+
+def main() -> None:
+    """Run the command; an error of the library becomes one message and exit status 2."""
+    with messages():
+        try:
+            app()
+        except CrosslevelError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            raise SystemExit(WRONG_INPUT) from None
+        except SystemExit as end:
+            if end.code == INTERRUPTED:
+                print("Interrupted; nothing was written.", file=sys.stderr)
+            raise
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise SystemExit(0) from None

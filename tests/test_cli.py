@@ -1,0 +1,178 @@
+"""The commands as a user runs them: in a process of their own, or through the app for speed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import crosslevel as cl
+from crosslevel.cli import app as cli
+
+FORMULA = "Reaction ~ Days + (Days | Subject)"
+
+
+@pytest.fixture
+def sleepstudy(tmp_path: Path) -> Path:
+    path = tmp_path / "sleepstudy.csv"
+    cl.datasets.load("sleepstudy").to_csv(path, index=False)
+    return path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Exit status of a command, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["crosslevel", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_fit_in_a_process_of_its_own(sleepstudy: Path) -> None:
+    command = [sys.executable, "-m", "crosslevel", "fit", str(sleepstudy), FORMULA]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout == str(cl.mixed(FORMULA, cl.read(sleepstudy)).summary()) + "\n"
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_fit_json_has_every_number(monkeypatch, capsys, sleepstudy) -> None:
+    assert run(monkeypatch, "fit", sleepstudy, FORMULA, "--json", "--level", 0.9) == 0
+    record = json.loads(capsys.readouterr().out)
+    fit = cl.mixed(FORMULA, cl.read(sleepstudy))
+    tidy = pd.DataFrame(record["fixed_effects"]).set_index("term")
+    pd.testing.assert_frame_equal(tidy, fit.tidy(level=0.9), check_index_type=False, check_column_type=False)
+    np.testing.assert_array_equal(record["vcov"]["values"], fit.vcov)
+    np.testing.assert_array_equal(record["theta"], fit.theta)
+    assert record["fit"]["deviance"] == fit.deviance
+    assert record["sigma"] == fit.sigma
+    assert record["icc"]["estimate"] == fit.icc().estimate
+    assert len(record["clusters"]["random_effects"]) == fit.ngroups["Subject"]
+    assert [row["estimate"] for row in record["variance_components"]] == fit.varcomp()["estimate"].tolist()
+
+
+@pytest.mark.parametrize("ending", ["html", "txt", "csv", "json"])
+def test_fit_output_file(monkeypatch, capsys, sleepstudy, tmp_path, ending: str) -> None:
+    target = tmp_path / f"fit.{ending}"
+    assert run(monkeypatch, "fit", sleepstudy, FORMULA, "--output", target) == 0
+    printed = capsys.readouterr()
+    assert f"Written to {target}" in printed.err
+    content = target.read_text(encoding="utf-8")
+    fit = cl.mixed(FORMULA, cl.read(sleepstudy))
+    expected = {
+        "html": "<title>Multilevel model of Reaction</title>",
+        "txt": printed.out,
+        "csv": fit.tidy().to_csv(),
+        "json": json.dumps(fit.to_dict(), indent=1, ensure_ascii=False),
+    }[ending]
+    assert expected in content
+
+
+def test_describe(monkeypatch, capsys, sleepstudy) -> None:
+    assert run(monkeypatch, "describe", sleepstudy, "--group", "Subject", "--variables", "Reaction, Days") == 0
+    assert "180 rows in 18 clusters of Subject." in capsys.readouterr().out
+    assert run(monkeypatch, "describe", sleepstudy, "-g", "Subject", "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    found = cl.describe(cl.read(sleepstudy), "Subject").frame
+    assert [row["icc"] for row in record["variables"]] == pytest.approx(found["icc"].tolist())
+    assert {row["rows"] for row in record["sizes"]} == {10}
+
+
+def test_report(monkeypatch, capsys, sleepstudy, tmp_path) -> None:
+    target = tmp_path / "report.html"
+    formulas = ["Reaction ~ 1 + (1 | Subject)", FORMULA]
+    assert run(monkeypatch, "report", sleepstudy, *formulas, "-o", target, "--title", "Sleep") == 0
+    assert str(target) in capsys.readouterr().out
+    page = target.read_text(encoding="utf-8")
+    assert "<title>Sleep</title>" in page
+    assert "http" not in page.replace("http://www.w3.org/", "")  # nothing is loaded from anywhere
+
+
+def test_demo(monkeypatch, capsys, tmp_path) -> None:
+    target = tmp_path / "demo.html"
+    assert run(monkeypatch, "demo", "--output", target) == 0
+    printed = capsys.readouterr().out
+    for line in ("7,185 rows in 160 clusters of school.", "Null model", "Random coefficients", "Slopes as outcomes"):
+        assert line in printed
+    assert "5.333" in printed  # the coefficient of meanses
+    assert printed.rstrip().endswith(f"The report is in {target.resolve()}")
+    assert target.stat().st_size > 100_000
+
+
+def test_not_converged_is_status_1(monkeypatch, capsys, sleepstudy) -> None:
+    mixed = cl.mixed
+
+    def hurried(*arguments, **options):
+        return mixed(*arguments, **options, max_steps=1)
+
+    monkeypatch.setattr("crosslevel.estimators.mixed.mixed", hurried)
+    assert run(monkeypatch, "fit", sleepstudy, FORMULA) == 1
+    printed = capsys.readouterr()
+    assert "Warning: Not converged" in printed.err
+    assert "Not converged" in printed.out
+
+
+WRONG = {
+    "unknown column": (["fit", "{file}", "Reaction ~ Dais + (1 | Subject)"], "Did you mean 'Days'"),
+    "no parse": (["fit", "{file}", "Reaction ~ Days + (1 | Subject"], "^"),
+    "no file": (["fit", "sleepstduy.csv", FORMULA], "there is no file 'sleepstduy.csv'"),
+    "file type": (["fit", "{odd}", FORMULA], "sav"),
+    "truncated": (["fit", "{broken}", FORMULA], "{broken}"),
+    "method": (["fit", "{file}", FORMULA, "--method", "remel"], "`method` is 'reml' or 'ml'; got 'remel'"),
+    "level": (["fit", "{file}", FORMULA, "--level", "95"], "`level` is a probability"),
+    "ending": (["fit", "{file}", FORMULA, "-o", "{folder}/fit.doc"], "`--output` ends in .html"),
+    "folder": (["fit", "{file}", FORMULA, "-o", "{folder}/none/fit.html"], "cannot write"),
+    "group": (["describe", "{file}", "-g", "subject"], "Did you mean 'Subject'"),
+    "report folder": (["report", "{file}", FORMULA, "-o", "{folder}/none/report.html"], "none"),
+    "report ending": (["report", "{file}", FORMULA, "-o", "{folder}/report.doc"], ".html"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_status_2_and_one_message(monkeypatch, capsys, sleepstudy, tmp_path, case: str) -> None:
+    (tmp_path / "data.xyz").write_text("a,b\n1,2\n")
+    (tmp_path / "broken.sav").write_bytes(b"$FL2@(#) SPSS DATA FILE")
+    places = {
+        "file": sleepstudy,
+        "odd": tmp_path / "data.xyz",
+        "broken": tmp_path / "broken.sav",
+        "folder": tmp_path,
+    }
+    arguments, message = WRONG[case]
+    before = sorted(tmp_path.iterdir())
+    assert run(monkeypatch, *[argument.format(**places) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("Error: ")
+    assert message.format(**places) in printed.err
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+    assert sorted(tmp_path.iterdir()) == before  # nothing half-written
+
+
+def test_missing_argument_is_status_2(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "fit") == 2
+    assert "file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["describe", "fit", "report", "demo"])
+def test_help_has_an_example(monkeypatch, capsys, command: str) -> None:
+    assert run(monkeypatch, command, "--help") == 0
+    assert f"Example: crosslevel {command}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_version(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out.strip() == cl.__version__
+
+
+def test_interrupt(monkeypatch, capsys, sleepstudy, tmp_path) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crosslevel.estimators.mixed.mixed", interrupted)
+    assert run(monkeypatch, "fit", sleepstudy, FORMULA) == 130
+    assert "Interrupted" in capsys.readouterr().err
