@@ -104,6 +104,7 @@ WRONG_CALLS = {
     "y ~ wec(log(ses))": (4, "wec takes a column"),
     "y ~ wec(sector, reference='Public')": (4, "wec takes a column"),
     "y ~ wec(sector, ref='public')": (4, "no category 'public'; it has 'Catholic', 'Public'"),
+    "y ~ I(sector == 'catholic')": (4, "sector has no category 'catholic'; it has 'Catholic', 'Public'"),
     "y ~ I(wec(region) * 2)": (4, "cannot stand inside another function"),
 }
 
@@ -129,6 +130,14 @@ def test_numbers_stored_as_text_are_noticed():
     frame = pd.DataFrame({"y": 1.0, "income": [f"{value}.5" for value in range(1500)]})
     with pytest.raises(DataError, match=r"income has 1500 different values.*numbers stored as text"):
         run(frame, "y ~ income")
+
+
+def test_missing_categories_and_groups_are_noticed():
+    frame = pd.DataFrame({"y": range(4), "x": range(4), "f": ["a", "b", None, "a"], "g": ["u", "u", None, "v"]})
+    with pytest.raises(DataError, match="1 missing values in column 'f'"):
+        run(frame, "y ~ f")
+    with pytest.raises(DataError, match="1 missing values in column 'g'"):
+        run(frame, "y ~ within(x, g)")
 
 
 def test_infinite_values_outside_the_used_rows_do_no_harm(frame):

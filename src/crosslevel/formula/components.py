@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from crosslevel.formula import external
+from crosslevel.formula.arithmetic import compute
 from crosslevel.formula.rows import Rows
 from crosslevel.types import FloatArray
 
@@ -74,6 +75,20 @@ class Rescaled:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Arithmetic:
+    """An expression that treats each row by itself.
+
+    text : the expression, each name an identifier.
+    arguments : the component of one column behind each name.
+    truths : the names that stand for truth values.
+    """
+
+    text: str
+    arguments: "dict[str, Component]"
+    truths: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class External:
     """What formulaic computes.
 
@@ -85,7 +100,7 @@ class External:
     arguments: "dict[str, Component]"
 
 
-Origin: TypeAlias = Column | LevelTable | ClusterMeans | Rescaled | External
+Origin: TypeAlias = Column | LevelTable | ClusterMeans | Rescaled | Arithmetic | External
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,6 +153,9 @@ def values(component: Component, indices: tuple[int, ...], rows: Rows) -> list[F
         deviations = values(origin.argument, (0,), rows)[0] - origin.mean
         return [deviations if origin.spread == 1 else deviations / origin.spread]
     arguments = {name: values(argument, (0,), rows)[0] for name, argument in origin.arguments.items()}
+    if isinstance(origin, Arithmetic):
+        columns = {name: array != 0 if name in origin.truths else array for name, array in arguments.items()}
+        return [compute(origin.text, columns, rows.size)]
     return external.evaluate(origin.model, indices, rows, arguments)
 
 
@@ -147,7 +165,7 @@ def parts(component: Component) -> list[Component]:
     inner: list[Component] = []
     if isinstance(origin, (ClusterMeans, Rescaled)):
         inner = [origin.argument]
-    elif isinstance(origin, External):
+    elif isinstance(origin, (Arithmetic, External)):
         inner = list(origin.arguments.values())
     return [*(part for argument in inner for part in parts(argument)), component]
 

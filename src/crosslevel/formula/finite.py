@@ -3,7 +3,6 @@
 import numpy as np
 
 from crosslevel.errors import DataError
-from crosslevel.formula import external
 from crosslevel.formula.components import Component, values
 from crosslevel.formula.rows import Source
 
@@ -12,8 +11,7 @@ def refuse_undefined(components: list[Component], source: Source) -> None:
     """Raise `DataError` about the components of a column with infinite or undefined values."""
     for component in components:
         for name in component.variables:
-            if external.holds_numbers(source, name):
-                _refuse_column(name, source)
+            _refuse_column(name, source)
     for component in components:
         for index, name in enumerate(component.names):
             bad, total = _undefined(component, index, source)
@@ -30,10 +28,10 @@ def refuse_undefined(components: list[Component], source: Source) -> None:
 def _refuse_column(name: str, source: Source) -> None:
     """Raise `DataError` if a data column has infinite or missing values in the used rows."""
     infinite = missing = total = 0
+    is_numeric = source.columns.is_numeric(name)
     for rows in source.chunks():
-        numbers = rows.numeric(name)
-        infinite += int(np.count_nonzero(np.isinf(numbers)))
-        missing += int(np.count_nonzero(np.isnan(numbers)))
+        infinite += int(np.count_nonzero(np.isinf(rows.numeric(name)))) if is_numeric else 0
+        missing += rows.n_missing(name)
         total += rows.size
     what = f"{infinite} infinite" if infinite else f"{missing} missing" if missing else ""
     if what:

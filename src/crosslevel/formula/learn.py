@@ -61,7 +61,7 @@ class _Catalogue:
         return [self._column(atoms, term.scale, single) for atoms in choices]
 
     def _column(self, atoms: tuple[tuple[int, int], ...], scale: float, single: list[int]) -> int:
-        """Position of the column that is the product of `atoms`, those of `single` components multiplied last."""
+        """Position of the column that is the product of `atoms`, those of `single` components multiplied first."""
         key = (scale, frozenset(atoms))
         if key not in self.positions:
             self.positions[key] = len(self.columns)
@@ -73,7 +73,7 @@ class _Catalogue:
                 variables=tuple(dict.fromkeys(used)),
                 kind=self._kind(atoms),
             )
-            ordered = sorted(atoms, key=lambda atom: atom[0] in single)
+            ordered = sorted(atoms, key=lambda atom: atom[0] not in single)
             self.columns.append(column)
             self.products.append(Product(scale=scale, atoms=tuple(ordered)))
         return self.positions[key]

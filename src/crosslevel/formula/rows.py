@@ -83,3 +83,10 @@ class Rows:
         """Level codes of (the combinations of) columns, (size,), -1 where missing."""
         codes = self.source.factor(names).codes[self.part]
         return codes if self.keep is None else codes[self.keep]
+
+    def n_missing(self, name: str) -> int:
+        """Number of rows in which a column has no value."""
+        missing = self.source.columns.missing(name, self.part)
+        if missing is None:
+            return 0
+        return int(np.count_nonzero(missing if self.keep is None else missing[self.keep]))

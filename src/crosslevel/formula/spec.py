@@ -79,6 +79,11 @@ class Spec:
         """Whether the fixed part has an intercept."""
         return any(column.kind == "intercept" for column in self.columns[: self.n_fixed])
 
+    @property
+    def design_variables(self) -> tuple[str, ...]:
+        """The data columns that the design columns use: all that `evaluate` needs."""
+        return tuple(dict.fromkeys(name for component in self.components for name in component.variables))
+
     @cached_property
     def codings(self) -> Mapping[str, Coding]:
         """How each categorical component is coded, by its text."""

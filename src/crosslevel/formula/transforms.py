@@ -11,7 +11,9 @@ import numpy as np
 
 from crosslevel.errors import DataError, FormulaError
 from crosslevel.formula import external
+from crosslevel.formula.arithmetic import FUNCTIONS, is_elementwise
 from crosslevel.formula.components import (
+    Arithmetic,
     ClusterMeans,
     Coding,
     Column,
@@ -72,7 +74,7 @@ def _component(tree: ast.expr, code: Code, learning: Learning, start: int) -> Co
         found = rule(tree, code, learning, start) if rule else None
         if found is not None:
             return found
-    return _external(tree, code, learning, start)
+    return _computed(tree, code, learning, start)
 
 
 def _column(name: str, learning: Learning) -> Component:
@@ -214,14 +216,47 @@ RULES: dict[str, Rule] = {
 """The functions we compute ourselves; where a rule gives None, formulaic takes over."""
 
 
-def _external(tree: ast.expr, code: Code, learning: Learning, start: int) -> Component:
-    """Component that formulaic computes; our own transforms inside it become columns it is handed."""
+def _computed(tree: ast.expr, code: Code, learning: Learning, start: int) -> Component:
+    """Component of an expression that is no transform of ours; those inside it become columns it is handed."""
+    inner: dict[str, Component] = {}
+    rewritten = _Extraction(code, learning, start, inner).visit(copy.deepcopy(tree))
+    arithmetic = _arithmetic(tree, rewritten, code, learning, inner) if is_elementwise(rewritten) else None
+    return arithmetic or _external(tree, rewritten, code, learning, start, inner)
+
+
+def _arithmetic(
+    tree: ast.expr, rewritten: ast.expr, code: Code, learning: Learning, inner: dict[str, Component]
+) -> Component | None:
+    """Component of an elementwise expression of numeric columns; None if it is not one."""
+    names = {node.id for node in ast.walk(rewritten) if isinstance(node, ast.Name)} - {"np", *FUNCTIONS}
+    columns = {name: code.column(name) for name in sorted(names - set(inner))}
+    source = learning.source
+    if not names or not all(external.holds_numbers(source, column) for column in columns.values()):
+        return None
+    arguments = {name: single(column, (column,), Column(variable=column)) for name, column in columns.items()} | inner
+    truths = frozenset(name for name, column in columns.items() if not source.columns.is_numeric(column))
+    origin = Arithmetic(text=ast.unparse(rewritten), arguments=arguments, truths=truths)
+    component = single(code.text(tree), used_columns(Code(tree=tree, aliases=code.aliases)), origin)
+    try:
+        values(component, (0,), source.rows(slice(0, 0)))
+    except TypeError:
+        return None  # such as ~ of numbers
+    return component
+
+
+def _external(
+    tree: ast.expr,
+    rewritten: ast.expr,
+    code: Code,
+    learning: Learning,
+    start: int,
+    inner: dict[str, Component],
+) -> Component:
+    """Component that formulaic computes."""
     unknown = external.unknown_function(called_names(tree), tuple(RULES))
     if unknown is not None:
         place = max(learning.formula.find(unknown[0], start), start)
         raise learning.error(place, unknown[1])
-    inner: dict[str, Component] = {}
-    rewritten = _Extraction(code, learning, start, inner).visit(copy.deepcopy(tree))
     kept = Code(tree=rewritten, aliases=code.aliases)
     variables = tuple(name for name in used_columns(kept) if name not in inner)
 
@@ -245,7 +280,7 @@ def _external(tree: ast.expr, code: Code, learning: Learning, start: int) -> Com
 
 
 class _Extraction(ast.NodeTransformer):
-    """Replaces calls of our own transforms by names, and learns the component of each."""
+    """Replaces calls of our own transforms, and comparisons with a category, by names; learns the component of each."""
 
     def __init__(self, code: Code, learning: Learning, start: int, found: dict[str, Component]) -> None:
         self.code, self.learning, self.start, self.found = code, learning, start, found
@@ -258,9 +293,39 @@ class _Extraction(ast.NodeTransformer):
             return self.generic_visit(node)
         if len(component.names) != 1 or component.coding is not None:
             raise self.learning.error(self.start, f"{component.text} cannot stand inside another function.")
+        return self._named(component)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        """Replace ``f == "level"`` and ``f != "level"`` for a column of categories."""
+        match node:
+            case ast.Compare(
+                left=ast.Name(id=name), ops=[ast.Eq() | ast.NotEq()], comparators=[ast.Constant(value=value)]
+            ):
+                column = self.code.column(name)
+                if not external.holds_numbers(self.learning.source, column):
+                    return ast.Compare(
+                        left=self._named(_indicator(column, value, self.learning, self.start)),
+                        ops=[ast.Eq()],
+                        comparators=[ast.Constant(value=int(isinstance(node.ops[0], ast.Eq)))],
+                    )
+        return self.generic_visit(node)
+
+    def _named(self, component: Component) -> ast.Name:
         name = f"_component_{len(self.found)}"
         self.found[name] = component
         return ast.Name(id=name, ctx=ast.Load())
+
+
+def _indicator(variable: str, category: object, learning: Learning, start: int) -> Component:
+    """Component that is 1 in one category of a column and 0 in the others."""
+    levels = external.used_levels(learning.source, variable)
+    if category not in levels:
+        raise learning.error(start, f"{variable} has no category {category!r}; it has {_listed(levels)}.")
+    table = np.array([[level == category for level in levels]], dtype=np.float64)
+    origin = LevelTable(variable=variable, levels=levels, table=_with_missing(table))
+    component = single(f"{variable} == {category!r}", (variable,), origin)
+    bind_tables(component, learning.source)
+    return component
 
 
 def cluster_means(argument: Component, group: tuple[str, ...], source: Source) -> FloatArray:
