@@ -155,7 +155,7 @@ def data_section(models: Mapping[str, MixedFit]) -> Iterator[Block]:
     yield picture(figures.cluster_sizes(last))
     source = next((fit for fit in reversed(list(models.values())) if predictor_of(fit) is not None), None)
     if source is not None:
-        yield picture(figures.raw_data(source))
+        yield picture(figures.raw(source))
 
 
 def model_sections(models: Mapping[str, MixedFit]) -> Iterator[Block]:

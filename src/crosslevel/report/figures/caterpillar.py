@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from crosslevel.display import counted
 from crosslevel.report.figures import theme
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAMED = 45
 """Up to so many clusters have a row with their name; more stand side by side without."""
-COMPARISON = float(norm.ppf(0.975) / np.sqrt(2))
+COMPARISON = float(ndtri(0.975) / np.sqrt(2))
 """Intervals of this many standard errors overlap when two clusters do not differ at the 5 % level."""
 
 
@@ -57,7 +57,7 @@ def caterpillar_data(
     """
     frame = fit.ranef(se=True)[chosen("group", group, list(fit.ngroups))]
     term = chosen("term", term, fit.design.random_names)
-    reach = COMPARISON if comparison else float(norm.ppf(0.5 + level / 2))
+    reach = COMPARISON if comparison else float(ndtri(0.5 + level / 2))
     estimate, error = frame[term], frame[f"{term}_se"]
     result = pd.DataFrame(
         {

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtri
 
 from crosslevel.display import counted
 from crosslevel.report.figures import theme
@@ -44,10 +44,10 @@ def residual_qq_data(fit: "MixedFit") -> pd.DataFrame:
     place = np.arange(1, n + 1)
     return pd.DataFrame(
         {
-            "theoretical": norm.ppf((place - 0.5) / n),
+            "theoretical": ndtri((place - 0.5) / n),
             "sample": sample,
-            "low": norm.ppf(beta.ppf(0.025, place, n + 1 - place)),
-            "high": norm.ppf(beta.ppf(0.975, place, n + 1 - place)),
+            "low": ndtri(betaincinv(place, n + 1 - place, 0.025)),
+            "high": ndtri(betaincinv(place, n + 1 - place, 0.975)),
         }
     )
 

@@ -25,7 +25,7 @@ LINES = 250
 POINTS = 4000
 
 
-def raw_data_data(
+def raw_data(
     source: MixedFit | Frame, y: str | None = None, x: str | None = None, group: str | None = None
 ) -> pd.DataFrame:
     """Return the rows behind the figure: columns `cluster`, `x`, `y`.
@@ -42,7 +42,7 @@ def raw_data_data(
     Examples
     --------
     >>> frame = {"maths": [1.0, 2.0], "ses": [0.0, 1.0], "school": ["a", "a"]}
-    >>> raw_data_data(frame, "maths", "ses", "school").columns.tolist()
+    >>> raw_data(frame, "maths", "ses", "school").columns.tolist()
     ['cluster', 'x', 'y']
     """
     y, x, group, _ = roles(source, y, x, group)
@@ -51,7 +51,7 @@ def raw_data_data(
         outcome = source.augment()[y] if y == source.spec.response_name else used_frame(source, [y])[y]
     else:
         columns, parts = Columns.from_frame(source), group.split(":")
-        columns.require([y, x, *parts], "raw_data")
+        columns.require([y, x, *parts], "raw")
         mask, _ = columns.complete([y, x, *parts])
         frame = columns.to_pandas(tuple(dict.fromkeys([y, x])), slice(0, columns.n_rows), mask)
         outcome, factor = frame[y], group_codes(columns, tuple(parts))
@@ -62,7 +62,7 @@ def raw_data_data(
 def numbers(column: "pd.Series[Any]", name: str) -> FloatArray:
     """A column as numbers; anything else cannot be drawn."""
     if not pd.api.types.is_numeric_dtype(column):
-        raise CrosslevelError(f"`raw_data` draws numbers; {name!r} holds {column.dtype}. Choose another column.")
+        raise CrosslevelError(f"`raw` draws numbers; {name!r} holds {column.dtype}. Choose another column.")
     return column.to_numpy(dtype=float)
 
 
@@ -74,12 +74,12 @@ def roles(source: Any, y: str | None, x: str | None, group: str | None) -> tuple
             raise CrosslevelError("The model has no numeric predictor to draw against: name a column as `x`.")
         return y or source.spec.response_name, x, source.group, source.labels
     if y is None or x is None or group is None:
-        raise CrosslevelError("`raw_data` of a data frame needs the names of the columns: `y`, `x` and `group`.")
+        raise CrosslevelError("`raw` of a data frame needs the names of the columns: `y`, `x` and `group`.")
     return y, x, group, Columns.from_frame(source).labels
 
 
-def raw_data_lines(points: pd.DataFrame) -> pd.DataFrame:
-    """Fit a least-squares line to each cluster of `raw_data_data`.
+def raw_lines(points: pd.DataFrame) -> pd.DataFrame:
+    """Fit a least-squares line to each cluster of `raw_data`.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def raw_data_lines(points: pd.DataFrame) -> pd.DataFrame:
     --------
     >>> import pandas as pd
     >>> points = pd.DataFrame({"cluster": ["a", "a", "b"], "x": [0.0, 2.0, 1.0], "y": [1.0, 5.0, 3.0]})
-    >>> raw_data_lines(points)[["intercept", "slope"]].round(3).to_dict("list")
+    >>> raw_lines(points)[["intercept", "slope"]].round(3).to_dict("list")
     {'intercept': [1.0, nan], 'slope': [2.0, nan]}
     """
     cluster = points["cluster"]
@@ -116,7 +116,7 @@ def raw_data_lines(points: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def raw_data(
+def raw(
     source: MixedFit | Frame,
     y: str | None = None,
     x: str | None = None,
@@ -136,12 +136,12 @@ def raw_data(
     --------
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"maths": [1.0, 2.0, 4.0], "ses": [0.0, 1.0, 2.0], "school": ["a", "a", "b"]})
-    >>> len(raw_data(frame, "maths", "ses", "school").axes)
+    >>> len(raw(frame, "maths", "ses", "school").axes)
     2
     """
     y, x, group, labels = roles(source, y, x, group)
-    points = raw_data_data(source, y, x, group)
-    lines = raw_data_lines(points)
+    points = raw_data(source, y, x, group)
+    lines = raw_lines(points)
     names = (named(x, labels), named(y, labels))
     flat = int(lines["slope"].isna().sum())
     missing = f" {counted(flat)} without a line: one row, or one value of the predictor." if flat else ""
