@@ -82,6 +82,8 @@ WRONG = {
     "y ~ I(ses - np.mean(ses))": (DataError, "depends on the other rows.*center"),
     "y ~ I(ses / ses.max())": (DataError, "depends on the other rows"),
     "y ~ np.cumsum(ses)": (DataError, "depends on the other rows"),
+    "y ~ I(0 < ses < 1)": (DataError, r"join comparisons by & and \|"),
+    "y ~ I(ses > 0 and ses < 1)": (DataError, r"join comparisons by & and \|"),
     "y ~ lag(ses)": (DataError, "depends on the other rows"),
     "y ~ x.abs(": (FormulaError, "never closed"),
 }

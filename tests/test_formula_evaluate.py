@@ -227,6 +227,29 @@ def test_weighted_effects_sum_to_zero_and_estimate_deviations_from_the_sample_me
     np.testing.assert_allclose(coefficients[1:], deviations, rtol=1e-9)
 
 
+def test_columns_may_have_any_name():
+    names = ["math score", "class", "2019", "x.1", "log", "scale", "a:b", "it's", "np"]
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"y": 1.0, **{name: rng.uniform(1, 2, 50) for name in names}, "my group": np.arange(50) % 5})
+    for name in names:
+        quoted = f"`{name}`"
+        right_side = f"0 + {quoted} + I({quoted}^2) + within({quoted}, `my group`) + poly({quoted}, 1)"
+        if name == "class":
+            right_side = right_side.split(" + poly")[0]  # formulaic cannot read a keyword of Python as a column
+        found, design = evaluated(frame, right_side)
+        assert found[0] == name
+        within = frame[name] - frame.groupby("my group")[name].transform("mean")
+        np.testing.assert_allclose(design[:3], np.array([frame[name], frame[name] ** 2, within]), atol=1e-14)
+    found, design = evaluated(frame, "log(log) + scale(scale) + within(`math score`, `my group`:`2019`)")
+    np.testing.assert_array_equal(design[1], np.log(frame["log"]))
+    assert found[-1] == "within(`math score`, `my group`:`2019`)"
+
+
+def test_exp10_is_ten_to_the_power(frame):
+    _, design = evaluated(frame, "0 + exp10(z)")
+    np.testing.assert_allclose(design[0], 10 ** frame["z"], rtol=1e-15)
+
+
 def test_single_components_can_be_had(frame):
     columns = Columns.from_frame(frame)
     spec = learn(parse("y ~ within(x, g):f + poly(z, 2) + (f | g)"), columns)

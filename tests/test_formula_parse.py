@@ -48,6 +48,7 @@ FIXED = {
     "`math score`": "1 + `math score`",
     "`x`": "1 + x",
     "log(`math score`+1)": "1 + log(`math score` + 1)",
+    "I(`class`*2) + log(`x.1`)": "1 + I(`class` * 2) + log(`x.1`)",
     "`a:b`": "1 + `a:b`",
     "x.1 + .y": "1 + x.1 + .y",
     "C(f,contr.treatment('b'))": "1 + C(f, contr.treatment('b'))",

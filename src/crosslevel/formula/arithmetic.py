@@ -19,6 +19,11 @@ def _itself(values: Any) -> Any:
     return values
 
 
+def _power_of_ten(values: Any) -> Any:
+    """10 to the power of `values`; formulaic 1.2 has the 10th power under this name."""
+    return np.power(10.0, values)
+
+
 FUNCTIONS: dict[str, Any] = {
     "I": _itself,
     "abs": np.abs,
@@ -27,6 +32,7 @@ FUNCTIONS: dict[str, Any] = {
     "log10": np.log10,
     "exp": np.exp,
     "exp2": np.exp2,
+    "exp10": _power_of_ten,
 }
 """Functions known by a bare name."""
 

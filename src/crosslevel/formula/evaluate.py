@@ -9,7 +9,7 @@ from crosslevel.errors import DataError, DataWarning
 from crosslevel.formula.components import ClusterMeans, Component, External, LevelTable, Product, parts, product, values
 from crosslevel.formula.finite import refuse_undefined
 from crosslevel.formula.rows import Rows, Source
-from crosslevel.formula.transforms import aligned, cluster_means
+from crosslevel.formula.state import aligned, cluster_means
 from crosslevel.table.columns import Columns
 from crosslevel.types import BoolArray, FloatArray
 

@@ -68,7 +68,7 @@ class Code:
         """Canonical text of a part of the expression (all of it by default), backquotes restored."""
         text = ast.unparse(self.tree if tree is None else tree).replace("\n", " ")
         for identifier, alias in self.aliases.items():
-            shown = quoted(alias) if isinstance(alias, str) else ":".join(quoted(name) for name in alias)
+            shown = f"`{alias}`" if isinstance(alias, str) else ":".join(_identified(name) for name in alias)
             text = re.sub(rf"\b{identifier}\b", shown.replace("\\", r"\\"), text)
         return text
 
@@ -147,6 +147,11 @@ def called_names(tree: ast.expr) -> tuple[str, ...]:
     return tuple(dict.fromkeys(function.id for function in calls if isinstance(function, ast.Name)))
 
 
+def _identified(name: str) -> str:
+    """Column name as it must be written in Python code: in backquotes where it is no identifier."""
+    return name if name.isidentifier() and not keyword.iskeyword(name) else f"`{name}`"
+
+
 def _name_backquotes(text: str, aliases: dict[str, str | tuple[str, ...]]) -> str:
     """Replace each backquoted name by an identifier, recorded in `aliases` where it had to be invented."""
     pieces: list[str] = []
@@ -161,8 +166,7 @@ def _name_backquotes(text: str, aliases: dict[str, str | tuple[str, ...]]) -> st
         if text[position] != "`":
             pieces.append(text[position:end])
         else:
-            valid = name.isidentifier() and not keyword.iskeyword(name)
-            pieces.append(f" {name if valid else _alias(name, text, aliases)} ")
+            pieces.append(f" {_alias(name, text, aliases) if '`' in _identified(name) else name} ")
         position = end
     return "".join(pieces)
 

@@ -274,18 +274,28 @@ def _translated(text: str, frame: Frame) -> Iterator[None]:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("error", DataMismatchWarning)
-            warnings.filterwarnings(
-                "ignore", category=RuntimeWarning
-            )  # what is not finite is counted and refused later
+            # what is not finite is counted and refused later
+            warnings.filterwarnings("ignore", category=RuntimeWarning)
             yield
     except DataMismatchWarning as error:
         raise DataError(
             f"`{text}` meets a category that it does not know: one that was not there when the model was fitted, "
             "or not among its `levels`. Leave those rows out, or add the category."
         ) from error
-    except (FormulaicError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError) as error:
+    except (
+        FormulaicError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        NameError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
         cause = (error.__cause__ if isinstance(error, FormulaicError) else None) or error
         columns = ", ".join(f"{name} ({frame[name].dtype})" for name in frame.columns)
+        if "truth value" in str(cause):
+            cause = TypeError("rows are compared one by one: join comparisons by & and |, as in (0 < x) & (x < 1)")
         reason = f"{type(cause).__name__}: {cause}".rstrip(".")
         raise DataError(
             f"`formula` uses `{text}`, which cannot be computed from {columns}: {reason}. "

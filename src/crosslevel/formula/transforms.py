@@ -27,6 +27,7 @@ from crosslevel.formula.components import (
 from crosslevel.formula.expressions import Code, Expression, called_names, compile_expression, used_columns
 from crosslevel.formula.finite import refuse_undefined
 from crosslevel.formula.rows import Rows, Source
+from crosslevel.formula.state import bind_tables, cluster_means, level_counts, moments, with_missing
 from crosslevel.types import FloatArray
 
 TOO_MANY_LEVELS = 1_000
@@ -95,7 +96,7 @@ def _treatment(text: str, variable: str, learning: Learning) -> Component:
         full=tuple(range(n_levels)),
         reduced=tuple(range(1, n_levels)),
         coding=Coding(variable=variable, kind="treatment", levels=levels, reference=levels[0]),
-        origin=LevelTable(variable=variable, levels=levels, table=_with_missing(np.eye(n_levels))),
+        origin=LevelTable(variable=variable, levels=levels, table=with_missing(np.eye(n_levels))),
     )
     bind_tables(component, learning.source)
     return component
@@ -128,7 +129,7 @@ def _weighted_effects(call: ast.Call, code: Code, learning: Learning, start: int
         if not matches:
             raise learning.error(start, f"{variable} has no category {reference!r}; it has {_listed(levels)}.")
         omitted = matches[0]
-    counts = _level_counts(variable, levels, learning.source)
+    counts = level_counts(variable, levels, learning.source)
     table = np.eye(len(levels))
     table[:, omitted] = -counts / counts[omitted]
     kept = [i for i in range(len(levels)) if i != omitted]
@@ -139,7 +140,7 @@ def _weighted_effects(call: ast.Call, code: Code, learning: Learning, start: int
         full=tuple(range(len(kept))),
         reduced=None,
         coding=Coding(variable=variable, kind="wec", levels=levels, reference=levels[omitted]),
-        origin=LevelTable(variable=variable, levels=levels, table=_with_missing(table[kept])),
+        origin=LevelTable(variable=variable, levels=levels, table=with_missing(table[kept])),
     )
     bind_tables(component, learning.source)
     return component
@@ -174,7 +175,7 @@ def _clustered(call: ast.Call, code: Code, learning: Learning, start: int) -> Co
         means = cluster_means(argument, group, learning.source)
         if not np.isfinite(means[learning.source.counts(group) > 0]).all():
             refuse_undefined([argument], learning.source)
-        learning.means[key] = _with_missing(means[None, :])
+        learning.means[key] = with_missing(means[None, :])
     kind: Literal["within", "between"] = "within" if name == "within" else "between"
     levels = learning.source.factor(group).levels
     origin = ClusterMeans(kind=kind, argument=argument, group=group, levels=levels, table=learning.means[key])
@@ -322,59 +323,10 @@ def _indicator(variable: str, category: object, learning: Learning, start: int) 
     if category not in levels:
         raise learning.error(start, f"{variable} has no category {category!r}; it has {_listed(levels)}.")
     table = np.array([[level == category for level in levels]], dtype=np.float64)
-    origin = LevelTable(variable=variable, levels=levels, table=_with_missing(table))
+    origin = LevelTable(variable=variable, levels=levels, table=with_missing(table))
     component = single(f"{variable} == {category!r}", (variable,), origin)
     bind_tables(component, learning.source)
     return component
-
-
-def cluster_means(argument: Component, group: tuple[str, ...], source: Source) -> FloatArray:
-    """Means of a component in each cluster over the used rows, (levels,); NaN where there is none.
-
-    Sums are taken of deviations from the first value, so that a large common offset costs no digits.
-    """
-    n_levels = len(source.factor(group).levels)
-    sums, counts, offset = np.zeros(n_levels), np.zeros(n_levels), None
-    for rows in source.chunks():
-        codes, numbers = rows.codes(group), values(argument, (0,), rows)[0]
-        offset = float(numbers[0]) if offset is None else offset
-        if codes.min() < 0:
-            present = codes >= 0
-            codes, numbers = codes[present], numbers[present]
-        sums += np.bincount(codes, weights=numbers - offset, minlength=n_levels)
-        counts += np.bincount(codes, minlength=n_levels)
-    with np.errstate(invalid="ignore"):
-        means: FloatArray = sums / counts + (offset or 0.0)
-    return means
-
-
-def moments(argument: Component, source: Source) -> tuple[float, float]:
-    """Mean and standard deviation (n - 1) of a component over the used rows, in two passes."""
-    total, count, offset = 0.0, 0, None
-    for rows in source.chunks():
-        numbers = values(argument, (0,), rows)[0]
-        offset = float(numbers[0]) if offset is None else offset
-        total += float(np.sum(numbers - offset))
-        count += rows.size
-    mean = total / max(count, 1) + (offset or 0.0)
-    squares = sum(float(np.sum((values(argument, (0,), rows)[0] - mean) ** 2)) for rows in source.chunks())
-    return mean, float(np.sqrt(squares / max(count - 1, 1)))
-
-
-def bind_tables(component: Component, source: Source) -> None:
-    """Note in `source` the table of a component that was learnt from it."""
-    if isinstance(component.origin, (LevelTable, ClusterMeans)):
-        source.tables[component.origin] = aligned(component.origin, source)
-
-
-def aligned(origin: LevelTable | ClusterMeans, source: Source) -> FloatArray:
-    """Table of an origin by the levels of some data, (columns, levels + 1); NaN where a level is not known."""
-    group = (origin.variable,) if isinstance(origin, LevelTable) else origin.group
-    levels = source.factor(group).levels
-    if levels is origin.levels:
-        return origin.table
-    known = {level: position for position, level in enumerate(origin.levels)}
-    return origin.table[:, [*(known.get(level, -1) for level in levels), -1]]
 
 
 def _levels(variable: str, text: str, learning: Learning) -> tuple[Any, ...]:
@@ -393,19 +345,6 @@ def _levels(variable: str, text: str, learning: Learning) -> tuple[Any, ...]:
     if text == variable and isinstance(levels[0], date | timedelta):
         raise DataError(f"`formula` uses `{variable}`, which holds dates or times. Turn it into a number first.")
     return levels
-
-
-def _level_counts(variable: str, levels: tuple[Any, ...], source: Source) -> FloatArray:
-    """Number of used rows of each of some levels."""
-    counts = dict(zip(source.factor((variable,)).levels, source.counts((variable,)), strict=True))
-    return np.array([counts[level] for level in levels], dtype=np.float64)
-
-
-def _with_missing(table: FloatArray) -> FloatArray:
-    """A table with one more entry per row: NaN, found by code -1."""
-    whole = np.full((table.shape[0], table.shape[1] + 1), np.nan)
-    whole[:, :-1] = table
-    return whole
 
 
 def _what(component: Component) -> str:
