@@ -22,13 +22,13 @@ def data_sentence(fit: "MixedFit") -> str:
     return f"The outcome is {named(fit.spec.response_name, fit.labels)}. Rows: {rows_used(fit)}, in {clusters}."
 
 
-def variation_sentence(name: str, fit: "MixedFit") -> str:
+def variation_sentence(fit: "MixedFit") -> str:
     """How much of the variance lies between clusters."""
     icc = fit.icc()
     left = "the variance" if len(fit.params) == 1 else "the variance that its predictors leave"
     slopes = [slope for slope in fit.design.random_names if slope != "Intercept"]
     where = f" (where {' and '.join(slopes)} {'is' if len(slopes) == 1 else 'are'} zero)" if slopes else ""
-    return f"{name}: {percent(icc.estimate)} of {left} lies between clusters of {fit.group}{where}."
+    return f"{percent(icc.estimate)} of {left} lies between clusters of {fit.group}{where}."
 
 
 def effect_sentences(fit: "MixedFit") -> Iterator[str]:

@@ -131,7 +131,10 @@ def in_short(models: Mapping[str, MixedFit]) -> Iterator[Block]:
     name, last = list(models.items())[-1]
     yield Paragraph(data_sentence(last))
     with_intercept = {key: fit for key, fit in models.items() if "Intercept" in fit.design.random_names}
-    sentences = [variation_sentence(key, fit) for key, fit in with_intercept.items()]
+    sentences = [
+        f"{key}: {variation_sentence(fit)}" if len(models) > 1 else variation_sentence(fit)
+        for key, fit in with_intercept.items()
+    ]
     if sentences:
         yield Items(sentences)
     effects = list(effect_sentences(last))
