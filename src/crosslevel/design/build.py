@@ -283,7 +283,8 @@ def _sum_products(
         if moments is None:
             moments = Moments.empty(len(names), len(levels), origin=block[:, 0].copy())
         if not is_sorted:
-            order = order_by_code(block_codes, len(levels))
+            order = np.empty(len(block_codes), dtype=np.int64)
+            order_by_code(block_codes, np.zeros(len(levels) + 1, dtype=np.int64), order)
             block, block_codes = np.take(block, order, axis=1), block_codes[order]
         moments.add(block, block_codes)
     assert moments is not None

@@ -46,6 +46,10 @@ class CrossProducts:
     scatter: FloatArray
     multiplicity: FloatArray
 
+    def __post_init__(self) -> None:
+        for array in (self.origin, self.count, self.mean, self.scatter, self.multiplicity):
+            array.setflags(write=False)
+
     @classmethod
     def from_rows(
         cls, rows: FloatArray, codes: IntArray, *, names: tuple[str, ...], levels: tuple[object, ...]
@@ -109,7 +113,7 @@ class CrossProducts:
         ------
         DesignError : a wrong length, a negative or a missing value.
         """
-        weight = np.asarray(multiplicity, dtype=np.float64)
+        weight = np.array(multiplicity, dtype=np.float64)
         if weight.shape != self.count.shape or not np.all(weight >= 0.0):
             raise DesignError(
                 f"`multiplicity` needs one non-negative number for each of the {len(self.count)} clusters, "
@@ -205,8 +209,6 @@ class Moments:
         from crosslevel.kernels.moments import mirror
 
         mirror(self.scatter)
-        for array in (self.origin, self.count, self.mean, self.scatter):
-            array.setflags(write=False)
         return CrossProducts(
             names=names,
             levels=levels,

@@ -108,15 +108,15 @@ def reduce_products(
     inside[-1] = False
 
     q, p1, n_clusters = len(z), len(columns), len(products.count)
-    root, image = np.empty((n_clusters, q, q)), np.empty((n_clusters, q, p1))
-    remainder = np.empty((p1, p1))
+    root, image = np.zeros((n_clusters, q, q)), np.zeros((n_clusters, q, p1))
+    remainder = np.zeros((p1, p1))
     reduce_groups(
         products.count, products.mean, products.scatter, products.multiplicity,
         z, z_shift, z_intercept, columns, x_shift, inside, root, image, remainder,
     )  # fmt: skip
     root /= np.diag(basis)
     image /= scale
-    remainder /= scale * scale[:, None]
+    remainder = (remainder + np.tril(remainder, -1).T) / (scale * scale[:, None])
     return Reduced(
         root=root,
         image=image,
@@ -152,16 +152,17 @@ def _random_basis(
 ) -> tuple[FloatArray, FloatArray]:
     """Shift (q,) of each random column's mean, and T (q, q): working random effects are T b.
 
-    A slope is centred only when its block also has the intercept and is free to take up the shift; it is scaled only
-    when its structure does not tie it to others.
+    A slope is centred only when its block also has the intercept and is free to take up the shift; it is scaled, by
+    what it adds to the variance of y, only when its structure does not tie it to others.
     """
     z_shift = -products.origin[z]
-    scale = _scales(products, z, constant, centred=True)
+    centred, uncentred = (_scales(products, z, constant, centred=which) for which in (True, False))
     basis = np.eye(len(z))
     for kind, columns in zip(structure.kinds, structure.columns, strict=True):
+        movable = kind.free and z_intercept in columns
         if kind.scalable:
-            basis[columns, columns] = scale[columns]
-        if kind.free and z_intercept in columns:
+            basis[columns, columns] = (centred if movable else uncentred)[columns]
+        if movable:
             slopes = columns[columns != z_intercept]
             z_shift[slopes] = products.grand_mean[z[slopes]]
             basis[z_intercept, slopes] = (products.grand_mean + products.origin)[z[slopes]]

@@ -6,7 +6,7 @@ import numpy as np
 from crosslevel.types import FloatArray
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def whiten_groups(
     root: FloatArray,
     image: FloatArray,
@@ -26,7 +26,8 @@ def whiten_groups(
     root, image : (J, q, q), (J, q, p) R and c of each group.
     factor : (q, q) Lambda.
     multiplicity : (J,) how often each group counts.
-    precision_out, cross_out, total_out : (J, q, q) P, (J, q, p) D, (p, p) sum of c'H^-1 c.
+    precision_out, cross_out : (J, q, q) P and (J, q, p) D.
+    total_out : (p, p) lower triangle of the sum of c'H^-1 c, added to.
 
     Returns
     -------
@@ -37,7 +38,6 @@ def whiten_groups(
     chol = np.empty((q, q))
     u = np.empty((q, q + p))
     log_det = 0.0
-    total_out[:] = 0.0
     for g in range(n_groups):
         weight = multiplicity[g]
         for i in range(q):
@@ -97,13 +97,10 @@ def whiten_groups(
                 value = weight * u[k, q + a]
                 for b in range(a + 1):
                     total_out[a, b] += value * u[k, q + b]
-    for a in range(p):
-        for b in range(a):
-            total_out[b, a] = total_out[a, b]
     return log_det
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def derivative_sums(
     precision: FloatArray,
     cross: FloatArray,
@@ -133,24 +130,17 @@ def derivative_sums(
     whitened : (p, p) upper triangular W with W W' = (X'V^-1 X)^-1.
     scale : nu / r^2.
     restricted : whether F enters Q.
-    score_out : (q, q) sum of P - Q.
-    p_out, tt_out : (q, q) sums of P and of scale t t'.
-    pp_out, pq_out : (q, q, q, q) sums of P[i, j] P[k, l] and P[i, j] Q[k, l].
+    score_out : (q, q) sum of P - Q, added to, as all others; lower triangle only (i >= j, k >= l) where symmetric.
+    p_out, tt_out : (q, q) sums of P and of scale t t'; lower triangles.
+    pp_out, pq_out : (q, q, q, q) sums of P[i, j] P[k, l] and P[i, j] Q[k, l]; lower triangles.
     tc_out : (q, q, p) sum of t[i] F[j, k].
-    cc_out : (q, q, p, p) sum of F[i, k] F[j, l] (left as it is when it has no elements).
+    cc_out : (q, q, p, p) sum of F[i, k] F[j, l] for i >= j; left out when it has no elements.
     """
     n_groups, q, p1 = cross.shape
     p = p1 - 1
     t = np.empty(q)
     f = np.empty((q, p))
     big_q = np.empty((q, q))
-    score_out[:] = 0.0
-    p_out[:] = 0.0
-    tt_out[:] = 0.0
-    pp_out[:] = 0.0
-    pq_out[:] = 0.0
-    tc_out[:] = 0.0
-    cc_out[:] = 0.0
     with_cc = cc_out.size > 0
     for g in range(n_groups):
         weight = multiplicity[g]
@@ -194,24 +184,3 @@ def derivative_sums(
                         value = weight * f[i, k]
                         for m in range(p):
                             cc_out[i, j, k, m] += value * f[j, m]
-
-    # the other halves, by symmetry
-    for i in range(q):
-        for j in range(i + 1):
-            score_out[j, i] = score_out[i, j]
-            p_out[j, i] = p_out[i, j]
-            tt_out[j, i] = tt_out[i, j]
-            for k in range(q):
-                for m in range(k + 1):
-                    a = pp_out[i, j, k, m]
-                    b = pq_out[i, j, k, m]
-                    pp_out[i, j, m, k] = a
-                    pq_out[i, j, m, k] = b
-                    pp_out[j, i, k, m] = a
-                    pq_out[j, i, k, m] = b
-                    pp_out[j, i, m, k] = a
-                    pq_out[j, i, m, k] = b
-            if with_cc and i != j:
-                for k in range(p):
-                    for m in range(p):
-                        cc_out[j, i, k, m] = cc_out[i, j, m, k]

@@ -12,7 +12,7 @@ SHORT_RUN = 4
 """Runs shorter than this are added row by row."""
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def accumulate(
     block: FloatArray,
     codes: CodeArray,
@@ -88,22 +88,26 @@ def accumulate(
         start = stop
 
 
-@numba.njit(cache=True, nogil=True)
-def order_by_code(codes: CodeArray, n_codes: int) -> IntArray:
-    """Order (L,) that sorts rows by code and keeps equal codes as they stand: a counting sort."""
-    place = np.zeros(n_codes + 1, dtype=np.int64)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def order_by_code(codes: CodeArray, place: IntArray, order_out: IntArray) -> None:
+    """Order that sorts rows by code and keeps equal codes as they stand: a counting sort.
+
+    Parameters
+    ----------
+    codes : (L,) 0 .. K - 1.
+    place : (K + 1,) zeros; used as scratch.
+    order_out : (L,) positions of the rows, by code.
+    """
     for i in range(codes.shape[0]):
         place[codes[i] + 1] += 1
-    for k in range(n_codes):
+    for k in range(place.shape[0] - 1):
         place[k + 1] += place[k]
-    order = np.empty(codes.shape[0], dtype=np.int64)
     for i in range(codes.shape[0]):
-        order[place[codes[i]]] = i
+        order_out[place[codes[i]]] = i
         place[codes[i]] += 1
-    return order
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def mirror(matrices_out: FloatArray) -> None:
     """Copy the lower triangle of each matrix (J, m, m) to its upper one."""
     m = matrices_out.shape[1]

@@ -9,7 +9,7 @@ RANK_TOLERANCE = 1e-13
 """A pivot below this share of its column's own sum of squares is rounding error."""
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def reduce_groups(
     count: FloatArray,
     mean: FloatArray,
@@ -39,11 +39,11 @@ def reduce_groups(
     z, z_shift, intercept : (q,) columns of Z, what is subtracted from each, and which of them is constant 1 (-1: none).
     x, x_shift : (p,) columns of [X y], and what is subtracted from each.
     inside : (p,) whether the column lies in the span of Z within every group (its remainder is zero).
-    root_out, image_out, remainder_out : (J, q, q), (J, q, p), (p, p).
+    root_out, image_out : (J, q, q) and (J, q, p), zeros on entry.
+    remainder_out : (p, p) zeros on entry; the lower triangle is filled.
     """
     n_groups = count.shape[0]
     q, p = z.shape[0], x.shape[0]
-    remainder_out[:] = 0.0
     z_mean = np.empty(q)
     x_mean = np.empty(p)
     for g in range(n_groups):
@@ -52,8 +52,6 @@ def reduce_groups(
             z_mean[i] = mean[g, z[i]] - z_shift[i]
         for j in range(p):
             x_mean[j] = mean[g, x[j]] - x_shift[j]
-        root_out[g] = 0.0
-        image_out[g] = 0.0
         between = n
         if intercept >= 0:
             between = 0.0
@@ -108,6 +106,3 @@ def reduce_groups(
                     if r != intercept:
                         value -= image_out[g, r, a] * image_out[g, r, b]
                 remainder_out[a, b] += weight * value
-    for a in range(p):
-        for b in range(a):
-            remainder_out[b, a] = remainder_out[a, b]

@@ -62,18 +62,21 @@ class Conditional:
         n_clusters, q, p1 = self.cross.shape
         p = p1 - 1
         with_cc = self.reml and n_clusters * q * q * p * p <= EXACT_LIMIT
-        score, p_sum, tt = np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
-        pp, pq = np.empty((q, q, q, q)), np.empty((q, q, q, q))
-        tc, cc = np.empty((q, q, p)), np.empty((q, q, p, p) if with_cc else (0, 0, 0, 0))
+        score, p_sum, tt = np.zeros((3, q, q))
+        pp, pq = np.zeros((2, q, q, q, q))
+        tc, cc = np.zeros((q, q, p)), np.zeros((q, q, p, p) if with_cc else (0, 0, 0, 0))
         whitened = np.ascontiguousarray(np.linalg.inv(self.chol[:-1, :-1]).T)
         scale = self.nu / self.rss
         derivative_sums(
             self.precision, self.cross, self.reduced.multiplicity, np.append(-self.beta, 1.0), whitened,
             scale, self.reml, score, p_sum, tt, pp, pq, tc, cc,
         )  # fmt: skip
+        if with_cc:
+            low, high = np.tril_indices(q, -1)
+            cc[high, low] = cc[low, high].transpose(0, 2, 1)
         return PsiDerivatives(
-            score=score, p_sum=p_sum, tt=tt, pp=pp, pq=pq, tc=tc, cc=cc, scale=scale, nu=self.nu,
-            n_rows=self.reduced.n_rows,
+            score=_mirrored(score), p_sum=_mirrored(p_sum), tt=_mirrored(tt), pp=_mirrored_pairs(pp),
+            pq=_mirrored_pairs(pq), tc=tc, cc=cc, scale=scale, nu=self.nu, n_rows=self.reduced.n_rows,
         )  # fmt: skip
 
 
@@ -110,11 +113,11 @@ class ProfiledDeviance:
 
         reduced = self.reduced
         n_clusters, q, p1 = reduced.image.shape
-        precision, cross, total = np.empty((n_clusters, q, q)), np.empty((n_clusters, q, p1)), np.empty((p1, p1))
+        precision, cross, total = np.empty((n_clusters, q, q)), np.empty((n_clusters, q, p1)), np.zeros((p1, p1))
         factor = np.ascontiguousarray(factor)
         log_det = whiten_groups(reduced.root, reduced.image, factor, reduced.multiplicity, precision, cross, total)
         try:
-            chol = np.linalg.cholesky(reduced.remainder + total)
+            chol = np.linalg.cholesky(reduced.remainder + total)  # reads the lower triangle
         except np.linalg.LinAlgError:
             chol = np.full((p1, p1), np.nan)
         rss = float(chol[-1, -1] ** 2)
@@ -212,3 +215,15 @@ def _bilinear(tensor: FloatArray, directions: FloatArray) -> FloatArray:
     flat = directions.reshape(k, q * q)
     middle = tensor.transpose(1, 2, 0, 3).reshape(q * q, q * q)
     return np.asarray(flat @ middle @ flat.T)
+
+
+def _mirrored(lower: FloatArray) -> FloatArray:
+    """Symmetric matrix (q, q) from its lower triangle."""
+    return np.asarray(lower + np.tril(lower, -1).T)
+
+
+def _mirrored_pairs(lower: FloatArray) -> FloatArray:
+    """Tensor (q, q, q, q) that is symmetric in its first and in its last two axes, from the lower triangles of both."""
+    i, j = np.indices(lower.shape[:2])
+    high, low = np.maximum(i, j), np.minimum(i, j)
+    return np.asarray(lower[high[:, :, None, None], low[:, :, None, None], high, low])
