@@ -56,6 +56,13 @@ def is_elementwise(tree: ast.AST) -> bool:
     return False
 
 
+def leaves(tree: ast.AST) -> list[ast.Name]:
+    """Names in an elementwise expression that stand for columns, not for functions."""
+    functions = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    functions |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in functions]
+
+
 def compute(text: str, columns: Mapping[str, Any], size: int) -> FloatArray:
     """Values of an elementwise expression, (size,).
 

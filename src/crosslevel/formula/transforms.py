@@ -11,7 +11,7 @@ import numpy as np
 
 from crosslevel.errors import DataError, FormulaError
 from crosslevel.formula import external
-from crosslevel.formula.arithmetic import FUNCTIONS, is_elementwise
+from crosslevel.formula.arithmetic import is_elementwise, leaves
 from crosslevel.formula.components import (
     Arithmetic,
     ClusterMeans,
@@ -229,14 +229,20 @@ def _arithmetic(
     tree: ast.expr, rewritten: ast.expr, code: Code, learning: Learning, inner: dict[str, Component]
 ) -> Component | None:
     """Component of an elementwise expression of numeric columns; None if it is not one."""
-    names = {node.id for node in ast.walk(rewritten) if isinstance(node, ast.Name)} - {"np", *FUNCTIONS}
-    columns = {name: code.column(name) for name in sorted(names - set(inner))}
-    source = learning.source
-    if not names or not all(external.holds_numbers(source, column) for column in columns.values()):
+    source, arguments, truths = learning.source, dict(inner), set[str]()
+    neutral = copy.deepcopy(rewritten)
+    for node in leaves(neutral):
+        if node.id not in inner:
+            column = code.column(node.id)
+            if not external.holds_numbers(source, column):
+                return None
+            node.id = f"_value_{len(arguments)}"  # a column may have the name of a function
+            arguments[node.id] = single(column, (column,), Column(variable=column))
+            if not source.columns.is_numeric(column):
+                truths.add(node.id)
+    if not arguments:
         return None
-    arguments = {name: single(column, (column,), Column(variable=column)) for name, column in columns.items()} | inner
-    truths = frozenset(name for name, column in columns.items() if not source.columns.is_numeric(column))
-    origin = Arithmetic(text=ast.unparse(rewritten), arguments=arguments, truths=truths)
+    origin = Arithmetic(text=ast.unparse(neutral), arguments=arguments, truths=frozenset(truths))
     component = single(code.text(tree), used_columns(Code(tree=tree, aliases=code.aliases)), origin)
     try:
         values(component, (0,), source.rows(slice(0, 0)))
