@@ -62,6 +62,20 @@ class Spec:
     n_fixed : number of columns of the fixed part.
     terms : the random terms, one for each grouping factor.
     variables : all data columns that are used.
+
+    Examples
+    --------
+    >>> from crosslevel.formula import learn, parse
+    >>> data = Columns.from_frame({"y": [1.0, 2.0, 4.0, 5.0], "x": [0.0, 1.0, 5.0, 6.0], "g": [1, 1, 2, 2]})
+    >>> spec = learn(parse("log(y) ~ within(x, g) + between(x, g) + (1 | g)"), data)
+    >>> spec.evaluate(data, slice(0, 3))
+    array([[ 1. ,  1. ,  1. ],
+           [-0.5,  0.5, -0.5],
+           [ 0.5,  0.5,  5.5]])
+    >>> new = Columns.from_frame({"x": [2.0], "g": [2]})
+    >>> spec.evaluate(new)[1:]
+    array([[-3.5],
+           [ 5.5]])
     """
 
     formula: Formula
