@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -173,6 +174,9 @@ def demo(
 
 def main() -> None:
     """Run the command; an error of the library becomes one message and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # Greek letters and rules, also where a redirect has another encoding
     with messages():
         try:
             app()

@@ -124,7 +124,7 @@ def words(clusters: int, clear: int, level: float, comparison: bool) -> str:
         )
     return (
         f"{counted(clusters)} clusters with {100 * level:g} % intervals; blue: the interval excludes zero "
-        f"({counted(clear)} clusters)."
+        f"({counted(clear)} {'cluster' if clear == 1 else 'clusters'})."
     )
 
 
