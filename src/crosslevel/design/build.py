@@ -161,8 +161,8 @@ def build_design(formula: str, data: Frame, *, missing: Missing = "drop") -> Des
     ------
     FormulaError, ColumnNotFoundError, DataError, DesignError : see their texts.
     """
-    parsed = parse(formula)
     columns = Columns.from_frame(data)
+    parsed = parse(formula, columns.names)
     columns.require(parsed.variables, "formula")
     group = _one_group(formula, parsed)
     mask, counts = columns.complete(parsed.variables)
