@@ -25,7 +25,7 @@ of its own and starts with a small fit that is not counted, so that imports are 
 system time; the ratio is to `glmm`. MB before is the process with the data loaded, MB peak the highest during the fits,
 and the title gives the size of the data frame. The criterion is -2 times the restricted log-likelihood: 0 is the lowest
 of all, and what is above it stopped short of the optimum. `glmm` computes Satterthwaite's degrees of freedom as it
-comes; the row "without df" leaves them out.
+comes; the row "without df" leaves them out. "From cross-products" is a refit to the same data without the rows.
 """
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from results import write_results
-from worker import TOOLS
+from worker import REFIT, TOOLS
 from workloads import REFERENCE, WORKLOADS, Workload, store
 
 HERE = Path(__file__).parent
@@ -129,6 +129,11 @@ def lme4_report(printed: str) -> dict[str, Any]:
     return {"criterion": criterion, "before": before, "peak": peak, "wall": times[::2], "cpu": times[1::2]}
 
 
+def able_to(tool: str, what: str) -> bool:
+    """Whether a workload makes sense for a tool: only crosslevel compiles, and a refit has had its start."""
+    return {FIRST: tool == "crosslevel", START: tool != REFIT}.get(what, True)
+
+
 def make_data(workload: Workload) -> None:
     """Make and store the data of a workload, unless they are there."""
     if not (DATA / workload.name / "columns.tsv").exists():
@@ -141,13 +146,11 @@ def run_all(tools: list[str], arguments: argparse.Namespace) -> dict[str, dict[s
     reports: dict[str, dict[str, list[dict[str, Any]]]] = {what: {} for what in arguments.workloads}
     for turn in range(arguments.repeats):
         for what in arguments.workloads:
-            able = ["crosslevel"] if what == FIRST else tools
+            able = [tool for tool in tools if able_to(tool, what)]
             for k in range(len(able)):
                 tool = able[(k + turn) % len(able)]
                 earlier = reports[what].setdefault(tool, [])
-                if tool not in tools or any(
-                    "failed" in one or sum(one["wall"]) > arguments.patience for one in earlier
-                ):
+                if any("failed" in one or sum(one["wall"]) > arguments.patience for one in earlier):
                     continue
                 earlier.append(run(tool, what, threads=arguments.threads, timeout=arguments.timeout))
                 last = earlier[-1]
