@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crosslevel.covariance import BlockStructure
 from crosslevel.design.reduced import Reduced
+from crosslevel.errors import CrosslevelError
 from crosslevel.likelihood.profiled import Conditional, ProfiledDeviance
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Minimum, Status, minimise
 from crosslevel.types import FloatArray
@@ -240,9 +240,18 @@ def in_data_units(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) ->
     )
 
 
-def working_factor(structure: BlockStructure, basis: FloatArray, theta: FloatArray) -> FloatArray:
-    """Lambda (q, q) in the working coordinates of `basis` of a theta (k,) in the units of the data."""
-    return np.asarray(basis @ structure.factor(theta))
+def deviance_at(solution: Solution, theta: FloatArray) -> float:
+    """Deviance at any relative covariance parameters (k,) in the units of the data.
+
+    Raises
+    ------
+    CrosslevelError : a wrong number of parameters.
+    """
+    if theta.shape != solution.theta.shape:
+        raise CrosslevelError(f"`theta` needs {len(solution.theta)} numbers for this model; got shape {theta.shape}.")
+    criterion = solution.criterion
+    factor = criterion.reduced.basis @ criterion.structure.factor(theta)
+    return criterion.at_factor(factor).deviance
 
 
 def conditional_modes(solution: Solution) -> tuple[FloatArray, FloatArray]:

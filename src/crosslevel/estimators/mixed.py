@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crosslevel.design import Design, build_design, equation_numbers, slopes_explained
+from crosslevel.design import Design, build_design, slopes_explained
 from crosslevel.design.build import RowCount
 from crosslevel.display import Document
 from crosslevel.errors import ConvergenceWarning, CrosslevelError
@@ -18,31 +18,15 @@ from crosslevel.estimators import tables
 from crosslevel.estimators.export import as_record
 from crosslevel.estimators.notes import notes_on
 from crosslevel.formula import Spec, update
-from crosslevel.inference.df import Equations, df_method
+from crosslevel.inference.df import Equations, df_method, equations_of
 from crosslevel.inference.icc import IntraclassCorrelation, reliability, sampling_variances
 from crosslevel.inference.lrt import BoundaryTest, test_no_random_effects
 from crosslevel.inference.varcomp import VarianceComponents, intercept_icc, variance_components
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.optimise import MAX_STEPS, Status
-from crosslevel.solve import Solution, conditional_modes, solve, working_factor
+from crosslevel.solve import Solution, conditional_modes, deviance_at, solve
 from crosslevel.types import FloatArray, Frame, Method, Missing
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Reliability:
-    """Reliability of the clusters' own coefficients.
-
-    Attributes
-    ----------
-    clusters : a row per cluster, a column per random effect; missing where a cluster cannot tell its coefficient.
-    average : mean over the clusters that can.
-    n_clusters : how many they are.
-    """
-
-    clusters: pd.DataFrame
-    average: pd.Series
-    n_clusters: pd.Series
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,13 +87,7 @@ class MixedFit:
     @cached_property
     def equations(self) -> Equations:
         """Which level-2 equation each coefficient belongs to."""
-        slopes = tuple(name for name in self.design.random_names if name != "Intercept")
-        return Equations(
-            number=equation_numbers(self.design),
-            names=("Intercept", *slopes),
-            n_clusters=len(self.design.products.levels),
-            n_rows=self.nobs,
-        )
+        return equations_of(self.design)
 
     @cached_property
     def slope_of(self) -> tuple[int, ...]:
@@ -197,18 +175,16 @@ class MixedFit:
 
     def coef(self) -> dict[str, pd.DataFrame]:
         """Coefficients of each cluster: fixed effects plus conditional modes."""
-        frame = pd.DataFrame({name: float(value) for name, value in self.params.items()}, index=self._clusters)
-        for k, name in enumerate(self.design.random_names):
-            frame[name] = frame.get(name, 0.0) + self._modes[0][:, k]
-        return {self.group: frame}
+        return {
+            self.group: tables.coefficients_table(self.params, self._modes[0], self._clusters, self.design.random_names)
+        }
 
-    def reliability(self) -> Reliability:
+    def reliability(self) -> tables.Reliability:
         """Reliability tau / (tau + sigma^2 [(Z'Z)^-1]) of each cluster's own coefficients (Raudenbush & Bryk)."""
         reduced = self.solution.criterion.reduced
         own = sampling_variances(reduced.root, reduced.basis, self.sigma**2)
         values = reliability(np.diag(self.variance_components.covariance), own)
-        frame = pd.DataFrame(values, index=self._clusters, columns=list(self.design.random_names))
-        return Reliability(clusters=frame, average=frame.mean(), n_clusters=frame.notna().sum())
+        return tables.reliability_tables(values, self._clusters, self.design.random_names)
 
     def icc(self, *, level: float = 0.95) -> IntraclassCorrelation:
         """Intraclass correlation of the intercepts (where every slope's variable is zero, if slopes vary).
@@ -217,12 +193,7 @@ class MixedFit:
         ------
         CrosslevelError : the model has no random intercept.
         """
-        names = self.design.random_names
-        if "Intercept" not in names:
-            raise CrosslevelError(
-                f"`icc` needs a random intercept; {self.formula!r} has none. Add 1 + to the random term."
-            )
-        return intercept_icc(self.variance_components, names.index("Intercept"), level=level)
+        return intercept_icc(self.variance_components, self.design.random_names, level=level)
 
     @property
     def is_singular(self) -> bool:
@@ -282,11 +253,7 @@ class MixedFit:
 
     def criterion_at(self, theta: FloatArray) -> float:
         """Deviance (restricted if method is "reml") at any relative covariance parameters, in the order of `theta`."""
-        values = np.asarray(theta, dtype=np.float64)
-        if values.shape != self.theta.shape:
-            raise CrosslevelError(f"`theta` needs {len(self.theta)} numbers for this model; got shape {values.shape}.")
-        criterion = self.solution.criterion
-        return criterion.at_factor(working_factor(criterion.structure, criterion.reduced.basis, values)).deviance
+        return deviance_at(self.solution, np.asarray(theta, dtype=np.float64))
 
     def glance(self) -> pd.DataFrame:
         """The fit in one row."""

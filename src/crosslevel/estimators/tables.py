@@ -1,5 +1,6 @@
 """Arrays of a fit as data frames."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,6 +63,38 @@ def modes_table(
         for k, name in enumerate(names):
             frame[f"{name}_se"] = np.sqrt(modes[1][:, k, k])
     return frame
+
+
+def coefficients_table(
+    params: pd.Series, modes: FloatArray, clusters: pd.Index, names: tuple[str, ...]
+) -> pd.DataFrame:
+    """Coefficients of each cluster: fixed effects plus conditional modes."""
+    frame = pd.DataFrame({name: float(value) for name, value in params.items()}, index=clusters)
+    for k, name in enumerate(names):
+        frame[name] = frame.get(name, 0.0) + modes[:, k]
+    return frame
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reliability:
+    """Reliability of the clusters' own coefficients.
+
+    Attributes
+    ----------
+    clusters : a row per cluster, a column per random effect; missing where a cluster cannot tell its coefficient.
+    average : mean over the clusters that can.
+    n_clusters : how many they are.
+    """
+
+    clusters: pd.DataFrame
+    average: pd.Series
+    n_clusters: pd.Series
+
+
+def reliability_tables(values: FloatArray, clusters: pd.Index, names: tuple[str, ...]) -> Reliability:
+    """Reliabilities (J, q) by cluster and on average."""
+    frame = pd.DataFrame(values, index=clusters, columns=list(names))
+    return Reliability(clusters=frame, average=frame.mean(), n_clusters=frame.notna().sum())
 
 
 def glance(fit: "MixedFit") -> pd.DataFrame:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crosslevel.design import Design, equation_numbers
 from crosslevel.errors import CrosslevelError
 from crosslevel.types import FloatArray, IntArray
 
@@ -34,6 +35,17 @@ class Equations:
     def predictors(self, equation: int) -> int:
         """Q, the cluster-level predictors in an equation: its coefficients less its own intercept."""
         return max(int(np.count_nonzero(self.number == equation)) - 1, 0)
+
+
+def equations_of(design: Design) -> Equations:
+    """Level-2 equations of a design."""
+    slopes = tuple(name for name in design.random_names if name != "Intercept")
+    return Equations(
+        number=equation_numbers(design),
+        names=("Intercept", *slopes),
+        n_clusters=len(design.products.levels),
+        n_rows=design.rows.used,
+    )
 
 
 class DfMethod(ABC):

@@ -36,8 +36,8 @@ def test_no_random_effects(statistic: float, blocks: tuple[tuple[int, bool], ...
     Under the null hypothesis the statistic is distributed as the squared length of the projection of a normal vector on
     the cone of positive semi-definite matrices: a mixture of chi-squares (Self & Liang 1987; Stram & Lee 1994). For one
     variance it is 0.5 chi2(0) + 0.5 chi2(1), for s uncorrelated ones binomial weights on chi2(0) .. chi2(s); otherwise
-    the mixture is integrated over 20,000 fixed directions, with the information of equally informative clusters, in which
-    the cone is the standard one.
+    the mixture is integrated over 20,000 fixed directions, with the information of equally informative clusters, in
+    which the cone is the standard one.
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
+from crosslevel.errors import CrosslevelError
 from crosslevel.inference.icc import IntraclassCorrelation, intraclass_correlation
 from crosslevel.solve import Solution
 from crosslevel.types import FloatArray
@@ -113,8 +114,18 @@ def variance_components(solution: Solution) -> VarianceComponents:
     return VarianceComponents(covariance=covariance, sigma2=sigma2, jacobian=jacobian, vcov=vcov)
 
 
-def intercept_icc(components: VarianceComponents, intercept: int, *, level: float) -> IntraclassCorrelation:
-    """Intraclass correlation of the random effect at position `intercept`."""
+def intercept_icc(components: VarianceComponents, names: tuple[str, ...], *, level: float) -> IntraclassCorrelation:
+    """Intraclass correlation of the random intercept among the random effects `names`.
+
+    Raises
+    ------
+    CrosslevelError : there is none.
+    """
+    if "Intercept" not in names:
+        raise CrosslevelError(
+            f"`icc` needs a random intercept; the random effects are {', '.join(names)}. Add 1 + to the random term."
+        )
+    intercept = names.index("Intercept")
     tau = float(components.covariance[intercept, intercept])
     gradient = np.zeros(components.vcov.shape[0])
     gradient[-1] = 2.0 * components.sigma2
