@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from crosslevel.covariance import BlockStructure
 from crosslevel.design.reduced import Reduced
 from crosslevel.errors import CrosslevelError
 from crosslevel.likelihood.profiled import Conditional, ProfiledDeviance
@@ -250,8 +251,12 @@ def deviance_at(solution: Solution, theta: FloatArray) -> float:
     if theta.shape != solution.theta.shape:
         raise CrosslevelError(f"`theta` needs {len(solution.theta)} numbers for this model; got shape {theta.shape}.")
     criterion = solution.criterion
-    factor = criterion.reduced.basis @ criterion.structure.factor(theta)
-    return criterion.at_factor(factor).deviance
+    return criterion.at_factor(working_factor(criterion.structure, criterion.reduced.basis, theta)).deviance
+
+
+def working_factor(structure: BlockStructure, basis: FloatArray, theta: FloatArray) -> FloatArray:
+    """Lambda (q, q) in the working coordinates of `basis` of a theta (k,) in the units of the data."""
+    return np.asarray(basis @ structure.factor(theta))
 
 
 def conditional_modes(solution: Solution) -> tuple[FloatArray, FloatArray]:

@@ -311,7 +311,6 @@ class MixedFit:
         return summarise(self, level=level)
 
     def __str__(self) -> str:
-        """Return the summary as text."""
         return str(self.summary())
 
     def _repr_html_(self) -> str:
