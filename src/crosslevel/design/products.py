@@ -59,21 +59,21 @@ class CrossProducts:
         moments.add(np.ascontiguousarray(rows), np.asarray(codes, dtype=np.int32))
         return moments.products(names=names, levels=levels)
 
-    @property
+    @cached_property
     def n_clusters(self) -> int:
         """J, clusters that count at least once."""
         return int(self.multiplicity.sum())
 
-    @property
+    @cached_property
     def n_rows(self) -> int:
         """Rows, each cluster as often as it counts."""
-        return round(float(self.multiplicity @ self.count))
+        return round(float(np.sum(self.multiplicity * self.count)))
 
     @cached_property
     def grand_mean(self) -> FloatArray:
         """(m,) mean over rows minus `origin`."""
         weight = self.multiplicity * self.count
-        return np.asarray(weight @ self.mean / weight.sum())
+        return np.asarray(np.einsum("g,gi->i", weight, self.mean) / weight.sum())
 
     @cached_property
     def within(self) -> FloatArray:
