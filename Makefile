@@ -5,8 +5,10 @@ SHELL := /bin/sh
 OLDEST := 3.11
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
+OLDEST_VENV ?= .venv-oldest
 BIN := $(VENV)/bin
 BENCH_BIN := $(BENCH_VENV)/bin
+OLDEST_BIN := $(OLDEST_VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < tuple(map(int, "$(OLDEST)".split("."))))
 
@@ -16,7 +18,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	if $$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then echo $$p; exit; fi; done; echo python3)
 endif
 
-.PHONY: help demo test lint bench docs clean
+.PHONY: help demo test lint bench docs oldest clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made.
@@ -40,8 +42,11 @@ docs: $(VENV)/.installed-dev  ## Run every example in README.md and docs/, and c
 bench: $(BENCH_VENV)/.installed  ## Time crosslevel against other software and write benchmarks/RESULTS.md.
 	$(BENCH_BIN)/python benchmarks/run.py $(BENCH)
 
+oldest: $(OLDEST_VENV)/.installed  ## Run the tests with the oldest versions that pyproject.toml allows.
+	$(OLDEST_BIN)/python -m pytest -q -W default -p no:cacheprovider tests
+
 clean:  ## Remove the environments and the caches.
-	rm -rf $(VENV) $(BENCH_VENV) benchmarks/.data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BENCH_VENV) $(OLDEST_VENV) benchmarks/.data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is made anew only when it is missing, and filled anew when pyproject.toml has changed.
@@ -50,6 +55,9 @@ $(BIN)/python:
 
 $(BENCH_BIN)/python:
 	@$(call make-environment,$(BENCH_VENV))
+
+$(OLDEST_BIN)/python:
+	@$(call make-environment,$(OLDEST_VENV))
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing crosslevel into $(VENV) (a minute or two the first time) ..."
@@ -64,6 +72,14 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 $(BENCH_VENV)/.installed: pyproject.toml | $(BENCH_BIN)/python
 	@echo "Installing crosslevel and the software it is compared with into $(BENCH_VENV) ..."
 	@$(BENCH_BIN)/python $(PIP) -e '.[bench]'
+	@touch $@
+
+# Old packages warn of what newer ones have changed, so warnings are shown there and are not errors; doctests are left out.
+$(OLDEST_VENV)/.installed: pyproject.toml | $(OLDEST_BIN)/python
+	@echo "Installing the oldest versions into $(OLDEST_VENV) ..."
+	@$(OLDEST_BIN)/python $(PIP) uv
+	@$(OLDEST_BIN)/uv pip install --quiet --python $(OLDEST_BIN)/python --resolution lowest-direct -e . \
+		pytest==8.0.0 hypothesis==6.100.0 polars==1.0.0
 	@touch $@
 
 define make-environment
