@@ -177,7 +177,7 @@ def build_design(formula: str, data: Frame, *, missing: Missing = "drop") -> Des
     constant = names.index("Intercept") if "Intercept" in names else -1
     term = spec.terms[0]
     positions = np.concatenate([np.asarray(block.columns, dtype=np.int64) for block in term.blocks])
-    _check_outcome(products)
+    _check_columns(products)
     kept, dropped = independent_columns(products, np.arange(spec.n_fixed), constant)
     design = Design(
         spec=spec,
@@ -306,8 +306,14 @@ def _structure(blocks: tuple[Block, ...]) -> BlockStructure:
     return BlockStructure(kinds=tuple(kinds), columns=tuple(places), q=start)
 
 
-def _check_outcome(products: CrossProducts) -> None:
-    """Refuse an outcome that does not vary."""
+def _check_columns(products: CrossProducts) -> None:
+    """Refuse columns whose squares overflow, and an outcome that does not vary."""
+    huge = [name for name, size in zip(products.names, np.diag(products.total), strict=True) if not np.isfinite(size)]
+    if huge:
+        raise DesignError(
+            f"`formula` uses {', '.join(huge)}, with values so large that their squares overflow. "
+            "Measure them in larger units: divide by a power of ten."
+        )
     name, total = products.names[-1], float(products.total[-1, -1])
     size = float((products.grand_mean + products.origin)[-1] ** 2 * products.n_rows)
     if total <= 1e-26 * size or total == 0.0:
