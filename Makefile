@@ -78,7 +78,7 @@ $(BENCH_VENV)/.installed: pyproject.toml | $(BENCH_BIN)/python
 $(OLDEST_VENV)/.installed: pyproject.toml | $(OLDEST_BIN)/python
 	@echo "Installing the oldest versions into $(OLDEST_VENV) ..."
 	@$(OLDEST_BIN)/python $(PIP) uv
-	@$(OLDEST_BIN)/uv pip install --quiet --python $(OLDEST_BIN)/python --resolution lowest-direct -e . \
+	@$(OLDEST_BIN)/uv pip install --quiet --upgrade --python $(OLDEST_BIN)/python --resolution lowest-direct -e . \
 		pytest==8.0.0 hypothesis==6.100.0 polars==1.0.0
 	@touch $@
 
