@@ -155,7 +155,7 @@ def test_wrong_input_is_status_2_and_one_message(monkeypatch, capsys, sleepstudy
 
 def test_missing_argument_is_status_2(monkeypatch, capsys) -> None:
     assert run(monkeypatch, "fit") == 2
-    assert "file" in capsys.readouterr().err
+    assert "file" in capsys.readouterr().err.lower()
 
 
 @pytest.mark.parametrize("command", ["describe", "fit", "report", "demo"])

@@ -127,7 +127,7 @@ class BlockStructure:
         starts = np.concatenate([[0], ends[:-1]])
         return tuple(slice(int(a), int(b)) for a, b in zip(starts, ends, strict=True))
 
-    @property
+    @cached_property
     def n_theta(self) -> int:
         """Number of parameters."""
         return int(self.parts[-1].stop)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -17,13 +18,18 @@ class Derivatives:
     Attributes
     ----------
     gradient : (k,).
-    information : (k, k) positive semi-definite model of the curvature.
     hessian : (k, k) second derivatives, exact or nearly so; may be indefinite.
+    expected : makes `information`, which most steps do not need.
     """
 
     gradient: FloatArray
-    information: FloatArray
     hessian: FloatArray
+    expected: Callable[[], FloatArray]
+
+    @cached_property
+    def information(self) -> FloatArray:
+        """(k, k) positive semi-definite model of the curvature."""
+        return self.expected()
 
     def newton_decrement(self) -> float:
         """Decrease that a Newton step promises, gradient' hessian^-1 gradient / 2; infinite at no minimum."""
@@ -85,6 +91,10 @@ class Minimum(Generic[State]):
 TOLERANCE = 1e-10
 """Expected decrease of the criterion below which a point is stationary."""
 
+MOST_DAMPING, ROUNDING, SMALL_DECREASE = 1e12, 1e-13, 1e-6
+"""Steps damped more than this, or promising less than this share of the criterion, cannot be told from rounding error;
+a point where nothing else is left counts as stationary if a full step promises no more than the last."""
+
 MAX_STEPS = 500
 
 
@@ -123,7 +133,8 @@ def minimise(
     for _ in range(max_steps):
         step, expected = _step(derivatives, damping)
         decrement = expected if damping == 0.0 else _step(derivatives, 0.0)[1]
-        if decrement <= tolerance:
+        exhausted = damping > MOST_DAMPING or expected <= ROUNDING * abs(value)
+        if decrement <= tolerance or (exhausted and decrement <= SMALL_DECREASE):
             lower = escape(theta, state)
             if lower is None:
                 status = Status.CONVERGED
@@ -132,6 +143,9 @@ def minimise(
             value, damping, evaluations = deviance(state), 0.0, evaluations + 1
             derivatives = criterion.derivatives(state, theta)
             continue
+        if exhausted:
+            status = Status.STALLED
+            break
         trial = criterion.value(theta + step)
         trial_value = deviance(trial)
         evaluations += 1
@@ -140,9 +154,6 @@ def minimise(
             theta, state, value, steps = theta + step, trial, trial_value, steps + 1
             derivatives = criterion.derivatives(state, theta)
             damping = 0.0 if gain > 0.75 and damping < 0.02 else damping * _relax(gain)
-        elif damping > 1e12 or expected <= 1e-13 * abs(value):
-            status = Status.STALLED if decrement > 1e-6 else Status.CONVERGED
-            break
         else:
             damping = max(4.0 * damping, 0.05)
     return Minimum(
@@ -159,8 +170,16 @@ def _relax(gain: float) -> float:
 def _step(derivatives: Derivatives, damping: float) -> tuple[FloatArray, float]:
     """Step and the decrease expected of it, from the Hessian where it is positive definite, else the information."""
     gradient = derivatives.gradient
-    scale = np.diag(derivatives.information)
-    ridge = scale + 1e-12 * max(float(scale.max()), 1e-300)
+    if damping == 0.0:
+        try:
+            chol = np.linalg.cholesky(derivatives.hessian)
+        except np.linalg.LinAlgError:
+            pass
+        else:
+            half = np.linalg.solve(chol, gradient)
+            return -np.linalg.solve(chol.T, half), float(0.5 * half @ half)
+    size = np.diag(derivatives.information)
+    ridge = size + 1e-12 * max(float(size.max()), 1e-300)
     for curvature, least in ((derivatives.hessian, damping), (derivatives.information, max(damping, 1e-9))):
         try:
             chol = np.linalg.cholesky(curvature + np.diag(least * ridge))

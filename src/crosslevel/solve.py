@@ -18,8 +18,14 @@ NEGLIGIBLE = 1e-4
 """A standard deviation of a standardised random effect, relative to sigma, that counts as zero (as in lme4)."""
 
 
-SPARSE_ROWS, SPARSE_CLUSTERS = 3, 200
-"""With fewer rows per random effect than this, and no more clusters, the deviance can have several minima."""
+SPARSE_ROWS, SPARSE_MORE, SPARSE_CLUSTERS = 3, 10, 200
+"""With fewer rows than so many per random effect and so many more, and no more clusters, there can be several minima."""
+
+SPREAD = (0.003, 0.1, 3.0, 100.0)
+"""Relative variances of all standardised random effects from which the search starts too where data are sparse."""
+
+ONE_LARGE, OTHERS = 100.0, 0.03
+"""Likewise with one effect's variance large and the others' small. Such starts left 2 of 3,300 sparse data sets short."""
 
 POLISH_STEPS, LAST_DIGIT = 3, 1e-22
 """Final Newton steps, taken while the decrease of the deviance they promise exceeds this: 11 digits of theta."""
@@ -122,14 +128,15 @@ def _search(
 
 
 def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
-    """Where to start: one point, or three where clusters are so few and small that minima may be several."""
+    """Where to start: one point, or several where rows are so few that minima may be several."""
     structure, reduced = criterion.structure, criterion.reduced
-    first = starting_theta(criterion)
-    n_clusters = len(reduced.multiplicity)
-    if structure.q < 2 or n_clusters > SPARSE_CLUSTERS or reduced.n_rows >= SPARSE_ROWS * structure.q * n_clusters:
+    first, q, n_clusters = starting_theta(criterion), structure.q, len(reduced.multiplicity)
+    if n_clusters > SPARSE_CLUSTERS or reduced.n_rows >= SPARSE_ROWS * q * n_clusters + SPARSE_MORE:
         return (first,)
-    eye = np.eye(structure.q)
-    return first, structure.nearest(np.sqrt(3.0) * eye), structure.nearest(np.sqrt(0.03) * eye)
+    variances = [np.full(q, size) for size in SPREAD]
+    if q > 1:
+        variances += [np.where(np.arange(q) == k, ONE_LARGE, OTHERS) for k in range(q)]
+    return first, *(structure.nearest(np.diag(np.sqrt(variance))) for variance in variances)
 
 
 def starting_theta(criterion: ProfiledDeviance) -> FloatArray:

@@ -20,7 +20,7 @@ from crosslevel.estimators.notes import notes_on
 from crosslevel.formula import Spec, update
 from crosslevel.inference.df import Equations, df_method, equations_of
 from crosslevel.inference.icc import IntraclassCorrelation, reliability, sampling_variances
-from crosslevel.inference.lrt import BoundaryTest, test_no_random_effects
+from crosslevel.inference.lrt import BoundaryTest, boundary_test
 from crosslevel.inference.varcomp import VarianceComponents, intercept_icc, variance_components
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.kernels.first_use import announce_compilation
@@ -208,7 +208,7 @@ class MixedFit:
             (len(columns), kind.free)
             for kind, columns in zip(self.design.structure.kinds, self.design.structure.columns, strict=True)
         )
-        return test_no_random_effects(without - self.deviance, blocks)
+        return boundary_test(without - self.deviance, blocks)
 
     # -- fit ------------------------------------------------------------------------------------------------------
     @property

@@ -30,7 +30,7 @@ class BoundaryTest:
     naive_p_value: float
 
 
-def test_no_random_effects(statistic: float, blocks: tuple[tuple[int, bool], ...]) -> BoundaryTest:
+def boundary_test(statistic: float, blocks: tuple[tuple[int, bool], ...]) -> BoundaryTest:
     """Test that the covariance matrix of the random effects is zero.
 
     Under the null hypothesis the statistic is distributed as the squared length of the projection of a normal vector on

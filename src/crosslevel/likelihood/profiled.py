@@ -11,14 +11,14 @@ in Harville (1977), JASA 72: 320-338, written for the profile.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.reduced import Reduced
 from crosslevel.optimise import Derivatives
-from crosslevel.types import FloatArray
+from crosslevel.types import FloatArray, IntArray
 
 EXACT_LIMIT = 50_000_000
 """Products up to which REML's global Hessian term is summed: beyond, clusters are so many that it is negligible."""
@@ -175,18 +175,21 @@ class PsiDerivatives:
 
     def information(self, directions: FloatArray) -> FloatArray:
         """Expected (ML) information in symmetric directions (k, q, q) of Psi, sigma profiled out: (k, k)."""
-        trace = np.tensordot(directions, self.p_sum, axes=([1, 2], [0, 1]))
-        return np.asarray(_bilinear(self.pp, directions) - np.outer(trace, trace) / self.n_rows)
+        flat = _flat(directions)
+        trace = flat @ self.p_sum.ravel()
+        return np.asarray(flat @ _middle(self.pp) @ flat.T - np.outer(trace, trace) / self.n_rows)
 
     def hessian(self, directions: FloatArray) -> FloatArray:
         """Hessian of the deviance in symmetric directions (k, q, q) of Psi: (k, k)."""
-        u = np.tensordot(directions, self.tt, axes=([1, 2], [0, 1]))
-        w = np.tensordot(directions, self.tc, axes=([1, 2], [0, 1]))
-        out = 2.0 * _bilinear(self.pq, directions) - _bilinear(self.pp, directions)
+        flat = _flat(directions)
+        q, p = self.tc.shape[0], self.tc.shape[2]
+        u = flat @ self.tt.ravel()
+        w = flat @ self.tc.reshape(q * q, p)
+        out = flat @ _middle(2.0 * self.pq - self.pp) @ flat.T
         out -= 2.0 * self.scale * (w @ w.T) + np.outer(u, u) / self.nu
         if self.cc.size:
-            k = np.tensordot(directions, self.cc, axes=([1, 2], [0, 1]))
-            out -= np.einsum("aij,bji->ab", k, k)
+            k = (flat @ self.cc.reshape(q * q, p * p)).reshape(-1, p, p)
+            out -= _flat(k) @ _flat(k.transpose(0, 2, 1)).T
         return np.asarray(out)
 
     def in_theta(self, gradient: FloatArray, factor: FloatArray, mask: FloatArray) -> Derivatives:
@@ -198,32 +201,45 @@ class PsiDerivatives:
         half = gradient @ factor.T
         directions = half + half.transpose(0, 2, 1)
         score = self.score * mask
-        values, vectors = np.linalg.eigh(score)
-        positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
-        k, q, _ = gradient.shape
-        flat = gradient.reshape(k, q * q)
+        flat = _flat(gradient)
+
+        def expected() -> FloatArray:
+            values, vectors = np.linalg.eigh(score)
+            positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
+            return self.information(directions) + 2.0 * _flat(positive @ gradient) @ flat.T
+
         return Derivatives(
-            gradient=np.tensordot(directions, score, axes=([1, 2], [0, 1])),
-            information=self.information(directions) + 2.0 * (positive @ gradient).reshape(k, q * q) @ flat.T,
-            hessian=self.hessian(directions) + 2.0 * (score @ gradient).reshape(k, q * q) @ flat.T,
+            gradient=_flat(directions) @ score.ravel(),
+            hessian=self.hessian(directions) + 2.0 * _flat(score @ gradient) @ flat.T,
+            expected=expected,
         )
 
 
-def _bilinear(tensor: FloatArray, directions: FloatArray) -> FloatArray:
-    """Sum over groups of tr(P E_a Q E_b), from the sums of P[i, j] Q[k, l]: (k, k)."""
-    k, q, _ = directions.shape
-    flat = directions.reshape(k, q * q)
-    middle = tensor.transpose(1, 2, 0, 3).reshape(q * q, q * q)
-    return np.asarray(flat @ middle @ flat.T)
+def _flat(matrices: FloatArray) -> FloatArray:
+    """Matrices (k, a, b) as rows (k, a b)."""
+    return matrices.reshape(len(matrices), -1)
+
+
+def _middle(tensor: FloatArray) -> FloatArray:
+    """(q q, q q) matrix M with vec(A)' M vec(B) = sum over groups of tr(P A Q B), from the sums of P[i, j] Q[k, l]."""
+    q = tensor.shape[0]
+    return tensor.transpose(1, 2, 0, 3).reshape(q * q, q * q)
 
 
 def _mirrored(lower: FloatArray) -> FloatArray:
     """Symmetric matrix (q, q) from its lower triangle."""
-    return np.asarray(lower + np.tril(lower, -1).T)
+    high, low = _triangle(lower.shape[0])
+    return lower[high, low]
 
 
 def _mirrored_pairs(lower: FloatArray) -> FloatArray:
     """Tensor (q, q, q, q) that is symmetric in its first and in its last two axes, from the lower triangles of both."""
-    i, j = np.indices(lower.shape[:2])
-    high, low = np.maximum(i, j), np.minimum(i, j)
-    return np.asarray(lower[high[:, :, None, None], low[:, :, None, None], high, low])
+    high, low = _triangle(lower.shape[0])
+    return lower[high[:, :, None, None], low[:, :, None, None], high, low]
+
+
+@cache
+def _triangle(q: int) -> tuple[IntArray, IntArray]:
+    """For each element of a (q, q) matrix, the larger and the smaller of its indices."""
+    i, j = np.indices((q, q))
+    return np.maximum(i, j), np.minimum(i, j)
