@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
 
 from crosslevel.covariance import BlockStructure
+from crosslevel.inference.distributions import normal_quantile
 from crosslevel.inference.varcomp import VarianceComponents
 from crosslevel.inference.wald import check_level
 from crosslevel.types import FloatArray
@@ -39,7 +39,7 @@ def variance_table(
     correlation, correlation_error = components.correlation, components.correlation_std_error()
     for i, j in zip(*np.nonzero(np.triu(structure.mask, 1)), strict=True):
         covariance, r = float(components.covariance[i, j]), float(correlation[i, j])
-        half = float(ndtri(0.5 + level / 2.0)) * float(error[i, j])
+        half = normal_quantile(0.5 + level / 2.0) * float(error[i, j])
         interval = components.correlation_interval(r, float(correlation_error[i, j]), level)
         values = (covariance, r, float(error[i, j]), covariance - half, covariance + half, *interval)
         records.append((group, names[i], names[j], "covariance", *values))

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit, ndtri
 
+from crosslevel.inference.distributions import normal_quantile
 from crosslevel.types import FloatArray
 
 
@@ -53,8 +53,9 @@ def intraclass_correlation(
     std_error = float(np.sqrt(variance)) / total**2
     low = high = np.nan
     if 0.0 < estimate < 1.0 and np.isfinite(std_error):
-        half = float(ndtri(0.5 + level / 2.0)) * std_error / (estimate * (1.0 - estimate))
-        low, high = float(expit(logit(estimate) - half)), float(expit(logit(estimate) + half))
+        half = normal_quantile(0.5 + level / 2.0) * std_error / (estimate * (1.0 - estimate))
+        odds, factor = estimate / (1.0 - estimate), float(np.exp(half))
+        low, high = odds / (odds + factor), odds * factor / (1.0 + odds * factor)
     return IntraclassCorrelation(estimate=estimate, std_error=std_error, conf_low=low, conf_high=high, level=level)
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
 
 from crosslevel.errors import CrosslevelError
+from crosslevel.inference.distributions import normal_quantile
 from crosslevel.inference.icc import IntraclassCorrelation, intraclass_correlation
 from crosslevel.solve import Solution
 from crosslevel.types import FloatArray
@@ -65,14 +65,14 @@ class VarianceComponents:
         """Interval of a variance: log scale, so it stays positive."""
         if not variance > 0.0 or not np.isfinite(std_error):
             return np.nan, np.nan
-        spread = np.exp(float(ndtri(0.5 + level / 2.0)) * std_error / variance)
+        spread = np.exp(normal_quantile(0.5 + level / 2.0) * std_error / variance)
         return variance / spread, variance * spread
 
     def correlation_interval(self, correlation: float, std_error: float, level: float) -> tuple[float, float]:
         """Interval of a correlation: Fisher's z scale, so it stays within -1 and 1."""
         if not abs(correlation) < 1.0 or not np.isfinite(std_error):
             return np.nan, np.nan
-        half = float(ndtri(0.5 + level / 2.0)) * std_error / (1.0 - correlation**2)
+        half = normal_quantile(0.5 + level / 2.0) * std_error / (1.0 - correlation**2)
         z = np.arctanh(correlation)
         return float(np.tanh(z - half)), float(np.tanh(z + half))
 

@@ -2,23 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri, stdtr, stdtrit
 
 from crosslevel.errors import CrosslevelError
+from crosslevel.inference.distributions import t_quantile, two_sided_p
 from crosslevel.types import FloatArray
-
-
-def t_quantile(probability: float, df: FloatArray) -> FloatArray:
-    """Quantile of Student's t; of the normal where `df` is infinite; NaN where it is NaN."""
-    finite = np.where(np.isfinite(df), df, 1.0)
-    out = np.where(np.isinf(df), ndtri(probability), stdtrit(finite, probability))
-    return np.where(np.isnan(df), np.nan, out)
-
-
-def two_sided_p(statistic: FloatArray, df: FloatArray) -> FloatArray:
-    """P(|T| >= |statistic|) under Student's t with `df` degrees of freedom (infinite: normal; NaN: NaN)."""
-    large = np.where(np.isfinite(df), df, 1e300)
-    return np.where(np.isnan(df), np.nan, 2.0 * stdtr(large, -np.abs(statistic)))
 
 
 def check_level(level: float) -> float:

@@ -8,9 +8,6 @@ from crosslevel.types import CodeArray, FloatArray, IntArray
 RUN = 512
 """Rows centred at a time: a run of equal codes longer than this is split."""
 
-SHORT_RUN = 4
-"""Runs shorter than this are added row by row."""
-
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def accumulate(
@@ -44,21 +41,6 @@ def accumulate(
         while stop < n_rows and codes[stop] == g and stop - start < RUN:
             stop += 1
         length = stop - start
-
-        if length < SHORT_RUN:
-            for i in range(start, stop):
-                before = count_out[g]
-                weight = before / (before + 1.0)
-                for a in range(m):
-                    run_mean[a] = (block[a, i] - origin[a]) - mean_out[g, a]
-                for a in range(m):
-                    scaled = weight * run_mean[a]
-                    for b in range(a + 1):
-                        scatter_out[g, a, b] += scaled * run_mean[b]
-                    mean_out[g, a] += run_mean[a] / (before + 1.0)
-                count_out[g] = before + 1.0
-            start = stop
-            continue
 
         # centre the run
         for a in range(m):

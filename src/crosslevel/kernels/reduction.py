@@ -34,7 +34,7 @@ def reduce_groups(
 
     Parameters
     ----------
-    count, mean, scatter : (J,), (J, m), (J, m, m) moments; the lower triangle of `scatter` is read.
+    count, mean, scatter : (J,), (J, m), (J, m, m) moments.
     multiplicity : (J,) how often each group counts in `remainder_out`.
     z, z_shift, intercept : (q,) columns of Z, what is subtracted from each, and which of them is constant 1 (-1: none).
     x, x_shift : (p,) columns of [X y], and what is subtracted from each.
@@ -78,15 +78,13 @@ def reduce_groups(
             for i in range(k + 1, q):
                 if i == intercept:
                     continue
-                high, low = max(z[k], z[i]), min(z[k], z[i])
-                value = scatter[g, high, low] + between * z_mean[k] * z_mean[i]
+                value = scatter[g, z[k], z[i]] + between * z_mean[k] * z_mean[i]
                 for r in range(k):
                     if r != intercept:
                         value -= root_out[g, r, k] * root_out[g, r, i]
                 root_out[g, k, i] = value / diagonal
             for j in range(p):
-                high, low = max(z[k], x[j]), min(z[k], x[j])
-                value = scatter[g, high, low] + between * z_mean[k] * x_mean[j]
+                value = scatter[g, z[k], x[j]] + between * z_mean[k] * x_mean[j]
                 for r in range(k):
                     if r != intercept:
                         value -= root_out[g, r, k] * image_out[g, r, j]
@@ -100,8 +98,7 @@ def reduce_groups(
             for b in range(a + 1):
                 if inside[b]:
                     continue
-                high, low = max(x[a], x[b]), min(x[a], x[b])
-                value = scatter[g, high, low] + between * x_mean[a] * x_mean[b]
+                value = scatter[g, x[a], x[b]] + between * x_mean[a] * x_mean[b]
                 for r in range(q):
                     if r != intercept:
                         value -= image_out[g, r, a] * image_out[g, r, b]
