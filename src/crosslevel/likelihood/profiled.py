@@ -11,7 +11,7 @@ in Harville (1977), JASA 72: 320-338, written for the profile.
 """
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 
@@ -201,18 +201,17 @@ class PsiDerivatives:
         half = gradient @ factor.T
         directions = half + half.transpose(0, 2, 1)
         score = self.score * mask
-        flat = _flat(gradient)
-
-        def expected() -> FloatArray:
-            values, vectors = np.linalg.eigh(score)
-            positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
-            return self.information(directions) + 2.0 * _flat(positive @ gradient) @ flat.T
-
         return Derivatives(
             gradient=_flat(directions) @ score.ravel(),
-            hessian=self.hessian(directions) + 2.0 * _flat(score @ gradient) @ flat.T,
-            expected=expected,
+            hessian=self.hessian(directions) + 2.0 * _flat(score @ gradient) @ _flat(gradient).T,
+            expected=partial(self._expected, gradient, directions, score),
         )
+
+    def _expected(self, gradient: FloatArray, directions: FloatArray, score: FloatArray) -> FloatArray:
+        """Information in theta, with the positive semi-definite part of S (q, q) for the curvature of Psi: (k, k)."""
+        values, vectors = np.linalg.eigh(score)
+        positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
+        return self.information(directions) + 2.0 * _flat(positive @ gradient) @ _flat(gradient).T
 
 
 def _flat(matrices: FloatArray) -> FloatArray:
