@@ -31,14 +31,14 @@ class Derivatives:
         """(k, k) positive semi-definite model of the curvature."""
         return self.expected()
 
-    def newton_decrement(self) -> float:
-        """Decrease that a Newton step promises, gradient' hessian^-1 gradient / 2; infinite at no minimum."""
+    def newton_step(self) -> tuple[FloatArray, float] | None:
+        """Newton's step and the decrease it promises, gradient' hessian^-1 gradient / 2; None at no minimum."""
         try:
             chol = np.linalg.cholesky(self.hessian)
         except np.linalg.LinAlgError:
-            return np.inf
+            return None
         half = np.linalg.solve(chol, self.gradient)
-        return float(0.5 * half @ half)
+        return -np.linalg.solve(chol.T, half), float(0.5 * half @ half)
 
 
 class Status(Enum):
@@ -170,14 +170,9 @@ def _relax(gain: float) -> float:
 def _step(derivatives: Derivatives, damping: float) -> tuple[FloatArray, float]:
     """Step and the decrease expected of it, from the Hessian where it is positive definite, else the information."""
     gradient = derivatives.gradient
-    if damping == 0.0:
-        try:
-            chol = np.linalg.cholesky(derivatives.hessian)
-        except np.linalg.LinAlgError:
-            pass
-        else:
-            half = np.linalg.solve(chol, gradient)
-            return -np.linalg.solve(chol.T, half), float(0.5 * half @ half)
+    newton = derivatives.newton_step() if damping == 0.0 else None
+    if newton is not None:
+        return newton
     size = np.diag(derivatives.information)
     ridge = size + 1e-12 * max(float(size.max()), 1e-300)
     for curvature, least in ((derivatives.hessian, damping), (derivatives.information, max(damping, 1e-9))):

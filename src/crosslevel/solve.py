@@ -19,13 +19,13 @@ NEGLIGIBLE = 1e-4
 
 
 SPARSE_ROWS, SPARSE_MORE, SPARSE_CLUSTERS = 3, 10, 200
-"""With fewer rows than so many per random effect and so many more, and no more clusters, there can be several minima."""
+"""With fewer rows than so many per random effect and so many more, and no more clusters, minima can be several."""
 
 SPREAD = (0.003, 0.1, 3.0, 100.0)
 """Relative variances of all standardised random effects from which the search starts too where data are sparse."""
 
 ONE_LARGE, OTHERS = 100.0, 0.03
-"""Likewise with one effect's variance large and the others' small. Such starts left 2 of 3,300 sparse data sets short."""
+"""Likewise with one effect's variance large and the others' small. Of 3,300 sparse data sets this left 2 short."""
 
 POLISH_STEPS, LAST_DIGIT = 3, 1e-22
 """Final Newton steps, taken while the decrease of the deviance they promise exceeds this: 11 digits of theta."""
@@ -206,20 +206,19 @@ def _settle(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Minim
 
 def _polish(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Minimum[Conditional]:
     """Newton steps that the deviance is too flat to judge: each has to bring the gradient down by a factor of ten."""
-    left = minimum.derivatives.newton_decrement()
+    newton = minimum.derivatives.newton_step()
     for _ in range(POLISH_STEPS):
-        if not LAST_DIGIT < left < np.inf:
+        if newton is None or not newton[1] > LAST_DIGIT:
             break
-        theta = minimum.theta - np.linalg.solve(minimum.derivatives.hessian, minimum.derivatives.gradient)
+        theta = minimum.theta + newton[0]
         state = criterion.value(theta)
         derivatives = criterion.derivatives(state, theta)
-        decrement = derivatives.newton_decrement()
-        if not decrement < 0.01 * left:
+        following = derivatives.newton_step()
+        if following is None or not following[1] < 0.01 * newton[1]:
             break
-        evaluations = minimum.evaluations + 1
-        left = decrement
+        newton, evaluations = following, minimum.evaluations + 1
         minimum = replace(
-            minimum, theta=theta, state=state, derivatives=derivatives, decrement=decrement, evaluations=evaluations
+            minimum, theta=theta, state=state, derivatives=derivatives, decrement=newton[1], evaluations=evaluations
         )
     return minimum
 
@@ -269,15 +268,16 @@ def working_factor(structure: BlockStructure, basis: FloatArray, theta: FloatArr
 def conditional_modes(solution: Solution) -> tuple[FloatArray, FloatArray]:
     """Conditional modes (J, q) and conditional covariances (J, q, q) of the random effects, in the units of the data.
 
-    b = Psi Z'V^-1 (y - X beta) and Var(b | y) = sigma^2 (Psi - Psi Z'V^-1 Z Psi) at the estimated beta.
+    b = Psi Z'V^-1 (y - X beta) and Var(b | y) = sigma^2 Lambda (I + Lambda'Z'Z Lambda)^-1 Lambda', at the estimates.
     """
     reduced, at = solution.criterion.reduced, solution.minimum.state
-    psi = at.factor @ at.factor.T
     t = at.cross @ np.append(-at.beta, 1.0)
     back = np.linalg.inv(reduced.basis)
-    modes = t @ psi @ back.T * reduced.scale[-1]
-    sigma2 = solution.sigma**2
-    # Lambda (I - Lambda' P Lambda) Lambda', without the difference of two nearly equal matrices
-    inner = np.eye(reduced.structure.q) - at.factor.T @ at.precision @ at.factor
     half = back @ at.factor
-    return modes, sigma2 * (half @ inner @ half.T)
+    modes = t @ at.factor @ half.T * reduced.scale[-1]
+
+    # L L' = I + Lambda'Z'Z Lambda
+    scaled = reduced.root @ at.factor
+    chol = np.linalg.cholesky(np.eye(reduced.structure.q) + scaled.transpose(0, 2, 1) @ scaled)
+    spread = np.linalg.solve(chol, np.broadcast_to(half.T, chol.shape)) * solution.sigma
+    return modes, spread.transpose(0, 2, 1) @ spread
