@@ -63,6 +63,7 @@ class Design:
     z : (q,) positions of the random effects' columns.
     structure : blocks of the random effects.
     constant : position of the intercept, -1 if there is none.
+    response : (rows used,) values that stand in for the outcome in the data; None if none do.
     """
 
     spec: Spec
@@ -77,6 +78,7 @@ class Design:
     z: IntArray
     structure: BlockStructure
     constant: int
+    response: FloatArray | None = field(default=None, repr=False)
 
     @property
     def fixed_names(self) -> tuple[str, ...]:
@@ -102,40 +104,43 @@ class Design:
 
     def blocks(self) -> Iterator[tuple[FloatArray, CodeArray, slice]]:
         """The used rows again, some at a time: design columns with the response last (m + 1, L), clusters, place."""
-        return read_blocks(self.spec, self.columns, self.mask, self.codes, CHUNK)
+        return read_blocks(self.spec, self.columns, self.mask, self.codes, CHUNK, self.response)
 
     def with_response(self, y: FloatArray) -> "Design":
         """The same design for another response (rows used,).
 
         Raises
         ------
-        DesignError : wrong length, or values that are not finite.
+        DesignError : wrong length, values that are not finite, no variation, or no residual variance.
         """
-        y = np.asarray(y, dtype=np.float64)
+        y = np.array(y, dtype=np.float64)
         if y.shape != (self.rows.used,) or not np.all(np.isfinite(y)):
             raise DesignError(
                 f"`y` needs {self.rows.used} finite numbers, one for each row used; got shape {y.shape}"
                 f" with {np.count_nonzero(~np.isfinite(y))} that are not finite."
             )
-        moments: Moments | None = None
-        start = 0
-        for block, codes, _ in self.blocks():
-            block[-1] = y[start : start + block.shape[1]]
-            start += block.shape[1]
-            if moments is None:
-                moments = Moments.empty(len(block), len(self.products.levels), origin=block[:, 0].copy())
-            moments.add(block, codes)
-        assert moments is not None
-        products = moments.products(names=self.products.names, levels=self.products.levels)
-        return replace(self, products=products)
+        y.setflags(write=False)
+        products = _sum_products(self.spec, self.columns, self.mask, self.codes, self.products.levels, y)
+        _check_columns(products)
+        design = replace(self, products=products, response=y)
+        _check_identified(design)
+        return design
 
 
 def read_blocks(
-    spec: Spec, columns: Columns, mask: BoolArray | None, codes: CodeArray, chunk: int
+    spec: Spec,
+    columns: Columns,
+    mask: BoolArray | None,
+    codes: CodeArray,
+    chunk: int,
+    response: FloatArray | None = None,
 ) -> Iterator[tuple[FloatArray, CodeArray, slice]]:
-    """Evaluate the used rows, `chunk` at a time: design columns with the response last, clusters, place."""
-    m = len(spec.columns)
-    evaluator = spec.bind(columns, mask)
+    """Evaluate the used rows, `chunk` at a time: design columns with the response last, clusters, place.
+
+    `response` (rows used,) stands in for the outcome in the data.
+    """
+    m, done = len(spec.columns), 0
+    evaluator = spec.bind(columns, mask, response=response is None)
     for start in range(0, columns.n_rows, chunk):
         rows = slice(start, min(start + chunk, columns.n_rows))
         keep = None if mask is None else mask[rows]
@@ -144,7 +149,8 @@ def read_blocks(
             continue
         block = np.empty((m + 1, length))
         evaluator.evaluate(rows, out=block[:m])
-        block[m] = evaluator.response(rows)
+        block[m] = evaluator.response(rows) if response is None else response[done : done + length]
+        done += length
         yield block, codes[rows] if keep is None else codes[rows][keep], rows
 
 
@@ -269,9 +275,14 @@ def _check_group(
 
 
 def _sum_products(
-    spec: Spec, columns: Columns, mask: BoolArray | None, codes: CodeArray, levels: tuple[object, ...]
+    spec: Spec,
+    columns: Columns,
+    mask: BoolArray | None,
+    codes: CodeArray,
+    levels: tuple[object, ...],
+    response: FloatArray | None = None,
 ) -> CrossProducts:
-    """Sum the cross-products of the design columns and the response over all used rows."""
+    """Sum the cross-products of the design columns and the response (the data's, or another) over all used rows."""
     from crosslevel.kernels.moments import order_by_code
 
     names = (*(column.name for column in spec.columns), spec.response_name)
@@ -279,7 +290,7 @@ def _sum_products(
     is_sorted = bool(np.all(used[1:] >= used[:-1]))
     chunk = CHUNK if is_sorted else max(CHUNK, min(UNSORTED_RUN * len(levels), UNSORTED_BYTES // (8 * len(names))))
     moments: Moments | None = None
-    for block, block_codes, _ in read_blocks(spec, columns, mask, codes, chunk):
+    for block, block_codes, _ in read_blocks(spec, columns, mask, codes, chunk, response):
         if moments is None:
             moments = Moments.empty(len(names), len(levels), origin=block[:, 0].copy())
         if not is_sorted:
