@@ -9,7 +9,7 @@ To add a structure: one final class here, and its entry in `COVARIANCES`. Its sp
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -54,16 +54,12 @@ class Unstructured(Covariance):
     def factor(self, theta: FloatArray, q: int) -> FloatArray:
         """Lambda with theta in its lower triangle, column by column."""
         out = np.zeros((q, q))
-        columns, rows = np.triu_indices(q)
-        out[rows, columns] = theta
+        out[lower_triangle(q)] = theta
         return out
 
     def factor_gradient(self, theta: FloatArray, q: int) -> FloatArray:
         """One unit matrix per element of the lower triangle."""
-        columns, rows = np.triu_indices(q)
-        out = np.zeros((len(rows), q, q))
-        out[np.arange(len(rows)), rows, columns] = 1.0
-        return out
+        return unit_matrices(q, diagonal=False)
 
     def nearest(self, factor: FloatArray) -> FloatArray:
         """Lower triangle of the triangular L with L L' = factor factor' and a non-negative diagonal."""
@@ -72,8 +68,7 @@ class Unstructured(Covariance):
         square = np.zeros((q, q))
         square[:, : lower.shape[1]] = lower
         square *= np.where(np.diag(square) < 0.0, -1.0, 1.0)
-        columns, rows = np.triu_indices(q)
-        return np.asarray(square[rows, columns])
+        return np.asarray(square[lower_triangle(q)])
 
 
 class Diagonal(Covariance):
@@ -92,14 +87,28 @@ class Diagonal(Covariance):
 
     def factor_gradient(self, theta: FloatArray, q: int) -> FloatArray:
         """One unit matrix per diagonal element."""
-        out = np.zeros((q, q, q))
-        i = np.arange(q)
-        out[i, i, i] = 1.0
-        return out
+        return unit_matrices(q, diagonal=True)
 
     def nearest(self, factor: FloatArray) -> FloatArray:
         """Square roots of the diagonal of factor factor'."""
         return np.asarray(np.sqrt(np.einsum("ij,ij->i", factor, factor)))
+
+
+@cache
+def lower_triangle(q: int) -> tuple[IntArray, IntArray]:
+    """Rows and columns of the lower triangle of a (q, q) matrix, column by column."""
+    columns, rows = np.triu_indices(q)
+    return rows, columns
+
+
+@cache
+def unit_matrices(q: int, *, diagonal: bool) -> FloatArray:
+    """For each element of the lower triangle, or of the diagonal, the (q, q) matrix with 1 there and 0 elsewhere."""
+    rows, columns = (np.arange(q), np.arange(q)) if diagonal else lower_triangle(q)
+    out = np.zeros((len(rows), q, q))
+    out[np.arange(len(rows)), rows, columns] = 1.0
+    out.setflags(write=False)
+    return out
 
 
 COVARIANCES: dict[str, Covariance] = {"us": Unstructured(), "diag": Diagonal()}
