@@ -292,7 +292,7 @@ def _sum_products(
     moments: Moments | None = None
     for block, block_codes, _ in read_blocks(spec, columns, mask, codes, chunk, response):
         if moments is None:
-            moments = Moments.empty(len(names), len(levels), origin=block[:, 0].copy())
+            moments = Moments.starting(block, len(levels))
         if not is_sorted:
             order = np.empty(len(block_codes), dtype=np.int64)
             order_by_code(block_codes, np.zeros(len(levels) + 1, dtype=np.int64), order)

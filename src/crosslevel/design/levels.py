@@ -27,7 +27,7 @@ def _is_constant(design: Design, component: str) -> bool:
     for _, codes, rows in design.blocks():
         values = design.spec.component(component, design.columns, rows, design.mask)[None, :]
         if moments is None:
-            moments = Moments.empty(1, len(design.products.levels), origin=values[:, 0].copy())
+            moments = Moments.starting(values, len(design.products.levels))
         moments.add(np.ascontiguousarray(values), codes)
     assert moments is not None
     products = moments.products(names=(component,), levels=design.products.levels)

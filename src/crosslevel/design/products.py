@@ -9,6 +9,9 @@ import numpy as np
 from crosslevel.errors import DesignError
 from crosslevel.types import CodeArray, FloatArray, IntArray
 
+ORIGIN_ROWS = 9
+"""Rows whose median is the point from which means are measured; odd, so that it is a value of the data."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CrossProducts:
@@ -55,7 +58,7 @@ class CrossProducts:
         cls, rows: FloatArray, codes: IntArray, *, names: tuple[str, ...], levels: tuple[object, ...]
     ) -> "CrossProducts":
         """Cross-products of an array (m, n) with cluster codes (n,)."""
-        moments = Moments.empty(len(names), len(levels), origin=np.ascontiguousarray(rows[:, 0]))
+        moments = Moments.starting(rows, len(levels))
         moments.add(np.ascontiguousarray(rows), np.asarray(codes, dtype=np.int32))
         return moments.products(names=names, levels=levels)
 
@@ -189,10 +192,15 @@ class Moments:
     scatter: FloatArray
 
     @classmethod
-    def empty(cls, m: int, n_clusters: int, *, origin: FloatArray) -> "Moments":
-        """No rows yet, of m columns in `n_clusters` clusters."""
+    def starting(cls, block: FloatArray, n_clusters: int) -> "Moments":
+        """No rows yet, of the columns of `block` (m, L) in `n_clusters` clusters.
+
+        The origin is the median of a few of its rows, so that one wild value there cannot lie far from all others.
+        """
+        m, length = block.shape
+        few = block[:, np.linspace(0, length - 1, min(ORIGIN_ROWS, length - 1 + length % 2)).astype(np.int64)]
         return cls(
-            origin=origin,
+            origin=np.median(few, axis=1),
             count=np.zeros(n_clusters),
             mean=np.zeros((n_clusters, m)),
             scatter=np.zeros((n_clusters, m, m)),
