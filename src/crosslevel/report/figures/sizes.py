@@ -119,6 +119,8 @@ def histogram(panel: "Axes", sizes: "pd.Series[int]") -> None:
     )
     if wide:
         panel.set_xscale("log")
+    elif values.min() == values.max():
+        panel.set_xticks([values[0]], [counted(values[0])])
     else:
         panel.locator_params(axis="x", integer=True)
     panel.grid(visible=False, axis="x")
