@@ -95,6 +95,12 @@ MOST_DAMPING, ROUNDING, SMALL_DECREASE = 1e12, 1e-13, 1e-6
 """Steps damped more than this, or promising less than this share of the criterion, cannot be told from rounding error;
 a point where nothing else is left counts as stationary if a full step promises no more than the last."""
 
+ENOUGH, SMALL_DAMPING = 0.0125, 0.02
+"""Damping that is taken to be enough until a step has shown another; and below which a full step is tried again."""
+
+TIMID = 1.5
+"""Actual decrease per expected one beyond which longer steps are tried."""
+
 MAX_STEPS = 500
 
 
@@ -127,7 +133,7 @@ def minimise(
     value = deviance(state)
     if not np.isfinite(value):
         raise ValueError("the criterion must be finite at the start")
-    evaluations, steps, damping = 1, 0, 0.0
+    evaluations, steps, damping, enough, small = 1, 0, 0.0, ENOUGH, SMALL_DAMPING
     derivatives = criterion.derivatives(state, theta)
     status, decrement = Status.MAX_STEPS, np.inf
     for _ in range(max_steps):
@@ -150,12 +156,21 @@ def minimise(
         trial_value = deviance(trial)
         evaluations += 1
         gain = (value - trial_value) / expected
+        while gain > TIMID:  # the model of the curvature is too steep: go on as long as it is downhill
+            longer = criterion.value(theta + 2.0 * step)
+            evaluations += 1
+            if not deviance(longer) < trial_value:
+                break
+            step, trial, trial_value = 2.0 * step, longer, deviance(longer)
         if trial_value < value:
             theta, state, value, steps = theta + step, trial, trial_value, steps + 1
             derivatives = criterion.derivatives(state, theta)
-            damping = 0.0 if gain > 0.75 and damping < 0.02 else damping * _relax(gain)
+            enough, small = (damping, small) if damping > 0.0 else (enough, SMALL_DAMPING)
+            damping = 0.0 if gain > 0.75 and damping < small else damping * _relax(gain)
         else:
-            damping = max(4.0 * damping, 0.05)
+            # a full step that fails again and again is tried ever more rarely
+            small = small if damping > 0.0 else 0.1 * small
+            damping = 4.0 * (damping if damping > 0.0 else enough)
     return Minimum(
         theta=theta, state=state, derivatives=derivatives, decrement=decrement, steps=steps, evaluations=evaluations,
         status=status,

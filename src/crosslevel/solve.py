@@ -18,14 +18,20 @@ NEGLIGIBLE = 1e-4
 """A standard deviation of a standardised random effect, relative to sigma, that counts as zero (as in lme4)."""
 
 
-SPARSE_ROWS, SPARSE_MORE, SPARSE_CLUSTERS = 3, 10, 200
-"""With fewer rows than so many per random effect and so many more, and no more clusters, minima can be several."""
+FEW_CLUSTERS, SPARSE_CLUSTERS = 8, 200
+"""With no more clusters than the first, or no more than the second and few rows, there can be several minima."""
 
-SPREAD = (0.003, 0.1, 3.0, 100.0)
-"""Relative variances of all standardised random effects from which the search starts too where data are sparse."""
+SPARSE_ROWS, SPARSE_MORE = 3, 10
+"""Rows per random effect, and rows in addition, from which on they are not few."""
 
-ONE_LARGE, OTHERS = 100.0, 0.03
-"""Likewise with one effect's variance large and the others' small. Of 3,300 sparse data sets this left 2 short."""
+EQUAL = (0.003, 0.1, 3.0, 100.0)
+"""Where minima can be several: relative variances of all standardised random effects to start from,"""
+
+LARGE, SMALL = 100.0, 0.03
+"""one effect's variance and the others',"""
+
+CORRELATION = 0.95
+"""and the size of correlations, with all patterns of signs that differ in at most one effect."""
 
 SAME = 1e-9
 """Minima no further apart than this are one, and the search that says so most clearly is believed."""
@@ -139,15 +145,23 @@ def _search(
 
 
 def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
-    """Where to start: one point, or several where rows are so few that minima may be several."""
+    """Where to start: one point, or several where minima may be several.
+
+    They may where rows or clusters are few, and where the effects' means are not estimated; not with many clusters.
+    """
     structure, reduced = criterion.structure, criterion.reduced
     first, q, n_clusters = starting_theta(criterion), structure.q, len(reduced.multiplicity)
-    if n_clusters > SPARSE_CLUSTERS or reduced.n_rows >= SPARSE_ROWS * q * n_clusters + SPARSE_MORE:
+    few_rows = reduced.n_rows < SPARSE_ROWS * q * n_clusters + SPARSE_MORE
+    unambiguous = reduced.anchored and n_clusters > FEW_CLUSTERS and not few_rows
+    if unambiguous or n_clusters > SPARSE_CLUSTERS:
         return (first,)
-    variances = [np.full(q, size) for size in SPREAD]
-    if q > 1:
-        variances += [np.where(np.arange(q) == k, ONE_LARGE, OTHERS) for k in range(q)]
-    return first, *(structure.nearest(np.diag(np.sqrt(variance))) for variance in variances)
+    eye = np.eye(q)
+    factors = [np.sqrt(variance) * eye for variance in EQUAL]
+    for k in range(q if q > 1 else 0):
+        factors.append(np.diag(np.sqrt(np.where(eye[k] > 0.0, LARGE, SMALL))))
+        signs = 1.0 - 2.0 * eye[k] * (k > 0)
+        factors.append(np.column_stack([np.sqrt(CORRELATION) * signs, np.sqrt(1.0 - CORRELATION) * eye]))
+    return first, *(structure.nearest(factor) for factor in factors)
 
 
 def starting_theta(criterion: ProfiledDeviance) -> FloatArray:

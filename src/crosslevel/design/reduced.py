@@ -31,6 +31,7 @@ class Reduced:
     basis : (q, q) T; working random effects are T b.
     shift, scale : (p + 1,) of [X y]: working columns are (x - shift) / scale.
     intercept : position of the intercept in X, or -1.
+    anchored : whether every random effect's column is fixed too, so that the effects vary about an estimated mean.
     """
 
     root: FloatArray
@@ -43,6 +44,7 @@ class Reduced:
     shift: FloatArray
     scale: FloatArray
     intercept: int
+    anchored: bool
 
     @property
     def p(self) -> int:
@@ -128,6 +130,7 @@ def reduce_products(
         shift=shift,
         scale=scale,
         intercept=x_intercept,
+        anchored=bool(np.all(np.isin(z, x))),
     )
 
 
