@@ -19,7 +19,7 @@ def hard_model(seed: int) -> Model | None:
     """Few clusters, up to six random effects of which any number do not vary; None where the model is not identified.
 
     Clusters are small or large or of very different size; in some data sets a slope's variable is constant in part of
-    the clusters or describes clusters, two slopes are nearly the same, the scales differ, or an effect has no fixed one.
+    the clusters or describes clusters, two slopes are nearly the same, the scales differ, or an effect is not fixed.
     """
     rng = np.random.default_rng(seed)
     n_clusters, q = int(rng.choice([5, 8, 15, 25])), int(rng.integers(1, 7))
