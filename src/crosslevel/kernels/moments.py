@@ -8,10 +8,6 @@ from crosslevel.types import CodeArray, FloatArray, IntArray
 RUN = 512
 """Rows centred at a time: a run of equal codes longer than this is split."""
 
-APART = 64
-"""Free doubles before the centred rows. Arrays closer in memory than one pass of a vector loop are summed in another
-order, so that the last digit would depend on where the allocator has put them."""
-
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def accumulate(
@@ -36,7 +32,7 @@ def accumulate(
     count_out, mean_out, scatter_out : (J,), (J, m), (J, m, m) moments, updated.
     """
     m, n_rows = block.shape
-    centred = np.empty((m, APART + RUN))
+    centred = np.empty((m, RUN))
     run_mean = np.empty(m)
     start = 0
     while start < n_rows:
@@ -49,14 +45,15 @@ def accumulate(
         # centre the run
         for a in range(m):
             total = 0.0
+            row = block[a, start:stop]  # an index that might be negative would be gathered, not loaded
             for i in range(length):
-                d = block[a, start + i] - origin[a]
-                centred[a, APART + i] = d
+                d = row[i] - origin[a]
+                centred[a, i] = d
                 total += d
             average = total / length
             run_mean[a] = average
             for i in range(length):
-                centred[a, APART + i] -= average
+                centred[a, i] -= average
 
         # add its scatter, and the scatter between its mean and the group's
         before = count_out[g]
@@ -66,7 +63,7 @@ def accumulate(
             for b in range(a + 1):
                 total = 0.0
                 for i in range(length):
-                    total += centred[a, APART + i] * centred[b, APART + i]
+                    total += centred[a, i] * centred[b, i]
                 scatter_out[g, a, b] += total + weight * shift * (run_mean[b] - mean_out[g, b])
         for a in range(m):
             mean_out[g, a] += (run_mean[a] - mean_out[g, a]) * (length / (before + length))
