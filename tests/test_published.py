@@ -71,7 +71,7 @@ def test_random_coefficient(random_coefficient) -> None:
     """Table 4.4.
 
     The book prints .68 for the variance of the slopes; the REML criterion is lower at .69, where it has its minimum
-    (lme4 and SAS agree).
+    (lme4 agrees).
     """
     tau, sigma2 = variances(random_coefficient)
     assert printed(random_coefficient.params) == {"Intercept": 12.64, "cses": 2.19}
