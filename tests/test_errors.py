@@ -68,6 +68,18 @@ WRONG: dict[str, tuple[object, Callable[[], object], type[Exception], list[str]]
     "no rows": (FORMULA, lambda: frame().iloc[:0], cl.DataError, ["`data`", "0 rows"]),
     "outcome is a predictor": (FORMULA, lambda: frame().assign(y=lambda d: 2 * d.x + 1), cl.DesignError, ["exactly"]),
     "outcome of clusters": (FORMULA, lambda: frame().assign(y=lambda d: d.g % 5), cl.DesignError, ["exactly", "'y'"]),
+    "random columns that determine each other": (
+        "y ~ x + (x + twice | g)",
+        lambda: frame().assign(twice=lambda d: 2.0 * d.x - 1.0),
+        cl.DesignError,
+        ["`formula`", "lets twice vary between clusters of g", "Drop it"],
+    ),
+    "as many cluster coefficients as clusters": (
+        "y ~ x + C(g) + (x | g)",
+        frame,
+        cl.DesignError,
+        ["13 fixed coefficients", "12 clusters of g in Intercept, so", "Drop cluster-level predictors"],
+    ),
     "more coefficients than rows": (
         "y ~ C(i) + (1 | g)",
         lambda: frame().assign(i=range(120)).iloc[::2],
@@ -123,6 +135,10 @@ def test_results_refuse_wrong_arguments() -> None:
         fit.criterion_at(np.array([1.0, 2.0]))
     with pytest.raises(cl.CrosslevelError, match="`y` needs 120 finite numbers"):
         fit.refit(np.ones(3))
+    with pytest.raises(cl.DesignError, match="same value in all 120 rows"):
+        fit.refit(np.ones(120))
+    with pytest.raises(cl.DesignError, match="exactly"):
+        fit.refit(2.0 * frame()["x"] + 1.0)
     with pytest.raises(cl.ColumnNotFoundError, match="'x'"):
         fit.predict(frame().drop(columns="x"))
     with pytest.raises(cl.CrosslevelError, match="`icc` needs a random intercept"):

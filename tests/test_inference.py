@@ -51,6 +51,7 @@ def test_m_l_1_on_slopes_as_outcomes() -> None:
         ("y ~ x * z + (x | g)", {"Intercept": 10, "z": 10, "x": 10, "x:z": 10}),
         ("y ~ x * z + w + (1 | g)", {"Intercept": 10, "z": 10, "x": "rest", "x:z": "rest", "w": "rest"}),
         ("y ~ x + x:z + (x | g)", {"Intercept": 11, "x": 10, "x:z": 10}),  # z has no column of its own
+        ("y ~ x + z + (z | g)", {"Intercept": 10, "x": "rest", "z": 10}),  # a cluster variable explains the intercept
         ("y ~ x * w + (x | g)", {"Intercept": 11, "x": 11, "w": "rest", "x:w": "rest"}),  # w is no cluster variable
         ("y ~ within(x, g) + between(x, g) + (1 | g)", {"Intercept": 10, "between(x, g)": 10, "within(x, g)": "rest"}),
     ],
@@ -64,7 +65,7 @@ def test_m_l_1_by_hand(formula: str, expected: dict[str, int | str]) -> None:
 
 def test_no_degrees_of_freedom_are_missing_not_negative() -> None:
     data = simulated(clusters=4).assign(z2=lambda d: d.z**2, z3=lambda d: np.sin(9 * d.z))
-    table = cl.mixed("y ~ z + z2 + z3 + (1 | g)", data).tidy()
+    table = cl.mixed("y ~ z + z2 + z3 + (0 + x | g)", data).tidy()
     assert table[["df", "p_value", "conf_low"]].isna().all(axis=None)
     assert table["std_error"].notna().all()
 

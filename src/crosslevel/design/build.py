@@ -20,6 +20,9 @@ CHUNK = 1 << 14
 UNSORTED_RUN, UNSORTED_BYTES = 32, 1 << 25
 """When clusters are mixed, a block is made large enough to find this many rows of a cluster in it, up to this size."""
 
+SATURATED = 1.0 - 1e-9
+"""Share of a random effect's column, cluster by cluster, that the fixed columns explain when they leave nothing."""
+
 CONSTANT = 1e-20
 """Share of a column's variance within clusters below which it is constant within them."""
 
@@ -356,4 +359,42 @@ def _check_identified(design: Design) -> None:
             f"`formula` reproduces {design.products.names[-1]!r} exactly within the clusters of {design.group}: the "
             "residual variance is zero and the likelihood has no maximum. Check for an outcome that is a function of "
             "the predictors or is constant within clusters."
+        )
+    _check_random_columns(design)
+    _check_variances(design)
+
+
+def _check_random_columns(design: Design) -> None:
+    """Refuse effects that vary freely together although one's column is a linear combination of the others'."""
+    for kind, columns in zip(design.structure.kinds, design.structure.columns, strict=True):
+        _, dropped = independent_columns(design.products, design.z[columns], design.constant)
+        if kind.free and len(dropped):
+            names = ", ".join(design.random_names[columns[k]] for k in dropped)
+            raise DesignError(
+                f"`formula` lets {names} vary between clusters of {design.group} although other columns of the same "
+                "random term determine it, so that their variances cannot be told apart. Drop it from the random term."
+            )
+
+
+def _check_variances(design: Design) -> None:
+    """Refuse random effects of which the fixed effects explain all differences between clusters.
+
+    Column k of Z, cut down to one cluster, then lies in the span of X, whichever cluster it is: nothing of the effects
+    is left to estimate their variance from. That takes at least as many fixed columns as clusters.
+    """
+    reduced, n_clusters = design.reduced, len(design.products.levels)
+    if reduced.p < n_clusters:
+        return
+    root, image = reduced.root @ reduced.basis, reduced.image[:, :, :-1]
+    gram = reduced.remainder[:-1, :-1] + np.einsum("gka,gkb->ab", image, image)
+    cross = root.transpose(0, 2, 1) @ image
+    solved = np.linalg.solve(gram, cross.transpose(0, 2, 1))
+    explained = np.einsum("gka,gak->k", cross, solved)
+    size = np.einsum("gik,gik->k", root, root)
+    names = [name for name, share in zip(design.random_names, explained / size, strict=True) if not share < SATURATED]
+    if names:
+        raise DesignError(
+            f"`formula` has {reduced.p} fixed coefficients that explain all differences between the {n_clusters} "
+            f"clusters of {design.group} in {', '.join(names)}, so that their variance cannot be estimated. "
+            "Drop cluster-level predictors, or fit an ordinary regression."
         )

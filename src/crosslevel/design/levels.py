@@ -62,10 +62,10 @@ def equation_numbers(design: Design) -> IntArray:
     explained = slopes_explained(design)
     out = np.full(len(design.x), -1, dtype=np.int64)
     for i, j in enumerate(design.x):
-        if int(j) in number:
+        if cluster_level[j]:
+            out[i] = 0
+        elif int(j) in number:
             out[i] = number[int(j)]
         elif explained[i] >= 0:
             out[i] = number[int(design.z[explained[i]])]
-        elif cluster_level[j]:
-            out[i] = 0
     return out

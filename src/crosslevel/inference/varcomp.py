@@ -65,7 +65,8 @@ class VarianceComponents:
         """Interval of a variance: log scale, so it stays positive."""
         if not variance > 0.0 or not np.isfinite(std_error):
             return np.nan, np.nan
-        spread = np.exp(normal_quantile(0.5 + level / 2.0) * std_error / variance)
+        with np.errstate(over="ignore"):  # nothing is known of it: the interval is (0, infinity)
+            spread = np.exp(normal_quantile(0.5 + level / 2.0) * std_error / variance)
         return variance / spread, variance * spread
 
     def correlation_interval(self, correlation: float, std_error: float, level: float) -> tuple[float, float]:
