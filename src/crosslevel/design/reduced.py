@@ -31,7 +31,7 @@ class Reduced:
     basis : (q, q) T; working random effects are T b.
     shift, scale : (p + 1,) of [X y]: working columns are (x - shift) / scale.
     intercept : position of the intercept in X, or -1.
-    anchored : whether every random effect's column is fixed too, so that the effects vary about an estimated mean.
+    anchored : whether X spans every random effect's column, so that the effects vary about an estimated mean.
     """
 
     root: FloatArray
@@ -130,8 +130,17 @@ def reduce_products(
         shift=shift,
         scale=scale,
         intercept=x_intercept,
-        anchored=bool(np.all(np.isin(z, x))),
+        anchored=_anchored(products, x, z, constant),
     )
+
+
+def _anchored(products: CrossProducts, x: IntArray, z: IntArray, constant: int) -> bool:
+    """Whether the fixed columns determine those of the random effects."""
+    others = np.setdiff1d(z, x)
+    if not len(others):
+        return True
+    kept, _ = independent_columns(products, np.append(x, others), constant)
+    return bool(np.all(kept < len(x)))
 
 
 def _place(constant: int, columns: IntArray) -> int:
