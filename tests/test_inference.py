@@ -118,6 +118,23 @@ def test_standard_errors_of_variance_components(method: str) -> None:
     assert table.loc[2, ["kind", "term1", "term2"]].tolist() == ["covariance", "Intercept", "x"]
 
 
+@pytest.mark.parametrize("method", ["reml", "ml"])
+def test_standard_error_of_the_icc(method: str) -> None:
+    """Against the delta method on second differences of the dense likelihood in (tau, sigma^2), covariance included."""
+    data = simulated()
+    fit = cl.mixed("y ~ x + (1 | g)", data, method=method)
+    rows = twin(data, ["one", "x"], ["one"])
+
+    def deviance(at: np.ndarray) -> float:
+        return dense.joint_deviance(rows, at[:1, None], np.sqrt(at[1]), reml=method == "reml")
+
+    tau, sigma2 = fit.cov_re["g"].iloc[0, 0], fit.sigma**2
+    vcov = np.linalg.inv(dense.hessian(deviance, np.array([tau, sigma2])) / 2.0)
+    gradient = np.array([sigma2, -tau]) / (tau + sigma2) ** 2
+    assert fit.icc().estimate == pytest.approx(tau / (tau + sigma2), rel=1e-14)
+    assert fit.icc().std_error == pytest.approx(np.sqrt(gradient @ vcov @ gradient), rel=1e-5)
+
+
 def test_no_standard_error_on_the_boundary() -> None:
     rng = np.random.default_rng(3)
     data = pd.DataFrame({"y": rng.normal(size=60), "g": np.tile(np.arange(6), 10)})
@@ -209,6 +226,17 @@ def test_mixture_of_an_intercept_and_a_slope(statistic: float) -> None:
     expected = sum(w * stats.chi2.sf(statistic, k) for k, w in enumerate(weights) if k)
     # 20,000 directions leave an error of at most 2 per cent this far out
     assert boundary_test(statistic, ((2, True),)).p_value == pytest.approx(expected, rel=0.02)
+
+
+def test_mixture_of_two_blocks() -> None:
+    """The cone of two independent blocks is the product of their cones: the weights are convolved."""
+    outer = (1 - np.cos(np.pi / 4)) / 2
+    weights = np.convolve([outer, 0.5 - outer, 0.5 - outer, outer], [0.5, 0.5])
+    expected = sum(w * stats.chi2.sf(4.0, k) for k, w in enumerate(weights) if k)
+    found = boundary_test(4.0, ((2, True), (1, True)))
+    assert found.p_value == pytest.approx(expected, rel=0.02)
+    assert found.df == 4
+    assert found.p_value < found.naive_p_value
 
 
 # -- what is said of each cluster and each row ------------------------------------------------------------------------

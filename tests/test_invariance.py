@@ -123,7 +123,13 @@ def test_refit_is_a_fit_to_the_new_outcome() -> None:
     assert refitted.deviance == pytest.approx(fitted.deviance, rel=1e-12)
     np.testing.assert_allclose(refitted.params, fitted.params, rtol=1e-9)
     np.testing.assert_allclose(refitted.fitted, fitted.fitted, rtol=1e-9, atol=1e-12)
-    assert FIT.refit(DATA.y).deviance == FIT.deviance
+    np.testing.assert_allclose(refitted.resid, fitted.resid, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(refitted.augment()["y"], other.y)
+    np.testing.assert_array_equal(refitted.refit(DATA.y).augment(), FIT.augment())
+    again = FIT.refit(DATA.y)
+    assert again.deviance == FIT.deviance
+    np.testing.assert_array_equal(again.params, FIT.params)
+    np.testing.assert_array_equal(again.theta, FIT.theta)
 
 
 def test_missing_rows_are_as_if_they_had_not_come() -> None:

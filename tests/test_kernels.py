@@ -104,6 +104,18 @@ def test_a_constant_column_has_no_scatter():
     assert not scatter[:, 0].any()
 
 
+def test_the_last_digit_does_not_depend_on_where_arrays_lie():
+    """Vector loops that compare addresses can take neighbouring arrays for overlapping ones, and sum in another way."""
+    rng = np.random.default_rng(0)
+    rows, codes = rng.normal(size=(3, 180)), np.repeat(np.arange(18), 10).astype(np.int32)
+    found, held = set(), []
+    for _ in range(4000):
+        held = [*held[-20:], np.empty(rng.integers(1, 600))]  # moves the next allocations about
+        _, _, mean, scatter = sum_moments(accumulate, rows.copy(), codes, 18, [])
+        found.add(mean.tobytes() + scatter.tobytes())
+    assert len(found) == 1
+
+
 @COMPILED_AND_PLAIN
 @pytest.mark.parametrize("n", [0, 1, 500])
 def test_order_by_code_is_a_stable_sort(n, plain):
