@@ -149,3 +149,18 @@ def test_an_uncentred_slope_far_from_zero_is_not_taken_for_singular(year: float)
     assert fit.converged
     assert not fit.is_singular
     assert fit.cov_re["g"].iloc[0, 0] * year**2 == pytest.approx(intercepts.cov_re["g"].iloc[0, 0], rel=10.0 / year)
+
+
+@pytest.mark.parametrize("size", [1e-2, 1e-3, 1e-4])
+def test_an_r_squared_near_one_leaves_the_deviance_smooth(size: float) -> None:
+    """Where predictors explain all but 1e-8 of the outcome, rounding must not look like other minima."""
+    data = frame(4).assign(y=lambda d: 3.0 * d.x1 + size * d.x2 + 1.0)
+    fit = cl.mixed("y ~ x1 + (x1 | g)", data)
+    assert fit.converged
+    rng = np.random.default_rng(2)
+    for scale in (0.01, 0.1, 1.0, 10.0):
+        start = fit.design.structure.nearest(scale * rng.normal(size=(2, 2)))
+        assert solve(fit.design.reduced, reml=True, start=start).deviance == pytest.approx(fit.deviance, abs=1e-8)
+    # the same rows without the part that X explains
+    rest = cl.mixed("y ~ x1 + (x1 | g)", data.assign(y=size * data.x2))
+    assert fit.sigma == pytest.approx(rest.sigma, rel=1e-15 / size**2 + 1e-10)

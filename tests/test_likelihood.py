@@ -57,7 +57,7 @@ def check_deviance(model: Model, theta: np.ndarray, *, reml: bool) -> None:
     half = reduced.beta_map @ np.linalg.inv(at.chol[:-1, :-1]).T * sigma
     errors = np.sqrt(np.diag(twin.vcov))
     assert np.all(np.abs(half @ half.T - twin.vcov) <= 1e-9 * np.outer(errors, errors))
-    beta = reduced.beta_map @ at.beta
+    beta = reduced.beta_map @ (at.beta + reduced.removed)
     if reduced.intercept >= 0:
         beta[reduced.intercept] += reduced.shift[-1]
     assert np.all(np.abs(beta - twin.beta) <= 1e-9 * errors)

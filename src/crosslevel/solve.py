@@ -256,7 +256,7 @@ def in_data_units(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) ->
     sigma_working = np.sqrt(at.rss / at.nu)
     whitened = np.linalg.inv(at.chol[:-1, :-1]).T
     half = reduced.beta_map @ whitened * sigma_working
-    beta = reduced.beta_map @ at.beta
+    beta = reduced.beta_map @ (at.beta + reduced.removed)
     if reduced.intercept >= 0:
         beta[reduced.intercept] += reduced.shift[-1]
     return Solution(

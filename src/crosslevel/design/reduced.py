@@ -18,7 +18,9 @@ class Reduced:
     """What one model needs of its cross-products, and the way back to the columns' own units.
 
     In working coordinates every column has mean 0 (where the model has an intercept to absorb the shift) and standard
-    deviation 1. For cluster g, R'R = Z'Z and R'c = Z'[X y]; the remainder is [X y]'[X y] - sum c'c.
+    deviation 1, and what ordinary regression explains is taken out of y: where that is nearly all of it, the rest would
+    else be the small difference of large sums at every evaluation. For cluster g, R'R = Z'Z and R'c = Z'[X y]; the
+    remainder is [X y]'[X y] - sum c'c.
 
     Attributes
     ----------
@@ -30,6 +32,7 @@ class Reduced:
     structure : the blocks of random effects and their covariance structures.
     basis : (q, q) T; working random effects are T b.
     shift, scale : (p + 1,) of [X y]: working columns are (x - shift) / scale.
+    removed : (p,) working coefficients whose part is taken out of working y.
     intercept : position of the intercept in X, or -1.
     anchored : whether X spans every random effect's column, so that the effects vary about an estimated mean.
     """
@@ -43,6 +46,7 @@ class Reduced:
     basis: FloatArray
     shift: FloatArray
     scale: FloatArray
+    removed: FloatArray
     intercept: int
     anchored: bool
 
@@ -53,7 +57,7 @@ class Reduced:
 
     @cached_property
     def beta_map(self) -> FloatArray:
-        """(p, p) A: coefficients in their own units are A beta_working + constant."""
+        """(p, p) A: coefficients in their own units are A (beta_working + removed) + constant."""
         out = np.diag(self.scale[-1] / self.scale[:-1])
         if self.intercept >= 0:
             others = np.arange(self.p) != self.intercept
@@ -119,6 +123,14 @@ def reduce_products(
     root /= np.diag(basis)
     image /= scale
     remainder = (remainder + np.tril(remainder, -1).T) / (scale * scale[:, None])
+
+    # y - X removed
+    removed = _regression(products, columns, x_shift, scale)
+    image[:, :, -1] -= image[:, :, :-1] @ removed
+    change = np.append(-removed, 1.0)
+    changed = remainder @ change
+    remainder[:-1, -1] = remainder[-1, :-1] = changed[:-1]
+    remainder[-1, -1] = change @ changed
     return Reduced(
         root=root,
         image=image,
@@ -129,9 +141,17 @@ def reduce_products(
         basis=basis,
         shift=shift,
         scale=scale,
+        removed=removed,
         intercept=x_intercept,
         anchored=_anchored(products, x, z, constant),
     )
+
+
+def _regression(products: CrossProducts, columns: IntArray, shift: FloatArray, scale: FloatArray) -> FloatArray:
+    """Coefficients (p,) of the ordinary regression of the last of the working columns on the others."""
+    mean = products.grand_mean[columns] - shift
+    gram = (products.total[np.ix_(columns, columns)] + products.n_rows * np.outer(mean, mean)) / np.outer(scale, scale)
+    return np.asarray(np.linalg.lstsq(gram[:-1, :-1], gram[:-1, -1], rcond=1e-12)[0])
 
 
 def _anchored(products: CrossProducts, x: IntArray, z: IntArray, constant: int) -> bool:
