@@ -251,20 +251,18 @@ def _polish(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Minim
 def in_data_units(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Solution:
     """Carry a minimum from working coordinates back to the units of the data."""
     reduced, at = criterion.reduced, minimum.state
+    coordinates = reduced.coordinates
     factor = np.linalg.solve(reduced.basis, at.factor)
     theta = reduced.structure.nearest(factor)
     sigma_working = np.sqrt(at.rss / at.nu)
     whitened = np.linalg.inv(at.chol[:-1, :-1]).T
-    half = reduced.beta_map @ whitened * sigma_working
-    beta = reduced.beta_map @ (at.beta + reduced.removed)
-    if reduced.intercept >= 0:
-        beta[reduced.intercept] += reduced.shift[-1]
+    half = coordinates.beta_map @ whitened * sigma_working
     return Solution(
         theta=_read_only(theta),
         factor=_read_only(reduced.structure.factor(theta)),
-        beta=_read_only(beta),
+        beta=_read_only(coordinates.coefficients(at.beta)),
         vcov=_read_only(half @ half.T),
-        sigma=float(sigma_working * reduced.scale[-1]),
+        sigma=float(sigma_working * coordinates.scale[-1]),
         deviance=at.deviance,
         eigenvalues=_read_only(np.linalg.svd(at.factor, compute_uv=False) ** 2),
         minimum=minimum,
@@ -305,7 +303,7 @@ def conditional_modes(solution: Solution) -> tuple[FloatArray, FloatArray]:
     t = at.cross @ np.append(-at.beta, 1.0)
     back = np.linalg.inv(reduced.basis)
     half = back @ at.factor
-    modes = t @ at.factor @ half.T * reduced.scale[-1]
+    modes = t @ at.factor @ half.T * reduced.coordinates.scale[-1]
 
     # L L' = I + Lambda'Z'Z Lambda
     scaled = reduced.root @ at.factor

@@ -1,11 +1,11 @@
 """Cross-products in well-scaled coordinates, reduced to what the likelihood needs."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from crosslevel.covariance import BlockStructure
+from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.products import CrossProducts
 from crosslevel.types import FloatArray, IntArray
 
@@ -17,10 +17,7 @@ ALIAS_TOLERANCE = 1e-11
 class Reduced:
     """What one model needs of its cross-products, and the way back to the columns' own units.
 
-    In working coordinates every column has mean 0 (where the model has an intercept to absorb the shift) and standard
-    deviation 1, and what ordinary regression explains is taken out of y: where that is nearly all of it, the rest would
-    else be the small difference of large sums at every evaluation. For cluster g, R'R = Z'Z and R'c = Z'[X y]; the
-    remainder is [X y]'[X y] - sum c'c.
+    In working coordinates, for cluster g: R'R = Z'Z and R'c = Z'[X y]; the remainder is [X y]'[X y] - sum c'c.
 
     Attributes
     ----------
@@ -31,9 +28,7 @@ class Reduced:
     n_rows : n.
     structure : the blocks of random effects and their covariance structures.
     basis : (q, q) T; working random effects are T b.
-    shift, scale : (p + 1,) of [X y]: working columns are (x - shift) / scale.
-    removed : (p,) working coefficients whose part is taken out of working y.
-    intercept : position of the intercept in X, or -1.
+    coordinates : those of [X y].
     anchored : whether X spans every random effect's column, so that the effects vary about an estimated mean.
     """
 
@@ -44,25 +39,13 @@ class Reduced:
     n_rows: int
     structure: BlockStructure
     basis: FloatArray
-    shift: FloatArray
-    scale: FloatArray
-    removed: FloatArray
-    intercept: int
+    coordinates: Coordinates
     anchored: bool
 
     @property
     def p(self) -> int:
         """Number of fixed columns."""
         return int(self.image.shape[2]) - 1
-
-    @cached_property
-    def beta_map(self) -> FloatArray:
-        """(p, p) A: coefficients in their own units are A (beta_working + removed) + constant."""
-        out = np.diag(self.scale[-1] / self.scale[:-1])
-        if self.intercept >= 0:
-            others = np.arange(self.p) != self.intercept
-            out[self.intercept, others] = -(self.shift[:-1] * self.scale[-1] / self.scale[:-1])[others]
-        return out
 
     def rotated(self, factor: FloatArray) -> tuple["Reduced", FloatArray]:
         """Turn the effects of free blocks to the principal axes of factor factor', largest first.
@@ -78,11 +61,6 @@ class Reduced:
                 turn[np.ix_(columns, columns)] = np.linalg.svd(factor[columns])[0]
         turned = replace(self, root=np.ascontiguousarray(self.root @ turn), basis=turn.T @ self.basis)
         return turned, turn.T @ factor
-
-    @property
-    def log_scale(self) -> tuple[float, float]:
-        """Log scale of y, and the sum of the log scales of X: what the deviance has to be moved by."""
-        return float(np.log(self.scale[-1])), float(np.log(self.scale[:-1]).sum())
 
 
 def reduce_products(
@@ -139,10 +117,7 @@ def reduce_products(
         n_rows=products.n_rows,
         structure=structure,
         basis=basis,
-        shift=shift,
-        scale=scale,
-        removed=removed,
-        intercept=x_intercept,
+        coordinates=Coordinates(shift=shift, scale=scale, removed=removed, intercept=x_intercept),
         anchored=_anchored(products, x, z, constant),
     )
 

@@ -132,7 +132,7 @@ class ProfiledDeviance:
         """-2 log-likelihood in the units of the data."""
         if not np.isfinite(log_det) or not rss > 0.0:
             return np.inf
-        log_y, log_x = self.reduced.log_scale
+        log_y, log_x = self.reduced.coordinates.log_scale
         out = log_det + self.nu * (1.0 + np.log(2.0 * np.pi * rss / self.nu) + 2.0 * log_y)
         if self.reml:
             out += 2.0 * (float(np.log(np.diag(chol)[:-1]).sum()) + log_x)

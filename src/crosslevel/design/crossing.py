@@ -1,0 +1,67 @@
+"""Cross-products of a model with several grouping factors: blocks of levels that share rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crosslevel.covariance import BlockStructure
+from crosslevel.design.coordinates import Coordinates
+from crosslevel.types import CodeArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pairs:
+    """The blocks Z_j'Z_l of all levels j of one factor and l of another (or of the same) that share rows.
+
+    Compressed by rows: level j of the first factor meets levels `level[start[j]:start[j + 1]]` of the second, which
+    ascend, with the blocks at the same places. Within one factor (multiple membership) only l > j are held.
+
+    Attributes
+    ----------
+    start : (J_k + 1,) int64.
+    level : (m,) int32.
+    block : (m, q_k, q_l).
+    """
+
+    start: IntArray
+    level: CodeArray
+    block: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crossing:
+    """What a model with any number of grouping factors needs of its data, in working coordinates.
+
+    Attributes
+    ----------
+    diagonal : for each factor k, (J_k, q_k, q_k) Z_j'Z_j of its levels.
+    image : for each factor, (J_k, q_k, p + 1) Z_j'[X y].
+    pairs : blocks between the levels of factors k < l, by (k, l); (k, k) for a factor whose rows have several levels.
+    gram : (p + 1, p + 1) [X y]'[X y].
+    n_rows : n.
+    structures : for each factor, the blocks of its random effects.
+    basis : for each factor, (q_k, q_k) T; working random effects are T b.
+    coordinates : those of [X y].
+    """
+
+    diagonal: tuple[FloatArray, ...]
+    image: tuple[FloatArray, ...]
+    pairs: Mapping[tuple[int, int], Pairs]
+    gram: FloatArray
+    n_rows: int
+    structures: tuple[BlockStructure, ...]
+    basis: tuple[FloatArray, ...]
+    coordinates: Coordinates
+
+    @property
+    def p(self) -> int:
+        """Number of fixed columns."""
+        return len(self.gram) - 1
+
+    @property
+    def parts(self) -> tuple[slice, ...]:
+        """Which elements of theta belong to each factor."""
+        out, start = [], 0
+        for structure in self.structures:
+            out.append(slice(start, start + structure.n_theta))
+            start += structure.n_theta
+        return tuple(out)
