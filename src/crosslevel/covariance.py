@@ -23,6 +23,8 @@ class Covariance(ABC):
     """Whether the structure holds after any linear map of the effects (moving a slope's origin, rotating)."""
     scalable: bool
     """Whether the structure holds after measuring a slope's variable in other units."""
+    linear: bool
+    """Whether Lambda is linear in theta, so that its second derivative is zero."""
 
     @abstractmethod
     def n_theta(self, q: int) -> int:
@@ -36,6 +38,11 @@ class Covariance(ABC):
     def factor_gradient(self, theta: FloatArray, q: int) -> FloatArray:
         """Derivative of Lambda in theta, (n_theta, q, q)."""
 
+    def factor_hessian(self, theta: FloatArray, q: int) -> FloatArray:
+        """Second derivative of Lambda in theta, (n_theta, n_theta, q, q); zero where the structure is `linear`."""
+        k = self.n_theta(q)
+        return np.zeros((k, k, q, q))
+
     @abstractmethod
     def nearest(self, factor: FloatArray) -> FloatArray:
         """Parameters (n_theta,) of the structure's member nearest to the covariance factor factor', factor (q, r)."""
@@ -46,6 +53,7 @@ class Unstructured(Covariance):
 
     free = True
     scalable = True
+    linear = True
 
     def n_theta(self, q: int) -> int:
         """Return q (q + 1) / 2."""
@@ -76,6 +84,7 @@ class Diagonal(Covariance):
 
     free = False
     scalable = True
+    linear = True
 
     def n_theta(self, q: int) -> int:
         """Return q."""
@@ -142,6 +151,11 @@ class BlockStructure:
         return int(self.parts[-1].stop)
 
     @cached_property
+    def linear(self) -> bool:
+        """Whether Lambda is linear in theta: `factor_hessian` is zero then, and need not be asked for."""
+        return all(kind.linear for kind in self.kinds)
+
+    @cached_property
     def mask(self) -> FloatArray:
         """(q, q) ones where the covariance of two effects may differ from zero, else zeros."""
         reach = np.abs(self.factor_gradient(np.ones(self.n_theta))).sum(axis=0)
@@ -160,6 +174,15 @@ class BlockStructure:
         for kind, columns, part in zip(self.kinds, self.columns, self.parts, strict=True):
             block = kind.factor_gradient(theta[part], len(columns))
             out[part, columns[:, None], columns[None, :]] = block
+        return out
+
+    def factor_hessian(self, theta: FloatArray) -> FloatArray:
+        """Second derivative of Lambda in theta, (n_theta, n_theta, q, q)."""
+        out = np.zeros((self.n_theta, self.n_theta, self.q, self.q))
+        for kind, columns, part in zip(self.kinds, self.columns, self.parts, strict=True):
+            if not kind.linear:
+                block = kind.factor_hessian(theta[part], len(columns))
+                out[part, part, columns[:, None], columns[None, :]] = block
         return out
 
     def nearest(self, factor: FloatArray) -> FloatArray:

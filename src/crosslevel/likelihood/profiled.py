@@ -144,8 +144,10 @@ class ProfiledDeviance:
         The expected information carries the positive part of S as the curvature that Psi = Lambda Lambda' adds, which
         is what makes scoring work at the boundary.
         """
-        gradient = self.structure.factor_gradient(theta)
-        return at.psi_derivatives.in_theta(gradient, at.factor, self.structure.mask)
+        structure = self.structure
+        gradient = structure.factor_gradient(theta)
+        second = None if structure.linear else structure.factor_hessian(theta)
+        return at.psi_derivatives.in_theta(gradient, at.factor, structure.mask, second)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,18 +194,24 @@ class PsiDerivatives:
             out -= _flat(k) @ _flat(k.transpose(0, 2, 1)).T
         return np.asarray(out)
 
-    def in_theta(self, gradient: FloatArray, factor: FloatArray, mask: FloatArray) -> Derivatives:
+    def in_theta(
+        self, gradient: FloatArray, factor: FloatArray, mask: FloatArray, second: FloatArray | None = None
+    ) -> Derivatives:
         """Carry the derivatives through Psi = Lambda Lambda', with d Lambda / d theta = `gradient` (k, q, q).
 
         Beside J'HJ, the second derivative of Psi adds 2 tr(L_a' S L_b): exact in the Hessian, with the positive
-        semi-definite part of S in the information. Without it scoring crawls where Lambda is singular.
+        semi-definite part of S in the information. Without it scoring crawls where Lambda is singular. The `second`
+        derivative of Lambda (k, k, q, q), where it is not zero, adds 2 tr(L_ab' S Lambda) to the Hessian.
         """
         half = gradient @ factor.T
         directions = half + half.transpose(0, 2, 1)
         score = self.score * mask
+        hessian = self.hessian(directions) + 2.0 * _flat(score @ gradient) @ _flat(gradient).T
+        if second is not None:
+            hessian += 2.0 * np.tensordot(second, score @ factor, axes=2)
         return Derivatives(
             gradient=_flat(directions) @ score.ravel(),
-            hessian=self.hessian(directions) + 2.0 * _flat(score @ gradient) @ _flat(gradient).T,
+            hessian=hessian,
             expected=partial(self._expected, gradient, directions, score),
         )
 
