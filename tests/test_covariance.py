@@ -14,12 +14,14 @@ EACH_SIZE = pytest.mark.parametrize("q", SIZES)
 
 @EACH
 @EACH_SIZE
-def test_factor_is_lower_triangular_with_as_many_parameters_as_promised(name, q):
+def test_shapes_are_as_promised(name, q):
     kind = COVARIANCES[name]
-    theta = np.random.default_rng(q).normal(size=kind.n_theta(q))
-    factor = kind.factor(theta, q)
-    assert factor.shape == (q, q)
-    assert np.array_equal(factor, np.tril(factor))
+    k = kind.n_theta(q)
+    theta = np.random.default_rng(q).normal(size=k)
+    assert kind.factor(theta, q).shape == (q, q)
+    assert kind.factor_gradient(theta, q).shape == (k, q, q)
+    assert kind.factor_hessian(theta, q).shape == (k, k, q, q)
+    assert len(kind.natural(theta, q)) == len(kind.names(tuple("abcdef"[:q])))
 
 
 @EACH
@@ -29,6 +31,16 @@ def test_factor_gradient(name, q):
     theta = np.random.default_rng(q).uniform(0.3, 1.0, kind.n_theta(q))
     differences = dense.gradient(lambda at: kind.factor(at, q), theta)
     np.testing.assert_allclose(kind.factor_gradient(theta, q), differences, rtol=1e-9, atol=1e-10)
+
+
+@EACH
+@EACH_SIZE
+def test_factor_hessian(name, q):
+    kind = COVARIANCES[name]
+    theta = np.random.default_rng(q).uniform(-1.0, 1.0, kind.n_theta(q))
+    differences = dense.gradient(lambda at: kind.factor_gradient(at, q), theta, step=1e-3)
+    np.testing.assert_allclose(kind.factor_hessian(theta, q), differences, rtol=1e-9, atol=1e-9)
+    assert kind.linear == (not kind.factor_hessian(theta, q).any() and name in ("us", "diag", "cs"))
 
 
 @EACH
@@ -51,7 +63,9 @@ def test_nearest_keeps_the_variances_of_any_covariance(name, q, columns):
     kind = COVARIANCES[name]
     factor = np.random.default_rng(q).normal(size=(q, columns))
     own = kind.factor(kind.nearest(factor), q)
-    np.testing.assert_allclose(np.diag(own @ own.T), np.diag(factor @ factor.T), rtol=1e-12)
+    assert np.trace(own @ own.T) == pytest.approx(np.sum(factor**2), rel=1e-12)
+    if kind.scalable:
+        np.testing.assert_allclose(np.diag(own @ own.T), np.diag(factor @ factor.T), rtol=1e-12)
     if kind.free:
         np.testing.assert_allclose(own @ own.T, factor @ factor.T, rtol=1e-11, atol=1e-13)
 
@@ -67,6 +81,16 @@ def test_a_scalable_structure_holds_in_other_units_and_a_free_one_after_any_map(
             moved = kind.factor(kind.nearest(mapping @ factor), q)
             wanted = mapping @ factor @ factor.T @ mapping.T
             np.testing.assert_allclose(moved @ moved.T, wanted, rtol=1e-10, atol=1e-12)
+
+
+@EACH
+@EACH_SIZE
+def test_members_have_variances_of_one_and_are_in_the_structure(name, q):
+    kind = COVARIANCES[name]
+    for member in kind.members(q):
+        np.testing.assert_allclose(np.diag(member @ member.T), 1.0, rtol=1e-14)
+        again = kind.factor(kind.nearest(member), q)
+        np.testing.assert_allclose(again @ again.T, member @ member.T, rtol=1e-12, atol=1e-15)
 
 
 BLOCKS = (("us", [0, 2]), ("diag", [1, 4]), ("us", [3]))
@@ -90,3 +114,12 @@ def test_gradient_of_blocks():
     theta = np.random.default_rng(1).normal(size=whole.n_theta)
     differences = dense.gradient(whole.factor, theta)
     np.testing.assert_allclose(whole.factor_gradient(theta), differences, rtol=1e-9, atol=1e-10)
+
+
+def test_second_derivative_of_blocks():
+    whole = structure(("har1", [0, 3, 4]), ("us", [1]), ("ar1", [2, 5]))
+    theta = np.random.default_rng(1).normal(size=whole.n_theta)
+    differences = dense.gradient(whole.factor_gradient, theta, step=1e-3)
+    np.testing.assert_allclose(whole.factor_hessian(theta), differences, rtol=1e-9, atol=1e-9)
+    assert not whole.linear
+    assert structure(*BLOCKS).linear
