@@ -88,7 +88,7 @@ class BlockStructure:
 
     def members(self) -> Iterator[FloatArray]:
         """Factors (q, q) with equal variances 1 and correlations all over the range of each block in turn."""
-        plain = np.eye(self.q)
+        plain: FloatArray = np.eye(self.q)
         yield plain
         for kind, columns in zip(self.kinds, self.columns, strict=True):
             for member in () if kind.additive else kind.members(len(columns)):
@@ -121,7 +121,7 @@ class BlockStructure:
             if kind.additive or np.abs(factor[columns]).max() >= negligible:
                 continue
             for member in kind.departures(score[np.ix_(columns, columns)]):
-                direction = np.zeros((self.q, len(columns)))
+                direction: FloatArray = np.zeros((self.q, len(columns)))
                 direction[columns] = member
                 scaled = direction / max(float(np.sqrt(np.sum((size[:, None] * direction) ** 2))), 1e-300)
                 found.append((float(np.sum(score * (scaled @ scaled.T))), scaled))

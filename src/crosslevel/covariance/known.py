@@ -1,0 +1,88 @@
+"""Structures that carry a known matrix."""
+
+import numpy as np
+
+from crosslevel.covariance.base import Covariance
+from crosslevel.types import FloatArray
+
+
+class Proportional(Covariance):
+    """Psi = s^2 V with V known and theta = (s,).
+
+    Parameters
+    ----------
+    matrix : (q, q) V, symmetric and positive semi-definite.
+
+    Raises
+    ------
+    ValueError : it is not; the message says what is wrong with "the matrix".
+    """
+
+    free = False
+    scalable = False
+    linear = True
+    additive = False
+
+    def __init__(self, matrix: FloatArray) -> None:
+        matrix = np.array(matrix, dtype=np.float64)
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+            raise ValueError(f"the matrix must be square; got shape {matrix.shape}")
+        if not np.all(np.isfinite(matrix)):
+            raise ValueError("the matrix must hold finite numbers; some are missing or infinite")
+        largest = float(np.abs(matrix).max())
+        if np.abs(matrix - matrix.T).max() > SYMMETRIC * largest:
+            i, j = np.unravel_index(np.argmax(np.abs(matrix - matrix.T)), matrix.shape)
+            raise ValueError(
+                f"the matrix must be symmetric; row {i + 1}, column {j + 1} holds {matrix[i, j]:.6g}, and row {j + 1}, "
+                f"column {i + 1} holds {matrix[j, i]:.6g}"
+            )
+        matrix = 0.5 * (matrix + matrix.T)
+        values = np.linalg.eigvalsh(matrix)
+        if not values[-1] > 0.0 or values[0] < -SYMMETRIC * values[-1]:
+            raise ValueError(
+                "the matrix must be a covariance matrix: positive variances, and no combination of the effects with a "
+                f"negative one; its least eigenvalue is {values[0]:.6g}"
+            )
+        self.matrix = matrix
+        self.root = _root(matrix)
+
+    def n_theta(self, q: int) -> int:
+        """Return 1."""
+        return 1
+
+    def factor(self, theta: FloatArray, q: int) -> FloatArray:
+        """Lambda = s L with L L' = V."""
+        return np.asarray(theta[0] * self.root)
+
+    def factor_gradient(self, theta: FloatArray, q: int) -> FloatArray:
+        """L."""
+        return self.root[None]
+
+    def nearest(self, factor: FloatArray) -> FloatArray:
+        """Member with the same sum of variances."""
+        return np.array([np.sqrt(np.sum(factor**2) / np.sum(self.root**2))])
+
+    def members(self, q: int) -> FloatArray:
+        """The matrix, with a mean variance of 1."""
+        return np.asarray(self.root[None] / np.sqrt(np.sum(self.root**2) / q))
+
+    def names(self, effects: tuple[str, ...]) -> tuple[str, ...]:
+        """What the matrix is multiplied by."""
+        return ("sd per unit of the matrix",)
+
+    def natural(self, theta: FloatArray, q: int) -> FloatArray:
+        """Relative standard deviation per unit of the matrix."""
+        return np.abs(theta)
+
+
+SYMMETRIC = 1e-8
+"""Relative difference of the two halves of a matrix, and relative size of a negative eigenvalue, that is rounding."""
+
+
+def _root(matrix: FloatArray) -> FloatArray:
+    """L (q, q) with L L' = matrix, lower triangular unless the matrix is singular."""
+    try:
+        return np.asarray(np.linalg.cholesky(matrix))
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(matrix)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
