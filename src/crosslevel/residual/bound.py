@@ -1,0 +1,119 @@
+"""A residual structure bound to the rows of a model: R = B B', B = D L, and what it does to rows."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from crosslevel.residual.correlation import Correlation, CorrelationRoot
+from crosslevel.residual.natural import NaturalParameter
+from crosslevel.residual.variance import PowerVariance, VarianceFunction
+from crosslevel.types import CodeArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ResidualRoot:
+    """B at one phi: whitened rows are W = B^-1 U.
+
+    Attributes
+    ----------
+    log_sd : (n,) log of D's diagonal.
+    variance_gradient : (k_v, n) its derivative in the first parameters.
+    correlation : L, of the other parameters.
+    """
+
+    log_sd: FloatArray
+    variance_gradient: FloatArray
+    correlation: CorrelationRoot
+
+    @property
+    def log_det(self) -> float:
+        """log|R|."""
+        return 2.0 * float(self.log_sd.sum()) + self.correlation.log_det
+
+    @property
+    def log_det_gradient(self) -> FloatArray:
+        """(k,) its derivative in phi."""
+        return np.append(2.0 * self.variance_gradient.sum(axis=1), self.correlation.log_det_gradient)
+
+    def whiten(self, x: FloatArray) -> FloatArray:
+        """B^-1 x for columns x (m, n)."""
+        return self.correlation.whiten(x * np.exp(-self.log_sd))
+
+    def derivative(self, a: int, whitened: FloatArray) -> FloatArray:
+        """Derivative in phi_a of whitened columns (m, n): -K_a W with K_a = B^-1 dB / dphi_a."""
+        n_variance = len(self.variance_gradient)
+        if a >= n_variance:
+            return -self.correlation.generator(a - n_variance, whitened)
+        scaled = self.variance_gradient[a] * self.correlation.colour(whitened)
+        return -self.correlation.whiten(scaled)
+
+    def derivative_adjoint(self, a: int, whitened: FloatArray) -> FloatArray:
+        """-K_a'W."""
+        n_variance = len(self.variance_gradient)
+        if a >= n_variance:
+            return -self.correlation.generator_adjoint(a - n_variance, whitened)
+        scaled = self.variance_gradient[a] * self.correlation.whiten_adjoint(whitened)
+        return -self.correlation.colour_adjoint(scaled)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BoundResidual:
+    """A residual structure and the rows it describes.
+
+    Attributes
+    ----------
+    order : (n,) order of the rows in which each unit's stand together; `unit`, `variance`, `correlation` are in it.
+    unit : (n,) unit of each row whose residuals may be correlated; None if rows are independent.
+    within : name of the units, "" without.
+    variance, correlation : the two parts; phi holds the parameters of the variance first.
+    known : whether the standard deviations are known, so that sigma is 1.
+    of_fitted : whether the variance depends on fitted values, put in by `with_covariate`.
+    words : what the structure is, in a sentence.
+    """
+
+    order: IntArray = field(repr=False)
+    unit: CodeArray | None = field(repr=False)
+    within: str
+    variance: VarianceFunction
+    correlation: Correlation
+    known: bool
+    of_fitted: bool
+    words: str
+
+    @property
+    def n_phi(self) -> int:
+        """Number of parameters."""
+        return self.variance.n_phi + self.correlation.n_phi
+
+    def starts(self) -> tuple[FloatArray, ...]:
+        """Parameters to start a search from."""
+        equal = np.zeros(self.variance.n_phi)
+        return tuple(np.append(equal, start) for start in self.correlation.starts())
+
+    def at(self, phi: FloatArray) -> ResidualRoot:
+        """The root at phi (k,)."""
+        n_variance = self.variance.n_phi
+        return ResidualRoot(
+            log_sd=self.variance.log_sd(phi[:n_variance]),
+            variance_gradient=self.variance.gradient,
+            correlation=self.correlation.at(phi[n_variance:]),
+        )
+
+    def natural(self, phi: FloatArray, log_sigma: float) -> tuple[NaturalParameter, ...]:
+        """The parameters in their own terms, with jacobians in (phi, log sigma)."""
+        n_variance, k = self.variance.n_phi, self.n_phi
+        out = []
+        for part in self.variance.natural(phi[:n_variance], log_sigma):
+            jacobian = np.concatenate([part.jacobian[:-1], np.zeros(k - n_variance), part.jacobian[-1:]])
+            out.append(replace(part, jacobian=jacobian))
+        for part in self.correlation.natural(phi[n_variance:]):
+            out.append(replace(part, jacobian=np.concatenate([np.zeros(n_variance), part.jacobian, [0.0]])))
+        return tuple(out)
+
+    def log_sigma_shift(self, phi: FloatArray) -> float:
+        """What has to be added to the working log sigma: a power is worked on at the mean size of its covariate."""
+        return -float(phi[0]) * self.variance.centre if isinstance(self.variance, PowerVariance) else 0.0
+
+    def with_covariate(self, values: FloatArray) -> "BoundResidual":
+        """The same with other values (n,), in this order, in the variance function: new fitted values."""
+        return replace(self, variance=PowerVariance(log_size=np.log(np.maximum(np.abs(values), 1e-300))))
