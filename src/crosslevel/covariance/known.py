@@ -6,12 +6,19 @@ from crosslevel.covariance.base import Covariance
 from crosslevel.types import FloatArray
 
 
+SYMMETRIC = 1e-8
+"""Difference of the two halves of a matrix, relative to its largest element, that is rounding."""
+
+SINGULAR = 1e-12
+"""Least eigenvalue of a matrix, relative to the largest, that counts as zero."""
+
+
 class Proportional(Covariance):
     """Psi = s^2 V with V known and theta = (s,).
 
     Parameters
     ----------
-    matrix : (q, q) V, symmetric and positive semi-definite.
+    matrix : (q, q) V, symmetric and positive definite.
 
     Raises
     ------
@@ -38,13 +45,13 @@ class Proportional(Covariance):
             )
         matrix = 0.5 * (matrix + matrix.T)
         values = np.linalg.eigvalsh(matrix)
-        if not values[-1] > 0.0 or values[0] < -SYMMETRIC * values[-1]:
+        if values[0] <= SINGULAR * values[-1]:
             raise ValueError(
-                "the matrix must be a covariance matrix: positive variances, and no combination of the effects with a "
-                f"negative one; its least eigenvalue is {values[0]:.6g}"
+                "the matrix must be a covariance matrix in which no combination of the effects is without variance; "
+                f"its eigenvalues run from {values[0]:.6g} to {values[-1]:.6g}"
             )
         self.matrix = matrix
-        self.root = _root(matrix)
+        self.root = np.asarray(np.linalg.cholesky(matrix))
 
     def n_theta(self, q: int) -> int:
         """Return 1."""
@@ -73,16 +80,3 @@ class Proportional(Covariance):
     def natural(self, theta: FloatArray, q: int) -> FloatArray:
         """Relative standard deviation per unit of the matrix."""
         return np.abs(theta)
-
-
-SYMMETRIC = 1e-8
-"""Relative difference of the two halves of a matrix, and relative size of a negative eigenvalue, that is rounding."""
-
-
-def _root(matrix: FloatArray) -> FloatArray:
-    """L (q, q) with L L' = matrix, lower triangular unless the matrix is singular."""
-    try:
-        return np.asarray(np.linalg.cholesky(matrix))
-    except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(matrix)
-        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
