@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from crosslevel.report import figures as plot
     from crosslevel.report.page import report
     from crosslevel.table.read import read
+    from crosslevel.weights import Frequency, Precision, Sampling
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,9 @@ __all__ = [
     "DesignError",
     "FileError",
     "FormulaError",
+    "Frequency",
+    "Precision",
+    "Sampling",
     "__version__",
     "datasets",
     "describe",
@@ -67,6 +71,9 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "DesignError": ("crosslevel.errors", "DesignError"),
     "FileError": ("crosslevel.errors", "FileError"),
     "FormulaError": ("crosslevel.errors", "FormulaError"),
+    "Frequency": ("crosslevel.weights", "Frequency"),
+    "Precision": ("crosslevel.weights", "Precision"),
+    "Sampling": ("crosslevel.weights", "Sampling"),
     "datasets": ("crosslevel.datasets", None),
     "describe": ("crosslevel.diagnostics.describe", "describe"),
     "errors": ("crosslevel.errors", None),

@@ -14,22 +14,41 @@ ORIGIN_ROWS = 9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class PrecisionTally:
+    """What the likelihood needs of precision weights besides the weighted sums.
+
+    Attributes
+    ----------
+    rows : (J,) rows.
+    log_weight : (J,) sum of log w.
+    """
+
+    rows: FloatArray
+    log_weight: FloatArray
+
+    def __post_init__(self) -> None:
+        for array in (self.rows, self.log_weight):
+            array.setflags(write=False)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CrossProducts:
     """Count, mean and centred scatter of m columns in each of J clusters.
 
     They are sufficient for every Gaussian model of these columns: the cross-product of columns a and b in cluster g is
     S_g[a, b] + n_g (origin + mean_g)_a (origin + mean_g)_b. Held in this form, they lose no accuracy when a column lies
-    far from zero or clusters differ much.
+    far from zero or clusters differ much. Where rows weigh differently, all three are weighted sums.
 
     Attributes
     ----------
     names : names of the m columns.
     levels : the J clusters.
     origin : (m,) point from which the means are measured.
-    count : (J,) rows.
+    count : (J,) rows, or the sum of their weights.
     mean : (J, m) means minus `origin`.
     scatter : (J, m, m) S_g = sum over rows of (x - mean)(x - mean)'.
-    multiplicity : (J,) how often each cluster counts (1, or a bootstrap draw).
+    multiplicity : (J,) how often each cluster counts (1, a bootstrap draw, or a sampling weight).
+    precision : what has to be known besides when weights are precisions; None otherwise.
 
     Examples
     --------
@@ -48,6 +67,7 @@ class CrossProducts:
     mean: FloatArray
     scatter: FloatArray
     multiplicity: FloatArray
+    precision: PrecisionTally | None = None
 
     def __post_init__(self) -> None:
         for array in (self.origin, self.count, self.mean, self.scatter, self.multiplicity):
@@ -55,22 +75,47 @@ class CrossProducts:
 
     @classmethod
     def from_rows(
-        cls, rows: FloatArray, codes: IntArray, *, names: tuple[str, ...], levels: tuple[object, ...]
+        cls,
+        rows: FloatArray,
+        codes: IntArray,
+        *,
+        names: tuple[str, ...],
+        levels: tuple[object, ...],
+        weights: FloatArray | None = None,
+        precision: bool = False,
     ) -> "CrossProducts":
-        """Cross-products of an array (m, n) with cluster codes (n,)."""
-        moments = Moments.starting(rows, len(levels))
-        moments.add(np.ascontiguousarray(rows), np.asarray(codes, dtype=np.int32))
+        """Cross-products of an array (m, n) with cluster codes (n,).
+
+        Parameters
+        ----------
+        rows, codes : (m, n) and (n,).
+        names, levels : of the columns and of the clusters.
+        weights : (n,) positive; None counts each row once.
+        precision : whether weights are precisions: they enter the sums, but a row stays one row.
+        """
+        moments = Moments.starting(rows, len(levels), precision=precision)
+        moments.add(np.ascontiguousarray(rows), np.asarray(codes, dtype=np.int32), weights)
         return moments.products(names=names, levels=levels)
 
     @cached_property
-    def n_clusters(self) -> int:
-        """J, clusters that count at least once."""
-        return int(self.multiplicity.sum())
+    def n_clusters(self) -> float:
+        """J, clusters as often as they count."""
+        return float(self.multiplicity.sum())
 
     @cached_property
-    def n_rows(self) -> int:
-        """Rows, each cluster as often as it counts."""
-        return round(float(np.sum(self.multiplicity * self.count)))
+    def weight(self) -> float:
+        """Sum of the weights of all rows, each cluster as often as it counts."""
+        return float(np.sum(self.multiplicity * self.count))
+
+    @cached_property
+    def n_rows(self) -> float:
+        """The n of the likelihood: the sum of the weights, or of rows if weights are precisions."""
+        return self.weight if self.precision is None else float(np.sum(self.multiplicity * self.precision.rows))
+
+    @cached_property
+    def log_weight(self) -> float:
+        """Sum of log w over rows if weights are precisions, which their density needs; else 0."""
+        return 0.0 if self.precision is None else float(np.sum(self.multiplicity * self.precision.log_weight))
 
     @cached_property
     def grand_mean(self) -> FloatArray:
@@ -134,7 +179,21 @@ class CrossProducts:
         place.update({level: len(self.levels) + i for i, level in enumerate(new)})
         a = _extend(self, len(levels), np.arange(len(self.levels)))
         b = _extend(other, len(levels), np.array([place[level] for level in other.levels], dtype=np.int64))
-        return _merge(a, b, names=self.names, levels=levels)
+        return replace(
+            _merge(a, b, names=self.names, levels=levels), precision=_tallies(self, other, len(levels), place)
+        )
+
+
+def _tallies(a: CrossProducts, b: CrossProducts, n_levels: int, place: dict[object, int]) -> PrecisionTally | None:
+    """Rows and log weights of two parts, by level; None if neither has precision weights."""
+    if a.precision is None and b.precision is None:
+        return None
+    rows, log_weight = np.zeros(n_levels), np.zeros(n_levels)
+    for part in (a, b):
+        where = np.array([place[level] for level in part.levels], dtype=np.int64)
+        rows[where] += part.count if part.precision is None else part.precision.rows
+        log_weight[where] += 0.0 if part.precision is None else part.precision.log_weight
+    return PrecisionTally(rows=rows, log_weight=log_weight)
 
 
 def _extend(part: CrossProducts, n_levels: int, place: IntArray) -> tuple[FloatArray, ...]:
@@ -184,15 +243,17 @@ class Moments:
     ----------
     origin : (m,) point near the data.
     count, mean, scatter : (J,), (J, m), (J, m, m); of `scatter` only the lower triangle is kept up.
+    precision : (J,) rows and sums of log w, if weights are precisions.
     """
 
     origin: FloatArray
     count: FloatArray
     mean: FloatArray
     scatter: FloatArray
+    precision: tuple[FloatArray, FloatArray] | None = None
 
     @classmethod
-    def starting(cls, block: FloatArray, n_clusters: int) -> "Moments":
+    def starting(cls, block: FloatArray, n_clusters: int, *, precision: bool = False) -> "Moments":
         """No rows yet, of the columns of `block` (m, L) in `n_clusters` clusters.
 
         The origin is the median of a few of its rows, so that one wild value there cannot lie far from all others.
@@ -204,19 +265,28 @@ class Moments:
             count=np.zeros(n_clusters),
             mean=np.zeros((n_clusters, m)),
             scatter=np.zeros((n_clusters, m, m)),
+            precision=(np.zeros(n_clusters), np.zeros(n_clusters)) if precision else None,
         )
 
-    def add(self, block: FloatArray, codes: CodeArray) -> None:
-        """Add rows: `block` (m, L), their clusters `codes` (L,) int32."""
-        from crosslevel.kernels.moments import accumulate
+    def add(self, block: FloatArray, codes: CodeArray, weights: FloatArray | None = None) -> None:
+        """Add rows: `block` (m, L), their clusters `codes` (L,) int32, their weights (L,), all positive, if any."""
+        from crosslevel.kernels.moments import accumulate, accumulate_weighted
 
-        accumulate(block, codes, self.origin, self.count, self.mean, self.scatter)
+        if weights is None:
+            accumulate(block, codes, self.origin, self.count, self.mean, self.scatter)
+            return
+        weights = np.ascontiguousarray(weights, dtype=np.float64)
+        accumulate_weighted(block, codes, weights, self.origin, self.count, self.mean, self.scatter)
+        if self.precision is not None:
+            np.add.at(self.precision[0], codes, 1.0)
+            np.add.at(self.precision[1], codes, np.log(weights))
 
     def products(self, *, names: tuple[str, ...], levels: tuple[object, ...]) -> CrossProducts:
         """The cross-products of all rows added; hands over this object's arrays."""
         from crosslevel.kernels.moments import mirror
 
         mirror(self.scatter)
+        tally = self.precision
         return CrossProducts(
             names=names,
             levels=levels,
@@ -225,4 +295,5 @@ class Moments:
             mean=self.mean,
             scatter=self.scatter,
             multiplicity=np.ones(len(levels)),
+            precision=None if tally is None else PrecisionTally(rows=tally[0], log_weight=tally[1]),
         )

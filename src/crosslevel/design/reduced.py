@@ -25,22 +25,24 @@ class Reduced:
     image : (J, q, p + 1) c.
     remainder : (p + 1, p + 1) part of [X y]'[X y] outside the span of Z within clusters.
     multiplicity : (J,) how often each cluster counts.
-    n_rows : n.
+    n_rows : n of the likelihood: rows, or the sum of their weights.
     structure : the blocks of random effects and their covariance structures.
     basis : (q, q) T; working random effects are T b.
     coordinates : those of [X y].
     anchored : whether X spans every random effect's column, so that the effects vary about an estimated mean.
+    log_weight : sum of log w over rows where weights w are precisions, else 0.
     """
 
     root: FloatArray
     image: FloatArray
     remainder: FloatArray
     multiplicity: FloatArray
-    n_rows: int
+    n_rows: float
     structure: BlockStructure
     basis: FloatArray
     coordinates: Coordinates
     anchored: bool
+    log_weight: float = 0.0
 
     @property
     def p(self) -> int:
@@ -78,14 +80,11 @@ def reduce_products(
     from crosslevel.kernels.reduction import reduce_groups
 
     columns = np.append(x, y)
-    x_intercept = _place(constant, x)
     z_intercept = _place(constant, z)
-    x_shift = products.grand_mean[columns] if x_intercept >= 0 else -products.origin[columns]
-    if x_intercept >= 0:
-        x_shift[x_intercept] = -products.origin[constant]
-    shift = x_shift + products.origin[columns]
-    scale = _scales(products, columns, constant, centred=x_intercept >= 0)
-    z_shift, basis = _random_basis(products, z, z_intercept, structure, constant)
+    coordinates = working_coordinates(products, columns, constant)
+    shift, scale, removed = coordinates.shift, coordinates.scale, coordinates.removed
+    x_shift = shift - products.origin[columns]
+    z_shift, basis = random_basis(products, z, structure, constant)
 
     inside = np.isin(columns, z)
     inside &= (z_intercept >= 0) | (shift == 0.0) | (columns == constant)
@@ -103,7 +102,6 @@ def reduce_products(
     remainder = (remainder + np.tril(remainder, -1).T) / (scale * scale[:, None])
 
     # y - X removed
-    removed = _regression(products, columns, x_shift, scale)
     image[:, :, -1] -= image[:, :, :-1] @ removed
     change = np.append(-removed, 1.0)
     changed = remainder @ change
@@ -117,15 +115,27 @@ def reduce_products(
         n_rows=products.n_rows,
         structure=structure,
         basis=basis,
-        coordinates=Coordinates(shift=shift, scale=scale, removed=removed, intercept=x_intercept),
+        coordinates=coordinates,
         anchored=_anchored(products, x, z, constant),
+        log_weight=products.log_weight,
     )
+
+
+def working_coordinates(products: CrossProducts, columns: IntArray, constant: int) -> Coordinates:
+    """Coordinates of fixed columns and response, at `columns` (p + 1,); `constant` is the intercept's position."""
+    intercept = _place(constant, columns)
+    from_origin = products.grand_mean[columns] if intercept >= 0 else -products.origin[columns]
+    if intercept >= 0:
+        from_origin[intercept] = -products.origin[constant]
+    scale = _scales(products, columns, constant, centred=intercept >= 0)
+    removed = _regression(products, columns, from_origin, scale)
+    return Coordinates(shift=from_origin + products.origin[columns], scale=scale, removed=removed, intercept=intercept)
 
 
 def _regression(products: CrossProducts, columns: IntArray, shift: FloatArray, scale: FloatArray) -> FloatArray:
     """Coefficients (p,) of the ordinary regression of the last of the working columns on the others."""
     mean = products.grand_mean[columns] - shift
-    gram = (products.total[np.ix_(columns, columns)] + products.n_rows * np.outer(mean, mean)) / np.outer(scale, scale)
+    gram = (products.total[np.ix_(columns, columns)] + products.weight * np.outer(mean, mean)) / np.outer(scale, scale)
     return np.asarray(np.linalg.lstsq(gram[:-1, :-1], gram[:-1, -1], rcond=1e-12)[0])
 
 
@@ -145,34 +155,41 @@ def _place(constant: int, columns: IntArray) -> int:
 
 
 def _scales(products: CrossProducts, columns: IntArray, constant: int, *, centred: bool) -> FloatArray:
-    """Standard deviation of each column, or its root mean square when nothing absorbs its mean; 1 for constants."""
+    """Standard deviation of each column, or its root mean square when nothing absorbs its mean; 1 for constants.
+
+    Where weights are precisions, all of these times the root of their mean, so that their unit does not matter.
+    """
+    average = products.weight / products.n_rows
     variance = np.diag(products.total)[columns] / products.n_rows
     if not centred:
-        variance = variance + (products.grand_mean + products.origin)[columns] ** 2
+        variance = variance + average * (products.grand_mean + products.origin)[columns] ** 2
     scale = np.sqrt(variance)
-    scale[(columns == constant) | (scale == 0.0)] = 1.0
+    scale[(columns == constant) | (scale == 0.0)] = np.sqrt(average)
     return np.asarray(scale)
 
 
-def _random_basis(
-    products: CrossProducts, z: IntArray, z_intercept: int, structure: BlockStructure, constant: int
+def random_basis(
+    products: CrossProducts, z: IntArray, structure: BlockStructure, constant: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Shift (q,) of each random column's mean, and T (q, q): working random effects are T b.
+    """Shift (q,) of each random column from the products' origin, and T (q, q): working random effects are T b.
 
-    A slope is centred only when its block also has the intercept and is free to take up the shift; it is scaled, by
-    what it adds to the variance of y, only when its structure does not tie it to others.
+    A slope is centred only when its block also has the intercept and is free to take up the shift; it is scaled by
+    what it adds to the variance of y, or its block by what all of it adds where the structure ties the effects.
     """
-    z_shift = -products.origin[z]
+    z_shift, z_intercept = -products.origin[z], _place(constant, z)
     centred, uncentred = (_scales(products, z, constant, centred=which) for which in (True, False))
     basis = np.eye(len(z))
     for kind, columns in zip(structure.kinds, structure.columns, strict=True):
         movable = kind.free and z_intercept in columns
         if kind.scalable:
             basis[columns, columns] = (centred if movable else uncentred)[columns]
+        else:
+            basis[columns, columns] = np.sqrt(np.mean(uncentred[columns] ** 2))
         if movable:
             slopes = columns[columns != z_intercept]
             z_shift[slopes] = products.grand_mean[z[slopes]]
-            basis[z_intercept, slopes] = (products.grand_mean + products.origin)[z[slopes]]
+            mean = (products.grand_mean + products.origin)[z[slopes]]
+            basis[z_intercept, slopes] = basis[z_intercept, z_intercept] * mean
     return z_shift, basis
 
 
@@ -190,9 +207,9 @@ def independent_columns(products: CrossProducts, x: IntArray, constant: int) -> 
     gram = products.total[np.ix_(x, x)].copy()
     if not centred:
         mean = (products.grand_mean + products.origin)[x]
-        gram += products.n_rows * np.outer(mean, mean)
+        gram += products.weight * np.outer(mean, mean)
     size = np.diag(gram).copy()
-    raw_size = size + products.n_rows * (products.grand_mean + products.origin)[x] ** 2
+    raw_size = size + products.weight * (products.grand_mean + products.origin)[x] ** 2
     kept: list[int] = []
     dropped: list[int] = []
     for j in range(len(x)):

@@ -71,6 +71,76 @@ def accumulate(
         start = stop
 
 
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+def accumulate_weighted(
+    block: FloatArray,
+    codes: CodeArray,
+    weights: FloatArray,
+    origin: FloatArray,
+    count_out: FloatArray,
+    mean_out: FloatArray,
+    scatter_out: FloatArray,
+) -> None:
+    """Add rows that weigh differently to the moments of their groups.
+
+    As `accumulate`, with n_g = sum w, mean_g = sum w d / n_g and S_g = sum w (d - mean_g)(d - mean_g)'. A kernel of its
+    own, so that rows without weights pay nothing for them.
+
+    Parameters
+    ----------
+    block : (m, L) one row per column of the data.
+    codes : (L,) group of each row of the data, 0 .. J - 1.
+    weights : (L,) positive.
+    origin : (m,) a point near the data.
+    count_out, mean_out, scatter_out : (J,), (J, m), (J, m, m) moments, updated.
+    """
+    m, n_rows = block.shape
+    centred = np.empty((m, RUN))
+    scaled = np.empty(RUN)
+    run_mean = np.empty(m)
+    start = 0
+    while start < n_rows:
+        g = codes[start]
+        stop = start + 1
+        while stop < n_rows and codes[stop] == g and stop - start < RUN:
+            stop += 1
+        length = stop - start
+        w = weights[start:stop]
+        amount = 0.0
+        for i in range(length):
+            amount += w[i]
+
+        # centre the run
+        for a in range(m):
+            total = 0.0
+            row = block[a, start:stop]
+            for i in range(length):
+                d = row[i] - origin[a]
+                centred[a, i] = d
+                total += w[i] * d
+            average = total / amount
+            run_mean[a] = average
+            for i in range(length):
+                centred[a, i] -= average
+
+        # add its scatter, and the scatter between its mean and the group's
+        before = count_out[g]
+        both = before + amount
+        for a in range(m):
+            for i in range(length):
+                scaled[i] = w[i] * centred[a, i]
+            shift = run_mean[a] - mean_out[g, a]
+            for b in range(a + 1):
+                total = 0.0
+                for i in range(length):
+                    total += scaled[i] * centred[b, i]
+                scatter_out[g, a, b] += total + before * amount / both * shift * (run_mean[b] - mean_out[g, b])
+        for a in range(m):
+            mean_out[g, a] += (run_mean[a] - mean_out[g, a]) * (amount / both)
+        count_out[g] = both
+        start = stop
+
+
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def order_by_code(codes: CodeArray, place: IntArray, order_out: IntArray) -> None:
     """Order that sorts rows by code and keeps equal codes as they stand: a counting sort.

@@ -6,6 +6,10 @@ With V = I + Z Psi Z', Psi = Lambda Lambda', and beta and sigma at their conditi
     S = d d / d Psi = sum (P - Q),  P = Z'V^-1 Z,  Q = (nu / r^2) t t' + [F F'],  t = Z'V^-1 (y - X beta),
     F F' = Z'V^-1 X (X'V^-1 X)^-1 X'V^-1 Z.
 
+Where sigma is known, nu log(2 pi sigma^2) + r^2 / sigma^2 stands in place of nu (1 + log(2 pi r^2 / nu)), and
+1 / sigma^2 in that of nu / r^2. Row weights w make V = W^-1 + Z Psi Z', with every product X'X a weighted one: as
+precisions they take sum log w off the deviance, otherwise n is their sum.
+
 Source: Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), equations 34-42 for the deviance; derivatives as
 in Harville (1977), JASA 72: 320-338, written for the profile.
 """
@@ -16,6 +20,7 @@ from functools import cache, cached_property, partial
 import numpy as np
 
 from crosslevel.covariance import BlockStructure
+from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.reduced import Reduced
 from crosslevel.optimise import Derivatives
 from crosslevel.types import FloatArray, IntArray
@@ -37,6 +42,7 @@ class Conditional:
     chol : (p + 1, p + 1) lower Cholesky factor of [X y]'V^-1 [X y].
     beta : (p,) coefficients.
     rss : r^2 = (y - X beta)'V^-1 (y - X beta).
+    sigma : residual standard deviation in working units, if it is known.
     """
 
     reduced: Reduced
@@ -48,11 +54,35 @@ class Conditional:
     chol: FloatArray
     beta: FloatArray
     rss: float
+    sigma: float | None = None
 
     @property
-    def nu(self) -> int:
+    def nu(self) -> float:
         """Degrees of freedom of r^2: n - p (REML) or n (ML)."""
         return self.reduced.n_rows - (self.reduced.p if self.reml else 0)
+
+    @property
+    def scale(self) -> float:
+        """1 / sigma^2: nu / r^2 where it is estimated."""
+        return self.nu / self.rss if self.sigma is None else 1.0 / self.sigma**2
+
+    @property
+    def factors(self) -> tuple[FloatArray]:
+        """Lambda of the one grouping factor."""
+        return (self.factor,)
+
+    @property
+    def modes(self) -> tuple[FloatArray]:
+        """(J, q) conditional modes Psi Z'V^-1 (y - X beta)."""
+        t = self.cross @ np.append(-self.beta, 1.0)
+        return (t @ self.factor @ self.factor.T,)
+
+    def conditional_covariances(self) -> tuple[FloatArray]:
+        """(J, q, q) Lambda (I + Lambda'Z'Z Lambda)^-1 Lambda', to be multiplied by sigma^2."""
+        scaled = self.reduced.root @ self.factor
+        chol = np.linalg.cholesky(np.eye(self.factor.shape[1]) + scaled.transpose(0, 2, 1) @ scaled)
+        spread = np.linalg.solve(chol, np.broadcast_to(self.factor.T, chol.shape))
+        return (np.asarray(spread.transpose(0, 2, 1) @ spread),)
 
     @cached_property
     def psi_derivatives(self) -> "PsiDerivatives":
@@ -66,17 +96,17 @@ class Conditional:
         pp, pq = np.zeros((2, q, q, q, q))
         tc, cc = np.zeros((q, q, p)), np.zeros((q, q, p, p) if with_cc else (0, 0, 0, 0))
         whitened = np.ascontiguousarray(np.linalg.inv(self.chol[:-1, :-1]).T)
-        scale = self.nu / self.rss
         derivative_sums(
             self.precision, self.cross, self.reduced.multiplicity, np.append(-self.beta, 1.0), whitened,
-            scale, self.reml, score, p_sum, tt, pp, pq, tc, cc,
+            self.scale, self.reml, score, p_sum, tt, pp, pq, tc, cc,
         )  # fmt: skip
         if with_cc:
             low, high = np.tril_indices(q, -1)
             cc[high, low] = cc[low, high].transpose(0, 2, 1)
         return PsiDerivatives(
             score=_mirrored(score), p_sum=_mirrored(p_sum), tt=_mirrored(tt), pp=_mirrored_pairs(pp),
-            pq=_mirrored_pairs(pq), tc=tc, cc=cc, scale=scale, nu=self.nu, n_rows=self.reduced.n_rows,
+            pq=_mirrored_pairs(pq), tc=tc, cc=cc, scale=self.scale, nu=self.nu, n_rows=self.reduced.n_rows,
+            sigma_known=self.sigma is not None,
         )  # fmt: skip
 
 
@@ -88,10 +118,12 @@ class ProfiledDeviance:
     ----------
     reduced : cross-products of the model.
     reml : whether the likelihood is restricted.
+    sigma : residual standard deviation in working units if it is known; None if it is estimated.
     """
 
     reduced: Reduced
     reml: bool
+    sigma: float | None = None
 
     @property
     def structure(self) -> BlockStructure:
@@ -99,13 +131,33 @@ class ProfiledDeviance:
         return self.reduced.structure
 
     @property
-    def nu(self) -> int:
+    def structures(self) -> tuple[BlockStructure]:
+        """The blocks of the one grouping factor."""
+        return (self.reduced.structure,)
+
+    @property
+    def bases(self) -> tuple[FloatArray]:
+        """(q, q) T: working random effects are T b."""
+        return (self.reduced.basis,)
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """In which coordinates [X y] is worked on."""
+        return self.reduced.coordinates
+
+    @property
+    def nu(self) -> float:
         """Degrees of freedom of r^2: n - p (REML) or n (ML)."""
         return self.reduced.n_rows - (self.reduced.p if self.reml else 0)
 
     def value(self, theta: FloatArray) -> Conditional:
         """Deviance at working `theta`; infinite where [X y]'V^-1 [X y] is numerically singular."""
         return self.at_factor(self.structure.factor(theta))
+
+    def at_factors(self, factors: tuple[FloatArray, ...]) -> Conditional:
+        """Deviance at any Lambda of the one grouping factor, in working coordinates."""
+        (factor,) = factors
+        return self.at_factor(factor)
 
     def at_factor(self, factor: FloatArray) -> Conditional:
         """Deviance at any Lambda (q, q) in working coordinates."""
@@ -125,7 +177,7 @@ class ProfiledDeviance:
         beta = np.linalg.solve(chol[:-1, :-1].T, chol[-1, :-1])
         return Conditional(
             reduced=reduced, reml=self.reml, factor=factor, deviance=deviance, precision=precision, cross=cross,
-            chol=chol, beta=beta, rss=rss,
+            chol=chol, beta=beta, rss=rss, sigma=self.sigma,
         )  # fmt: skip
 
     def _deviance(self, log_det: float, chol: FloatArray, rss: float) -> float:
@@ -133,7 +185,11 @@ class ProfiledDeviance:
         if not np.isfinite(log_det) or not rss > 0.0:
             return np.inf
         log_y, log_x = self.reduced.coordinates.log_scale
-        out = log_det + self.nu * (1.0 + np.log(2.0 * np.pi * rss / self.nu) + 2.0 * log_y)
+        if self.sigma is None:
+            out = log_det + self.nu * (1.0 + np.log(2.0 * np.pi * rss / self.nu) + 2.0 * log_y)
+        else:
+            out = log_det + self.nu * (np.log(2.0 * np.pi * self.sigma**2) + 2.0 * log_y) + rss / self.sigma**2
+        out -= self.reduced.log_weight
         if self.reml:
             out += 2.0 * (float(np.log(np.diag(chol)[:-1]).sum()) + log_x)
         return float(out)
@@ -149,6 +205,14 @@ class ProfiledDeviance:
         second = None if structure.linear else structure.factor_hessian(theta)
         return at.psi_derivatives.in_theta(gradient, at.factor, structure.mask, second)
 
+    def curvature(self, at: Conditional, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Hessian (k, k) of the deviance in working `theta`, and the gradient (k,) of log sigma = log(r^2 / nu) / 2."""
+        gradient = self.structure.factor_gradient(theta)
+        half = gradient @ at.factor.T
+        directions = half + half.transpose(0, 2, 1)
+        log_sigma = -np.tensordot(directions, at.psi_derivatives.tt, axes=([1, 2], [0, 1])) / (2.0 * at.nu)
+        return self.derivatives(at, theta).hessian, np.asarray(log_sigma)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PsiDerivatives:
@@ -160,8 +224,9 @@ class PsiDerivatives:
     p_sum, tt : (q, q) sums of P and of (nu / r^2) t t'.
     pp, pq : (q, q, q, q) sums of P (x) P and P (x) Q.
     tc, cc : (q, q, p) sum of t (x) F; (q, q, p, p) sum of F (x) F, empty where not wanted.
-    scale : nu / r^2.
+    scale : 1 / sigma^2, nu / r^2 where it is estimated.
     nu, n_rows : n - p or n; n.
+    sigma_known : whether sigma is known, so that nothing is profiled out.
     """
 
     score: FloatArray
@@ -172,14 +237,18 @@ class PsiDerivatives:
     tc: FloatArray
     cc: FloatArray
     scale: float
-    nu: int
-    n_rows: int
+    nu: float
+    n_rows: float
+    sigma_known: bool = False
 
     def information(self, directions: FloatArray) -> FloatArray:
-        """Expected (ML) information in symmetric directions (k, q, q) of Psi, sigma profiled out: (k, k)."""
+        """Expected (ML) information in symmetric directions (k, q, q) of Psi, sigma profiled out if unknown: (k, k)."""
         flat = _flat(directions)
-        trace = flat @ self.p_sum.ravel()
-        return np.asarray(flat @ _middle(self.pp) @ flat.T - np.outer(trace, trace) / self.n_rows)
+        out = flat @ _middle(self.pp) @ flat.T
+        if not self.sigma_known:
+            trace = flat @ self.p_sum.ravel()
+            out -= np.outer(trace, trace) / self.n_rows
+        return np.asarray(out)
 
     def hessian(self, directions: FloatArray) -> FloatArray:
         """Hessian of the deviance in symmetric directions (k, q, q) of Psi: (k, k)."""
@@ -188,7 +257,9 @@ class PsiDerivatives:
         u = flat @ self.tt.ravel()
         w = flat @ self.tc.reshape(q * q, p)
         out = flat @ _middle(2.0 * self.pq - self.pp) @ flat.T
-        out -= 2.0 * self.scale * (w @ w.T) + np.outer(u, u) / self.nu
+        out -= 2.0 * self.scale * (w @ w.T)
+        if not self.sigma_known:
+            out -= np.outer(u, u) / self.nu
         if self.cc.size:
             k = (flat @ self.cc.reshape(q * q, p * p)).reshape(-1, p, p)
             out -= _flat(k) @ _flat(k.transpose(0, 2, 1)).T
