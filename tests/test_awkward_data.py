@@ -106,7 +106,7 @@ def test_fit(case: str, method: str) -> None:
 
     columns = np.concatenate([block for block, _, _ in design.blocks()], axis=1)
     rows = dense.Data(y=columns[-1], X=columns[design.x].T, Z=columns[design.z].T, codes=design.codes)
-    psi = solution.factor @ solution.factor.T
+    psi = solution.factors[0] @ solution.factors[0].T
     twin = dense.profile(rows, psi, reml=reml)
     errors = np.sqrt(np.diag(twin.vcov))
     assert fit.deviance == pytest.approx(twin.deviance, abs=1e-7)

@@ -51,7 +51,7 @@ def test_fit_json_has_every_number(monkeypatch, capsys, sleepstudy) -> None:
     assert record["fit"]["deviance"] == fit.deviance
     assert record["sigma"] == fit.sigma
     assert record["icc"]["estimate"] == fit.icc().estimate
-    assert len(record["clusters"]["random_effects"]) == fit.ngroups["Subject"]
+    assert len(record["clusters"][0]["random_effects"]) == fit.ngroups["Subject"]
     assert [row["estimate"] for row in record["variance_components"]] == fit.varcomp()["estimate"].tolist()
 
 

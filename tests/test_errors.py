@@ -55,8 +55,12 @@ WRONG: dict[str, tuple[object, Callable[[], object], type[Exception], list[str]]
     "empty": ("", frame, cl.FormulaError, ["`formula` is empty"]),
     "not text": (3, frame, cl.CrosslevelError, ["`formula`", "got int"]),
     "no random term": ("y ~ x", frame, cl.DesignError, ["`formula`", "no random term", "(1 | school)"]),
-    "two factors": ("y ~ x + (1 | g) + (1 | party)", frame, cl.DesignError, ["`formula`", "2 grouping factors"]),
-    "structure": ("y ~ x + ar1(x | g)", frame, cl.DesignError, ["`formula`", "'ar1'", "us"]),
+    "several of one partition": (
+        "y ~ x + (1 | g) + (1 | h)",
+        changed(h=lambda d: d.g + 1),
+        cl.DesignError,
+        ["g and for h", "same way"],
+    ),
     "twice the same term": ("y ~ x + (1 | g) + (1 | g)", frame, cl.FormulaError, ["`formula`", "(1 | g)"]),
     "duplicated columns": (
         FORMULA,

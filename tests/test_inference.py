@@ -247,7 +247,7 @@ def test_modes_against_the_dense_twin(method: str) -> None:
     data = simulated()
     fit = cl.mixed("y ~ x * z + (x | g)", data, method=method)
     rows = twin(data, ["one", "x", "z", "xz"], ["one", "x"])
-    means, covariances = dense.modes(rows, fit.solution.factor @ fit.solution.factor.T, reml=method == "reml")
+    means, covariances = dense.modes(rows, fit.solution.factors[0] @ fit.solution.factors[0].T, reml=method == "reml")
     found = fit.ranef()["g"]
     np.testing.assert_allclose(found[["Intercept", "x"]], means, rtol=1e-8, atol=1e-10)
     spread = np.sqrt(np.einsum("gii->gi", covariances))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import crosslevel as cl
-from crosslevel.design import build
+from crosslevel.design import rows as design_rows
 
 FORMULA = "y ~ x * z + f + (x | g)"
 
@@ -47,8 +47,8 @@ def test_row_order(seed: int) -> None:
 @pytest.mark.parametrize("chunk", [1, 7, 64])
 @pytest.mark.parametrize("mixed_up", [False, True])
 def test_chunks(monkeypatch: pytest.MonkeyPatch, chunk: int, mixed_up: bool) -> None:
-    monkeypatch.setattr(build, "CHUNK", chunk)
-    monkeypatch.setattr(build, "UNSORTED_RUN", 0)
+    monkeypatch.setattr(design_rows, "CHUNK", chunk)
+    monkeypatch.setattr(design_rows, "UNSORTED_RUN", 0)
     assert_same(cl.mixed(FORMULA, DATA.sample(frac=1, random_state=0) if mixed_up else DATA))
 
 

@@ -263,7 +263,7 @@ def test_a_far_origin_costs_no_digits(year, reml):
     np.testing.assert_allclose(b.beta[1:], a.beta[1:], rtol=1e-9)
     np.testing.assert_allclose(np.diag(b.vcov)[1:], np.diag(a.vcov)[1:], rtol=1e-9)
     assert b.sigma == pytest.approx(a.sigma, rel=1e-10)
-    assert b.factor[1] @ b.factor[1] == pytest.approx(a.factor[1] @ a.factor[1], rel=1e-6)
+    assert b.factors[0][1] @ b.factors[0][1] == pytest.approx(a.factors[0][1] @ a.factors[0][1], rel=1e-6)
 
 
 def test_income_in_cents_and_in_millions():

@@ -178,5 +178,5 @@ def test_many_clusters_have_one_start():
     solution = solve(Model(C=C, y=y, codes=codes, x=[0], z=[0, 1], blocks=(("us", [0, 1]),)).reduced, reml=True)
     assert solution.status is Status.CONVERGED
     assert solution.minimum.evaluations < 25
-    spread = np.sqrt(np.diag(solution.factor @ solution.factor.T)) * solution.sigma
+    spread = np.sqrt(np.diag(solution.factors[0] @ solution.factors[0].T)) * solution.sigma
     np.testing.assert_allclose(spread, [0.7, np.hypot(0.4, 0.2)], rtol=0.05)

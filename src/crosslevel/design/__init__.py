@@ -2,7 +2,7 @@
 
 from crosslevel.design.build import Design as Design
 from crosslevel.design.build import build_design as build_design
-from crosslevel.design.levels import equation_numbers as equation_numbers
+from crosslevel.design.levels import equations as equations
 from crosslevel.design.levels import slopes_explained as slopes_explained
 from crosslevel.design.products import CrossProducts as CrossProducts
 from crosslevel.design.products import Moments as Moments

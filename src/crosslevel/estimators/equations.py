@@ -1,6 +1,6 @@
 """The equations of a multilevel model in letters: level by level, and all in one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -154,3 +154,30 @@ def equation_of(parts: Sequence[Part]) -> dict[str, tuple[int, ...]]:
         for m, moderators in enumerate(coefficient.moderators, start=1):
             found[frozenset((*coefficient.factors, *moderators))] = (k, m)
     return {part.name: found[frozenset(part.factors)] for part in parts if part.fixed}
+
+
+def with_factors(response: str, parts: Sequence[Part], effects: Mapping[str, Sequence[str]]) -> list[str]:
+    """Write a model with several grouping factors as one equation, with what is assumed of its random effects.
+
+    Parameters
+    ----------
+    response : name of the outcome.
+    parts : all predictors, in the order of the coefficients.
+    effects : for each grouping factor the names of its random effects.
+
+    Examples
+    --------
+    >>> one = Part(name="Intercept", factors=(), above=(), fixed=True, random=True)
+    >>> with_factors("y", [one], {"school": ["Intercept"], "pupil": ["Intercept"]})[:2]
+    ['y = γ_{0} + u_{0}[school] + u_{0}[pupil] + r', 'u_{0}[school] ~ N(0, τ_{school})']
+    """
+    predictors = {part.name: " × ".join(part.factors) for part in parts}
+    fixed = [part for part in parts if part.fixed]
+    terms = [" ".join(filter(None, [f"γ_{{{k}}}", predictors[part.name]])) for k, part in enumerate(fixed)]
+    assumed = []
+    for group, names in effects.items():
+        own = [f"u_{{{k}}}[{group}]" for k in range(len(names))]
+        terms += [" ".join(filter(None, [u, predictors[name]])) for u, name in zip(own, names, strict=True)]
+        joined, size = ", ".join(own), "τ" if len(own) == 1 else "T"
+        assumed.append(f"{joined if len(own) == 1 else f'({joined})'} ~ N(0, {size}_{{{group}}})")
+    return [f"{response} = {' + '.join([*terms, 'r'])}", *assumed]

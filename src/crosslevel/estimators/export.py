@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from crosslevel.estimators.random import intercepts
+
 if TYPE_CHECKING:
     from crosslevel.estimators.mixed import MixedFit
 
 
 def as_record(fit: "MixedFit", *, level: float = 0.95) -> dict[str, Any]:
     """Every number of a fit, by name; what has no value is None."""
-    has_intercept = "Intercept" in fit.design.random_names
-    reliability = fit.reliability()
+    has_intercept = any(place >= 0 for place in intercepts(fit.design))
     return {
         "formula": fit.formula,
         "method": fit.method,
@@ -32,15 +33,22 @@ def as_record(fit: "MixedFit", *, level: float = 0.95) -> dict[str, Any]:
         "sigma": fit.sigma,
         "icc": {key: plain(value) for key, value in vars(fit.icc(level=level)).items()} if has_intercept else None,
         "test_random": {key: plain(value) for key, value in vars(fit.test_random()).items()},
-        "clusters": {
-            "group": fit.group,
-            "sizes": records(fit.group_sizes.to_frame()),
-            "random_effects": records(fit.ranef(se=True)[fit.group]),
-            "coefficients": records(fit.coef()[fit.group]),
-            "reliability": records(reliability.clusters),
-        },
-        "reliability": {key: plain(value) for key, value in reliability.average.items()},
+        "variance_shares": records(fit.variance_shares(level=level)) if has_intercept else None,
+        "clusters": [_clusters(fit, factor.name) for factor in fit.design.factors],
         "labels": dict(fit.labels),
+    }
+
+
+def _clusters(fit: "MixedFit", group: str) -> dict[str, Any]:
+    """What a fit knows of the levels of one grouping factor."""
+    reliability = fit.reliability(group)
+    return {
+        "group": group,
+        "sizes": records(fit.sizes_of(group).to_frame()),
+        "random_effects": records(fit.ranef(se=True)[group]),
+        "coefficients": records(fit.coef()[group]),
+        "reliability": records(reliability.clusters),
+        "average_reliability": {key: plain(value) for key, value in reliability.average.items()},
     }
 
 

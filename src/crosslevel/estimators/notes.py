@@ -3,6 +3,7 @@
 import numpy as np
 
 from crosslevel.design import Design
+from crosslevel.design.reduced import random_basis
 from crosslevel.solve import NEGLIGIBLE, Solution
 
 FEW_CLUSTERS = 10
@@ -24,40 +25,54 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
             f"{design.rows.dropped} of {design.rows.read} rows ({share:.1f} %) were dropped for missing values: "
             f"{listed}. If they are not missing at random, impute first."
         )
-    if solution.is_singular:
-        notes.append(_singular(design, solution))
-    n_clusters = len(design.products.levels)
-    if n_clusters < FEW_CLUSTERS:
-        notes.append(
-            f"Only {n_clusters} clusters: the variances between them are estimated from {n_clusters} values. "
-            "Report intervals, and keep cluster-level predictors to one or none."
-        )
+    notes += [_singular(design, solution, k) for k, singular in enumerate(solution.singular) if singular]
+    for factor in design.factors:
+        if factor.n_levels < FEW_CLUSTERS:
+            of = "" if design.is_single else f" of {factor.name}"
+            notes.append(
+                f"Only {factor.n_levels} clusters{of}: the variances between them are estimated from {factor.n_levels} "
+                "values. Report intervals, and keep cluster-level predictors to one or none."
+            )
     return tuple(notes)
 
 
-def _singular(design: Design, solution: Solution) -> str:
-    """Name the random effects without variance, or those that are perfectly correlated, and what to simplify."""
-    names, group = design.random_names, design.group
+def _singular(design: Design, solution: Solution, k: int) -> str:
+    """Name the random effects of factor k without variance, or those perfectly correlated, and what to simplify."""
+    grouping = design.factors[k]
+    names, group = design.effects_of(grouping), grouping.name
     # of the standardised effects, whatever axes the search ended on
-    turned = solution.criterion.reduced.basis
-    factor = design.reduced.basis @ np.linalg.solve(turned, solution.minimum.state.factor)
+    _, standard = random_basis(design.products, grouping.z, grouping.structure, design.constant)
+    factor = standard @ np.linalg.solve(solution.criterion.bases[k], solution.at.factors[k])
     spread = np.sqrt(np.einsum("ij,ij->i", factor, factor))
     zero = [name for name, size in zip(names, spread, strict=True) if size < NEGLIGIBLE]
     if zero:
-        return _without_variance(zero, names, group)
-    for kind, columns in zip(design.structure.kinds, design.structure.columns, strict=True):
+        return _without_variance(zero, names, group, alone=design.is_single)
+    for kind, columns in zip(grouping.structure.kinds, grouping.structure.columns, strict=True):
         rank = int(np.count_nonzero(np.linalg.svd(factor[columns], compute_uv=False) >= NEGLIGIBLE))
-        if kind.free and rank < len(columns):
-            members = [names[k] for k in columns]
-            slopes = np.where(design.z[columns] == design.constant, np.inf, spread[columns])
+        if rank < len(columns):
+            members = [names[j] for j in columns]
+            if not kind.free:
+                return _tied(members, rank, group)
+            slopes = np.where(grouping.z[columns] == design.constant, np.inf, spread[columns])
             return _perfectly_correlated(members, members[int(np.argmin(slopes))], rank, group)
     raise AssertionError("a singular fit has a block without full rank")
 
 
-def _without_variance(zero: list[str], names: tuple[str, ...], group: str) -> str:
+def _tied(members: list[str], rank: int, group: str) -> str:
+    """Words for a structure whose correlation has reached its bound."""
+    return (
+        f"Singular fit: the correlation between the random effects {', '.join(members)} of {group} is at its bound, so "
+        f"that they vary in only {rank} of {len(members)} directions. Compare with uncorrelated effects (diag), or "
+        "with one effect for all of them."
+    )
+
+
+def _without_variance(zero: list[str], names: tuple[str, ...], group: str, *, alone: bool) -> str:
     """Words for variances that are estimated as zero."""
     which = f"variance of {zero[0]}" if len(zero) == 1 else f"variances of {', '.join(zero)}"
     told = f"Singular fit: the estimated {which} between clusters of {group} {'is' if len(zero) == 1 else 'are'} zero."
+    if len(zero) == len(names) and not alone:
+        return f"{told} Leave the random term out; the other estimates hardly change."
     if len(zero) == len(names):
         return f"{told} The estimates are those of an ordinary regression; more clusters may show a difference."
     if zero == ["Intercept"]:

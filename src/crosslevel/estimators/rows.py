@@ -1,55 +1,55 @@
 """What needs a second look at the rows: fitted values, residuals, predictions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from crosslevel.design import Design
-from crosslevel.table import Columns, group_codes
-from crosslevel.types import CodeArray, FloatArray, Frame
+from crosslevel.design.factors import GroupingFactor, new_codes
+from crosslevel.table import Columns
+from crosslevel.types import FloatArray, Frame
 
 CHUNK = 1 << 16
 """Rows predicted at a time."""
 
+Effects = Sequence[tuple[GroupingFactor, FloatArray]]
+"""Grouping factors with the conditional modes (J, q) of their levels."""
 
-def augment(design: Design, beta: FloatArray, modes: FloatArray) -> pd.DataFrame:
-    """The rows used: outcome, cluster, fitted values, residuals, and the fixed part."""
-    y, fixed, random, codes = [], [], [], []
-    for block, block_codes, _ in design.blocks():
-        y.append(block[-1].copy())
-        fixed.append(beta @ block[design.x])
-        random.append(np.einsum("li,il->l", modes[block_codes], block[design.z]))
-        codes.append(block_codes)
-    outcome, fixed_part = np.concatenate(y), np.concatenate(fixed)
-    fitted = fixed_part + np.concatenate(random)
-    levels = pd.Index(design.products.levels)
+
+def augment(design: Design, beta: FloatArray, effects: Effects) -> pd.DataFrame:
+    """The rows used: outcome, clusters, fitted values, residuals, and the fixed part."""
+    n = design.rows.used
+    outcome, fixed, fitted, done = np.empty(n), np.empty(n), np.empty(n), 0
+    codes = [design.used_codes(factor) for factor, _ in effects]
+    for block, _, _ in design.blocks():
+        place = slice(done, done + block.shape[1])
+        done = place.stop
+        outcome[place] = block[-1]
+        fixed[place] = beta @ block[design.x]
+        fitted[place] = fixed[place]
+        for (factor, modes), own in zip(effects, codes, strict=True):
+            fitted[place] += np.einsum("li,il->l", modes[own[place]], block[factor.z])
+    groups = {factor.name: pd.Index(factor.levels).take(own) for (factor, _), own in zip(effects, codes, strict=True)}
+    record = {"fitted": fitted, "resid": outcome - fitted, "fixed": fixed}
     return pd.DataFrame(
-        {
-            design.spec.response_name: outcome,
-            design.group: levels.take(np.concatenate(codes)),
-            "fitted": fitted,
-            "resid": outcome - fitted,
-            "fixed": fixed_part,
-        },
-        index=design.columns.index(design.mask),
+        {design.spec.response_name: outcome, **groups, **record}, index=design.columns.index(design.mask)
     )
 
 
-def predict(design: Design, beta: FloatArray, modes: FloatArray | None, new: Frame) -> pd.Series:
+def predict(design: Design, beta: FloatArray, effects: Effects | None, new: Frame) -> pd.Series:
     """Predictions for the rows of a new frame; NaN where a predictor is missing.
 
     Parameters
     ----------
-    modes : (J, q) random effects to add, for rows whose cluster was in the fit and is given; None adds none.
+    effects : random effects to add, for rows whose cluster was in the fit and is given; None adds none.
     """
     columns = Columns.from_frame(new, "new")
-    outcome = set(design.spec.response_component.variables)
-    fixed_only = {name for j in design.x for name in design.spec.columns[j].variables}
-    needed = [name for name in design.spec.variables if name in fixed_only or name not in outcome]
-    group = tuple(design.spec.terms[0].group)
-    predictors = [name for name in needed if name not in group or name in fixed_only]
-    columns.require(predictors if modes is None else [*predictors, *group], "new")
+    predictors = predictors_of(design)
+    groups = {name for factor in design.factors for name in factor.group}
+    columns.require(predictors if effects is None else [*predictors, *sorted(groups)], "new")
     mask, _ = columns.complete(predictors)
-    codes = None if modes is None else _known_clusters(design, columns, group)
+    codes = [new_codes(factor, columns) for factor, _ in effects or ()]
 
     evaluator = design.spec.bind(columns, mask, response=False)
     out = np.full(columns.n_rows, np.nan)
@@ -58,17 +58,18 @@ def predict(design: Design, beta: FloatArray, modes: FloatArray | None, new: Fra
         keep = slice(None) if mask is None else mask[rows]
         block = evaluator.evaluate(rows)
         values = beta @ block[design.x]
-        if codes is not None and modes is not None:
-            block_codes = codes[rows][keep]
+        for (factor, modes), own in zip(effects or (), codes, strict=True):
+            block_codes = own[rows][keep]
             known = np.where(block_codes[:, None] >= 0, modes[block_codes], 0.0)
-            values = values + np.einsum("li,il->l", known, block[design.z])
+            values = values + np.einsum("li,il->l", known, block[factor.z])
         out[rows][keep] = values
     return pd.Series(out, index=columns.index(None), name="prediction")
 
 
-def _known_clusters(design: Design, columns: Columns, group: tuple[str, ...]) -> CodeArray:
-    """The fit's code of each new row's cluster, -1 where it was not in the fit."""
-    factor = group_codes(columns, group)
-    place = {str(level): code for code, level in enumerate(design.products.levels)}
-    codes = np.array([*(place.get(str(level), -1) for level in factor.levels), -1], dtype=np.int32)
-    return np.asarray(codes[factor.codes])
+def predictors_of(design: Design) -> list[str]:
+    """The variables that predictions need, clusters apart."""
+    outcome = set(design.spec.response_component.variables)
+    fixed_only = {name for j in design.x for name in design.spec.columns[j].variables}
+    needed = [name for name in design.spec.variables if name in fixed_only or name not in outcome]
+    groups = {name for factor in design.factors for name in factor.group}
+    return [name for name in needed if name not in groups or name in fixed_only]

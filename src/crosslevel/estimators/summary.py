@@ -24,7 +24,7 @@ from crosslevel.display import (
     p_value,
     percent,
 )
-from crosslevel.estimators.equations import Part, by_level, coefficients, equation_of, in_one
+from crosslevel.estimators.equations import Part, by_level, coefficients, equation_of, in_one, with_factors
 from crosslevel.inference.df import df_method
 from crosslevel.inference.icc import IntraclassCorrelation
 
@@ -65,7 +65,9 @@ def facts(fit: "MixedFit") -> Table:
     label = fit.labels.get(fit.spec.response_name)
     rows += [["Outcome", f"{fit.spec.response_name}: {label}"]] if label else []
     rows += [["Method", METHODS.get(fit.method, fit.method)], ["Rows", rows_used(fit)]]
-    rows.append(["Clusters", f"{counted(len(fit.group_sizes))} ({fit.group}), {cluster_sizes(fit)}"])
+    for factor in fit.design.factors:
+        sizes = cluster_sizes(fit, factor.name)
+        rows.append(["Clusters", f"{counted(factor.n_levels)} ({factor.name}), {sizes}"])
     rows.append(["Status", fit.status])
     return Table(["", ""], rows)
 
@@ -80,9 +82,9 @@ def rows_used(fit: "MixedFit") -> str:
     return f"{counted(read)} read, {counted(used)} used; {dropped}"
 
 
-def cluster_sizes(fit: "MixedFit") -> str:
+def cluster_sizes(fit: "MixedFit", group: str | None = None) -> str:
     """Smallest, mean and largest cluster."""
-    sizes = fit.group_sizes
+    sizes = fit.sizes_of(group)
     low, high = counted(sizes.min()), counted(sizes.max())
     if low == high:
         return f"{low} rows in each"
@@ -99,8 +101,9 @@ def warnings(fit: "MixedFit") -> Iterator[Block]:
 
 def parts_of(fit: "MixedFit") -> list[Part]:
     """The predictors of the model, as its equations need them."""
-    design, constant = fit.design, constant_components(fit.design)
-    fixed, random = set(design.x.tolist()), set(design.z.tolist())
+    design = fit.design
+    constant = constant_components(design) if design.is_single else {}
+    fixed, random = set(design.x.tolist()), {int(j) for factor in design.factors for j in factor.z}
     return [
         Part(
             name=column.name,
@@ -117,6 +120,10 @@ def parts_of(fit: "MixedFit") -> list[Part]:
 def equations(fit: "MixedFit", parts: list[Part]) -> Iterator[Block]:
     """The model by level, and in one equation; j counts clusters, i the rows in a cluster."""
     response = fit.spec.response_name
+    if not fit.design.is_single:
+        effects = {factor.name: fit.design.effects_of(factor) for factor in fit.design.factors}
+        yield Equations([*with_factors(response, parts, effects), "r ~ N(0, σ²)"], title="Model")
+        return
     level_1, level_2 = by_level(response, parts)
     yield Equations(level_1, title="Level 1 (rows i)")
     yield Equations([*level_2, *distributions(fit, parts)], title=f"Level 2 ({fit.group} j)")
@@ -139,8 +146,12 @@ def fixed_effects(fit: "MixedFit", parts: list[Part], level: float) -> Table:
     """The coefficients, under the level-1 coefficient that each explains where there are several."""
     tidy = fit.tidy(level=level)
     places, slopes = equation_of(parts), coefficients(parts)
-    order = sorted(tidy.index, key=lambda name: places[name])
-    several = len({places[name][0] for name in order}) > 1 and any(len(places[name]) > 1 for name in order)
+    order = sorted(tidy.index, key=lambda name: places[name]) if fit.design.is_single else list(tidy.index)
+    several = (
+        fit.design.is_single
+        and len({places[name][0] for name in order}) > 1
+        and any(len(places[name]) > 1 for name in order)
+    )
     rows: list[Row] = []
     for position, name in enumerate(order):
         k = places[name][0]
@@ -201,14 +212,17 @@ def references(fit: "MixedFit") -> Iterator[str]:
 def variance_components(fit: "MixedFit", level: float) -> Table:
     """Variances with standard deviations, and correlations."""
     frame = fit.varcomp(level=level)
-    variances, pairs = frame[frame["kind"] == "variance"], frame[frame["kind"] == "covariance"]
-    rows: list[Row] = [Section(f"Between clusters ({fit.group}): variances")]
-    rows += [variance_row(str(row["term1"]), row) for _, row in variances.iterrows()]
-    if len(pairs):
-        rows.append(Section(f"Between clusters ({fit.group}): correlations"))
-    for _, row in pairs.iterrows():
-        correlation = [fixed(row[name], 3) for name in ("std_dev", "std_dev_low", "std_dev_high")]
-        rows.append([f"{row['term1']}, {row['term2']}", correlation[0], None, *correlation[1:], None])
+    rows: list[Row] = []
+    for factor in fit.design.factors:
+        mine = frame[frame["group"] == factor.name]
+        variances, pairs = mine[mine["kind"] == "variance"], mine[mine["kind"] == "covariance"]
+        rows.append(Section(f"Between clusters ({factor.name}): variances"))
+        rows += [variance_row(str(row["term1"]), row) for _, row in variances.iterrows()]
+        if len(pairs):
+            rows.append(Section(f"Between clusters ({factor.name}): correlations"))
+        for _, row in pairs.iterrows():
+            correlation = [fixed(row[name], 3) for name in ("std_dev", "std_dev_low", "std_dev_high")]
+            rows.append([f"{row['term1']}, {row['term2']}", correlation[0], None, *correlation[1:], None])
     rows.append(Section("Within clusters: variance"))
     rows += [variance_row("Residual", row) for _, row in frame[frame["kind"] == "residual"].iterrows()]
     columns: list[str | Column] = [
@@ -229,7 +243,9 @@ def variance_row(name: str, row: "pd.Series[Any]") -> Row:
 
 def between_clusters(fit: "MixedFit", level: float) -> Iterator[Block]:
     """How much the clusters matter: intraclass correlation, test of the random effects, reliabilities."""
-    if "Intercept" in fit.design.random_names:
+    if not fit.design.is_single:
+        yield from shares(fit, level)
+    elif "Intercept" in fit.design.random_names:
         icc = fit.icc(level=level)
         yield Paragraph(
             f"Intraclass correlation: {fixed(icc.estimate, 3)}{precision(icc)}. Of the variance that the fixed effects "
@@ -241,7 +257,28 @@ def between_clusters(fit: "MixedFit", level: float) -> Iterator[Block]:
         f"{test.df} covariance {'parameter' if test.df == 1 else 'parameters'}, p {as_statement(test.p_value)} "
         "(mixture distribution for the boundary)."
     )
-    yield Paragraph(reliabilities(fit))
+    if fit.design.is_single:
+        yield Paragraph(reliabilities(fit))
+
+
+def shares(fit: "MixedFit", level: float) -> Iterator[Block]:
+    """How much of the variance lies at each level, where grouping factors are several."""
+    frame = fit.variance_shares(level=level)
+    if len(frame) == 1:
+        return
+    rows: list[Row] = [
+        [str(group), *(fixed(row[name], 3) for name in ("share", "std_error", "conf_low", "conf_high", "icc"))]
+        for group, row in frame.iterrows()
+    ]
+    columns: list[str | Column] = [
+        "Level",
+        *(Column(name, align="decimal") for name in ("Share", "SE", f"{percent_of(level)} low", "high", "ICC")),
+    ]
+    note = (
+        "Share of the variance that the fixed effects leave; ICC: correlation of two rows that share a level of the "
+        f"factor, and of those that it is nested in{where_slopes_are_zero(fit)}."
+    )
+    yield Table(columns, rows, title="Variance by level", notes=[note])
 
 
 def percent_of(level: float) -> str:
@@ -272,7 +309,8 @@ def reliabilities(fit: "MixedFit") -> str:
 
 def where_slopes_are_zero(fit: "MixedFit") -> str:
     """With random slopes the variance between clusters depends on the predictors."""
-    slopes = [name for name in fit.design.random_names if name != "Intercept"]
+    effects = [name for factor in fit.design.factors for name in fit.design.effects_of(factor)]
+    slopes = [name for name in dict.fromkeys(effects) if name != "Intercept"]
     return f", where {' and '.join(slopes)} {'is' if len(slopes) == 1 else 'are'} zero" if slopes else ""
 
 

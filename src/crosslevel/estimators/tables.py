@@ -7,9 +7,16 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.covariance import BlockStructure
+from crosslevel.design import Design
 from crosslevel.inference.distributions import normal_quantile
-from crosslevel.inference.varcomp import VarianceComponents
+from crosslevel.inference.varcomp import (
+    VarianceComponents,
+    correlation_interval,
+    residual_variance,
+    variance_interval,
+)
 from crosslevel.inference.wald import check_level
+from crosslevel.solve import Solution
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -22,35 +29,45 @@ VARIANCE_COLUMNS = (
 
 
 def variance_table(
-    components: VarianceComponents, group: str, names: tuple[str, ...], structure: BlockStructure, *, level: float
+    design: Design, solution: Solution, components: tuple[VarianceComponents, ...], *, level: float
 ) -> pd.DataFrame:
-    """Variances and covariances of a grouping factor's random effects, then the residual variance.
+    """Variances and covariances of each grouping factor's random effects, then the residual variance.
 
     `std_dev` is the standard deviation of a variance and the correlation of a covariance; `std_dev_low` and
     `std_dev_high` are its interval. Intervals of variances are made on the log scale, those of correlations on Fisher's
     z scale, those of covariances on their own.
     """
     check_level(level)
-    error = components.std_error
     records: list[tuple[object, ...]] = []
-    for i, name in enumerate(names):
-        variance = float(components.covariance[i, i])
-        records.append((group, name, None, "variance", *_variance(components, variance, float(error[i, i]), level)))
-    correlation, correlation_error = components.correlation, components.correlation_std_error()
-    for i, j in zip(*np.nonzero(np.triu(structure.mask, 1)), strict=True):
-        covariance, r = float(components.covariance[i, j]), float(correlation[i, j])
-        half = normal_quantile(0.5 + level / 2.0) * float(error[i, j])
-        interval = components.correlation_interval(r, float(correlation_error[i, j]), level)
-        values = (covariance, r, float(error[i, j]), covariance - half, covariance + half, *interval)
-        records.append((group, names[i], names[j], "covariance", *values))
-    residual = _variance(components, components.sigma2, components.sigma2_std_error, level)
+    for factor, part in zip(design.factors, components, strict=True):
+        records += _factor_rows(part, factor.name, design.effects_of(factor), factor.structure, level)
+    sigma2, error = residual_variance(solution, components)
+    residual = _variance(sigma2, error, level)
     records.append(("Residual", None, None, "residual", *residual))
     return pd.DataFrame.from_records(records, columns=list(VARIANCE_COLUMNS))
 
 
-def _variance(components: VarianceComponents, variance: float, error: float, level: float) -> tuple[float, ...]:
+def _factor_rows(
+    part: VarianceComponents, group: str, names: tuple[str, ...], structure: BlockStructure, level: float
+) -> list[tuple[object, ...]]:
+    """Rows of one grouping factor: variances, then the covariances that may differ from zero."""
+    error, correlation, correlation_error = part.std_error, part.correlation, part.correlation_std_error()
+    rows: list[tuple[object, ...]] = [
+        (group, name, None, "variance", *_variance(float(part.covariance[i, i]), float(error[i, i]), level))
+        for i, name in enumerate(names)
+    ]
+    for i, j in zip(*np.nonzero(np.triu(structure.mask, 1)), strict=True):
+        covariance, r = float(part.covariance[i, j]), float(correlation[i, j])
+        half = normal_quantile(0.5 + level / 2.0) * float(error[i, j])
+        interval = correlation_interval(r, float(correlation_error[i, j]), level)
+        values = (covariance, r, float(error[i, j]), covariance - half, covariance + half, *interval)
+        rows.append((group, names[i], names[j], "covariance", *values))
+    return rows
+
+
+def _variance(variance: float, error: float, level: float) -> tuple[float, ...]:
     """Variance, standard deviation, standard error, and the intervals of both."""
-    low, high = components.variance_interval(variance, error, level)
+    low, high = variance_interval(variance, error, level)
     return variance, float(np.sqrt(variance)), error, low, high, float(np.sqrt(low)), float(np.sqrt(high))
 
 
@@ -99,11 +116,12 @@ def reliability_tables(values: FloatArray, clusters: pd.Index, names: tuple[str,
 
 def glance(fit: "MixedFit") -> pd.DataFrame:
     """A fit in one row."""
-    has_intercept = "Intercept" in fit.design.random_names
+    has_intercept = any("Intercept" in fit.design.effects_of(factor) for factor in fit.design.factors)
+    groups = list(fit.ngroups)
     record = {
         "nobs": fit.nobs,
-        "n_groups": fit.ngroups[fit.group],
-        "group": fit.group,
+        "n_groups": fit.ngroups[groups[0]] if len(groups) == 1 else ", ".join(map(str, fit.ngroups.values())),
+        "group": ", ".join(groups),
         "method": fit.method,
         "loglik": fit.loglik,
         "deviance": fit.deviance,

@@ -8,44 +8,69 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosslevel.design import Design, equation_numbers
+from crosslevel.design import Design, equations
 from crosslevel.errors import CrosslevelError
 from crosslevel.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Equations:
-    """Which level-2 equation each fixed coefficient belongs to.
+    """Which equation of a higher level each fixed coefficient belongs to.
 
-    The intercept and the cluster-level variables explain the cluster's intercept (equation 0); a slope with a random
-    effect has an equation of its own, which its cross-level interactions explain; other coefficients have none (-1).
+    The intercept and the variables that are constant within clusters explain the cluster's intercept; a slope with a
+    random effect has an equation of its own, which its cross-level interactions explain; other coefficients have none.
 
     Attributes
     ----------
     number : (p,) equation of each fixed column, or -1.
-    names : names of the equations, equation 0 first.
-    n_clusters, n_rows : J and n.
+    names : of the equations, as in "Intercept" or "ses" (of school, where grouping factors are several).
+    n_clusters : for each equation the number of its clusters.
+    own : for each equation whether its intercept is among its coefficients, or is zero: an equation that explains the
+        intercepts of one factor has none of its own where the model's belongs to another.
+    n_rows : n.
     """
 
     number: IntArray
     names: tuple[str, ...]
-    n_clusters: int
+    n_clusters: tuple[int, ...]
+    own: tuple[bool, ...]
     n_rows: int
 
     def predictors(self, equation: int) -> int:
-        """Q, the cluster-level predictors in an equation: its coefficients less its own intercept."""
-        return max(int(np.count_nonzero(self.number == equation)) - 1, 0)
+        """Q, the predictors in an equation: its coefficients less its own intercept."""
+        return int(np.count_nonzero(self.number == equation)) - self.own[equation]
 
 
 def equations_of(design: Design) -> Equations:
-    """Level-2 equations of a design."""
-    slopes = tuple(name for name in design.random_names if name != "Intercept")
+    """Equations of the levels above the rows."""
+    found = equations(design)
+    order = sorted({(each.factor, -1 if each.effect is None else each.effect) for each in found if each})
+    names, own, number = [], [], np.full(len(found), -1, dtype=np.int64)
+    for place, (k, effect) in enumerate(order):
+        factor = design.factors[k]
+        mine = [i for i, each in enumerate(found) if each and (each.factor, each.effect) == (k, _or_none(effect))]
+        number[mine] = place
+        has_intercept = any(design.x[i] == design.constant for i in mine)
+        own.append(effect >= 0 or has_intercept or not _has_fixed_intercept(design))
+        name = "Intercept" if effect < 0 else design.effects_of(factor)[effect]
+        names.append(name if design.is_single else f"{name} of {factor.name}")
     return Equations(
-        number=equation_numbers(design),
-        names=("Intercept", *slopes),
-        n_clusters=len(design.products.levels),
+        number=number,
+        names=tuple(names),
+        n_clusters=tuple(design.factors[k].n_levels for k, _ in order),
+        own=tuple(own),
         n_rows=design.rows.used,
     )
+
+
+def _or_none(effect: int) -> int | None:
+    """An effect's position, None for the intercept."""
+    return None if effect < 0 else effect
+
+
+def _has_fixed_intercept(design: Design) -> bool:
+    """Whether the model has one intercept for all clusters."""
+    return bool(np.any(design.x == design.constant)) and design.constant >= 0
 
 
 class DfMethod(ABC):
@@ -79,7 +104,7 @@ class MLMinusL(DfMethod):
         out = np.full(p, float(equations.n_rows - p))
         for equation in range(len(equations.names)):
             mine = equations.number == equation
-            out[mine] = equations.n_clusters - equations.predictors(equation) - 1
+            out[mine] = equations.n_clusters[equation] - equations.predictors(equation) - 1
         out[out < 1.0] = np.nan
         return out
 

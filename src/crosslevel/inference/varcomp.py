@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosslevel.errors import CrosslevelError
 from crosslevel.inference.distributions import normal_quantile
 from crosslevel.inference.icc import IntraclassCorrelation, intraclass_correlation
 from crosslevel.solve import Solution
@@ -13,7 +12,7 @@ from crosslevel.types import FloatArray
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VarianceComponents:
-    """Covariance of the random effects and its sampling covariance, in the units of the data.
+    """Covariance of one factor's random effects and its sampling covariance, in the units of the data.
 
     Attributes
     ----------
@@ -33,11 +32,6 @@ class VarianceComponents:
     def std_error(self) -> FloatArray:
         """(q, q) standard errors of the variances and covariances, by the delta method."""
         return np.asarray(np.sqrt(np.einsum("ija,ab,ijb->ij", self.jacobian, self.vcov, self.jacobian)))
-
-    @property
-    def sigma2_std_error(self) -> float:
-        """Standard error of the residual variance."""
-        return float(2.0 * self.sigma2 * np.sqrt(self.vcov[-1, -1]))
 
     @property
     def correlation(self) -> FloatArray:
@@ -61,80 +55,112 @@ class VarianceComponents:
             out = self.jacobian / size[:, :, None]
         return np.asarray(out - 0.5 * self.correlation[:, :, None] * (relative[:, None, :] + relative[None, :, :]))
 
-    def variance_interval(self, variance: float, std_error: float, level: float) -> tuple[float, float]:
-        """Interval of a variance: log scale, so it stays positive."""
-        if not variance > 0.0 or not np.isfinite(std_error):
-            return np.nan, np.nan
-        with np.errstate(over="ignore"):  # nothing is known of it: the interval is (0, infinity)
-            spread = np.exp(normal_quantile(0.5 + level / 2.0) * std_error / variance)
-        return variance / spread, variance * spread
 
-    def correlation_interval(self, correlation: float, std_error: float, level: float) -> tuple[float, float]:
-        """Interval of a correlation: Fisher's z scale, so it stays within -1 and 1."""
-        if not abs(correlation) < 1.0 or not np.isfinite(std_error):
-            return np.nan, np.nan
-        half = normal_quantile(0.5 + level / 2.0) * std_error / (1.0 - correlation**2)
-        z = np.arctanh(correlation)
-        return float(np.tanh(z - half)), float(np.tanh(z + half))
+def variance_interval(variance: float, std_error: float, level: float) -> tuple[float, float]:
+    """Interval of a variance: log scale, so it stays positive."""
+    if not variance > 0.0 or not np.isfinite(std_error):
+        return np.nan, np.nan
+    with np.errstate(over="ignore"):  # nothing is known of it: the interval is (0, infinity)
+        spread = np.exp(normal_quantile(0.5 + level / 2.0) * std_error / variance)
+    return variance / spread, variance * spread
 
 
-def variance_components(solution: Solution) -> VarianceComponents:
-    """Variance components of a solution with their sampling covariance.
+def correlation_interval(correlation: float, std_error: float, level: float) -> tuple[float, float]:
+    """Interval of a correlation: Fisher's z scale, so it stays within -1 and 1."""
+    if not abs(correlation) < 1.0 or not np.isfinite(std_error):
+        return np.nan, np.nan
+    half = normal_quantile(0.5 + level / 2.0) * std_error / (1.0 - correlation**2)
+    z = np.arctanh(correlation)
+    return float(np.tanh(z - half)), float(np.tanh(z + half))
+
+
+def variance_components(solution: Solution) -> tuple[VarianceComponents, ...]:
+    """Variance components of each grouping factor with their common sampling covariance.
 
     With the profiled Hessian H in theta, and log sigma = log(r^2(theta) / nu) / 2 at its conditional optimum, whose
     gradient is g: Var(theta) = 2 H^-1, Cov(theta, log sigma) = Var(theta) g, Var(log sigma) = 1/(2 nu) + g'Var(theta)g.
     """
-    criterion, minimum = solution.criterion, solution.minimum
-    reduced, at = criterion.reduced, minimum.state
-    lambda_gradient = reduced.structure.factor_gradient(minimum.theta)
-    half = lambda_gradient @ at.factor.T
-    directions = half + half.transpose(0, 2, 1)
-    sums = at.psi_derivatives
-    gradient = -np.tensordot(directions, sums.tt, axes=([1, 2], [0, 1])) / (2.0 * at.nu)
+    criterion, at = solution.criterion, solution.at
+    vcov = parameter_covariance(solution)
+    sigma2, k = solution.sigma**2, len(vcov) - 1
+    out, start = [], 0
+    for structure, basis, working, factor in zip(
+        criterion.structures, criterion.bases, at.factors, solution.factors, strict=True
+    ):
+        part = slice(start, start + structure.n_theta)
+        start = part.stop
+        half = structure.factor_gradient(solution.minimum.theta[part]) @ working.T
+        back = np.linalg.inv(basis)
+        covariance = sigma2 * factor @ factor.T
+        jacobian = np.zeros((*covariance.shape, k + 1))
+        jacobian[:, :, part] = (sigma2 * (back @ (half + half.transpose(0, 2, 1)) @ back.T)).transpose(1, 2, 0)
+        jacobian[:, :, -1] = 2.0 * covariance
+        out.append(VarianceComponents(covariance=covariance, sigma2=sigma2, jacobian=jacobian, vcov=vcov))
+    return tuple(out)
 
-    k = len(gradient)
+
+def residual_variance(solution: Solution, components: tuple[VarianceComponents, ...]) -> tuple[float, float]:
+    """Residual variance sigma^2 and its standard error."""
+    vcov = components[0].vcov if components else parameter_covariance(solution)
+    return solution.sigma**2, float(2.0 * solution.sigma**2 * np.sqrt(vcov[-1, -1]))
+
+
+def parameter_covariance(solution: Solution) -> FloatArray:
+    """Sampling covariance (k + 1, k + 1) of (working theta, log sigma); NaN for theta on a boundary."""
+    k, nu = len(solution.theta), solution.at.nu
     vcov = np.full((k + 1, k + 1), np.nan)
-    vcov[k, k] = 1.0 / (2.0 * at.nu)
-    inside = not solution.is_singular
-    if inside:
-        try:
-            np.linalg.cholesky(minimum.derivatives.hessian)
-        except np.linalg.LinAlgError:
-            inside = False
-    if inside:
-        theta_vcov = 2.0 * np.linalg.inv(minimum.derivatives.hessian)
-        vcov[:k, :k] = theta_vcov
-        vcov[:k, k] = vcov[k, :k] = theta_vcov @ gradient
-        vcov[k, k] += gradient @ theta_vcov @ gradient
-
-    back = np.linalg.inv(reduced.basis)
-    sigma2 = solution.sigma**2
-    covariance = sigma2 * solution.factor @ solution.factor.T
-    in_units = sigma2 * (back @ directions @ back.T)
-    jacobian = np.concatenate([in_units.transpose(1, 2, 0), 2.0 * covariance[:, :, None]], axis=2)
-    return VarianceComponents(covariance=covariance, sigma2=sigma2, jacobian=jacobian, vcov=vcov)
+    vcov[k, k] = 1.0 / (2.0 * nu)
+    if solution.is_singular:
+        return vcov
+    hessian, gradient = solution.criterion.curvature(solution.minimum.state, solution.minimum.theta)
+    try:
+        np.linalg.cholesky(hessian)
+    except np.linalg.LinAlgError:
+        return vcov
+    vcov[:k, :k] = 2.0 * np.linalg.inv(hessian)
+    vcov[:k, k] = vcov[k, :k] = vcov[:k, :k] @ gradient
+    vcov[k, k] += gradient @ vcov[:k, :k] @ gradient
+    return vcov
 
 
-def intercept_icc(components: VarianceComponents, names: tuple[str, ...], *, level: float) -> IntraclassCorrelation:
-    """Intraclass correlation of the random intercept among the random effects `names`.
+def intercept_icc(
+    components: tuple[VarianceComponents, ...], intercepts: tuple[int, ...], *, level: float
+) -> IntraclassCorrelation:
+    """Share of the random intercepts' variance, of all factors together, in the total.
 
-    Raises
-    ------
-    CrosslevelError : there is none.
+    Parameters
+    ----------
+    components : of all grouping factors.
+    intercepts : for each factor the position of its random intercept, or -1 where it has none.
+    level : confidence level.
     """
-    if "Intercept" not in names:
-        raise CrosslevelError(
-            f"`icc` needs a random intercept; the random effects are {', '.join(names)}. Add 1 + to the random term."
-        )
-    intercept = names.index("Intercept")
-    tau = float(components.covariance[intercept, intercept])
-    gradient = np.zeros(components.vcov.shape[0])
-    gradient[-1] = 2.0 * components.sigma2
+    return variance_share(components, intercepts, (True,) * len(intercepts), level=level)
+
+
+def variance_share(
+    components: tuple[VarianceComponents, ...], intercepts: tuple[int, ...], chosen: tuple[bool, ...], *, level: float
+) -> IntraclassCorrelation:
+    """Share of the intercept variance of the `chosen` factors in that of all factors and the residual.
+
+    With a the chosen variances' sum and b the rest's, a / (a + b) has the standard error of an intraclass correlation.
+    """
+    vcov = components[0].vcov
+    inside, outside = np.zeros(len(vcov)), np.zeros(len(vcov))
+    outside[-1] = 2.0 * components[0].sigma2
+    chosen_sum, rest = 0.0, components[0].sigma2
+    for part, k, wanted in zip(components, intercepts, chosen, strict=True):
+        if k < 0:
+            continue
+        variance, gradient = float(part.covariance[k, k]), part.jacobian[k, k]
+        if wanted:
+            chosen_sum, inside = chosen_sum + variance, inside + gradient
+        else:
+            rest, outside = rest + variance, outside + gradient
     return intraclass_correlation(
-        tau,
-        components.sigma2,
-        tau_se=float(components.std_error[intercept, intercept]),
-        sigma2_se=components.sigma2_std_error,
-        covariance=float(components.jacobian[intercept, intercept] @ components.vcov @ gradient),
+        chosen_sum,
+        rest,
+        tau_se=float(np.sqrt(inside @ vcov @ inside)),
+        sigma2_se=float(np.sqrt(outside @ vcov @ outside)),
+        covariance=float(inside @ vcov @ outside),
         level=level,
     )

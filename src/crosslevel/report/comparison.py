@@ -56,7 +56,7 @@ def variance_cells(fit: "MixedFit") -> dict[str, str]:
     frame = fit.varcomp()
     kept = frame[frame["kind"] != "covariance"]
     return {
-        "Residual" if row["kind"] == "residual" else f"{row['term1']} ({fit.group})": number(row["estimate"])
+        "Residual" if row["kind"] == "residual" else f"{row['term1']} ({row['group']})": number(row["estimate"])
         for _, row in kept.iterrows()
     }
 
@@ -65,7 +65,7 @@ def fit_rows(fits: list["MixedFit"]) -> list[Row]:
     """Size of the data, and likelihood statistics."""
     return [
         ["Rows", *(counted(fit.nobs) for fit in fits)],
-        ["Clusters", *(counted(len(fit.group_sizes)) for fit in fits)],
+        ["Clusters", *(", ".join(map(counted, fit.ngroups.values())) for fit in fits)],
         ["Method", *(fit.method.upper() for fit in fits)],
         ["Log-likelihood", *(fixed(fit.loglik, 2) for fit in fits)],
         ["Parameters", *(counted(fit.n_params) for fit in fits)],

@@ -18,7 +18,10 @@ CLEAR = 0.05
 
 def data_sentence(fit: "MixedFit") -> str:
     """Rows, clusters, and what was dropped."""
-    clusters = f"{counted(len(fit.group_sizes))} clusters of {fit.group} ({cluster_sizes(fit)})"
+    clusters = " and ".join(
+        f"{counted(factor.n_levels)} clusters of {factor.name} ({cluster_sizes(fit, factor.name)})"
+        for factor in fit.design.factors
+    )
     return f"The outcome is {named(fit.spec.response_name, fit.labels)}. Rows: {rows_used(fit)}, in {clusters}."
 
 
@@ -26,9 +29,14 @@ def variation_sentence(fit: "MixedFit") -> str:
     """How much of the variance lies between clusters."""
     icc = fit.icc()
     left = "the variance" if len(fit.params) == 1 else "the variance that its predictors leave"
-    slopes = [slope for slope in fit.design.random_names if slope != "Intercept"]
+    effects = [name for factor in fit.design.factors for name in fit.design.effects_of(factor)]
+    slopes = [slope for slope in dict.fromkeys(effects) if slope != "Intercept"]
     where = f" (where {' and '.join(slopes)} {'is' if len(slopes) == 1 else 'are'} zero)" if slopes else ""
-    return f"{percent(icc.estimate)} of {left} lies between clusters of {fit.group}{where}."
+    if fit.design.is_single:
+        return f"{percent(icc.estimate)} of {left} lies between clusters of {fit.group}{where}."
+    shares = fit.variance_shares()["share"].drop("Residual")
+    listed = " and ".join(f"{percent(share)} between clusters of {group}" for group, share in shares.items())
+    return f"Of {left}, {listed}{where}."
 
 
 def effect_sentences(fit: "MixedFit") -> Iterator[str]:

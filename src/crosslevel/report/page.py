@@ -23,6 +23,7 @@ from crosslevel.display import (
 )
 from crosslevel.errors import CrosslevelError, FileError
 from crosslevel.estimators.mixed import MixedFit
+from crosslevel.estimators.random import intercepts
 from crosslevel.report import figures
 from crosslevel.report.comparison import comparison
 from crosslevel.report.figures import theme
@@ -130,7 +131,7 @@ def in_short(models: Mapping[str, MixedFit]) -> Iterator[Block]:
     yield Heading("In short")
     name, last = list(models.items())[-1]
     yield Paragraph(data_sentence(last))
-    with_intercept = {key: fit for key, fit in models.items() if "Intercept" in fit.design.random_names}
+    with_intercept = {key: fit for key, fit in models.items() if any(place >= 0 for place in intercepts(fit.design))}
     sentences = [
         f"{key}: {variation_sentence(fit)}" if len(models) > 1 else variation_sentence(fit)
         for key, fit in with_intercept.items()
@@ -172,9 +173,11 @@ def model_sections(models: Mapping[str, MixedFit]) -> Iterator[Block]:
         yield from fit.summary().blocks
         if predictor_of(fit) is not None:
             yield picture(figures.fitted_lines(fit))
-        for term in fit.design.random_names:
-            yield picture(figures.caterpillar(fit, term))
-        yield picture(figures.shrinkage(fit))
+        for factor in fit.design.factors:
+            for term in fit.design.effects_of(factor):
+                yield picture(figures.caterpillar(fit, term, group=factor.name))
+        if fit.design.is_single:
+            yield picture(figures.shrinkage(fit))
 
 
 def comparability(fits: Sequence[MixedFit]) -> Iterator[Block]:

@@ -8,7 +8,7 @@ from scipy.special import ndtri
 
 from crosslevel.display import counted
 from crosslevel.report.figures import theme
-from crosslevel.report.figures.subject import chosen
+from crosslevel.report.figures.subject import chosen, effects_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,8 +55,9 @@ def caterpillar_data(
     >>> caterpillar_data(fit, "Days")["estimate"].is_monotonic_increasing
     True
     """
-    frame = fit.ranef(se=True)[chosen("group", group, list(fit.ngroups))]
-    term = chosen("term", term, fit.design.random_names)
+    group = chosen("group", group, list(fit.ngroups))
+    frame = fit.ranef(se=True)[group]
+    term = chosen("term", term, effects_in(fit, group))
     reach = COMPARISON if comparison else float(ndtri(0.5 + level / 2))
     estimate, error = frame[term], frame[f"{term}_se"]
     result = pd.DataFrame(
@@ -97,7 +98,7 @@ def caterpillar(
     >>> figure = caterpillar(fit, "Days", comparison=True)
     """
     group = chosen("group", group, list(fit.ngroups))
-    term = chosen("term", term, fit.design.random_names)
+    term = chosen("term", term, effects_in(fit, group))
     data = caterpillar_data(fit, term, group=group, level=level, comparison=comparison)
     few = len(data) <= NAMED
     clear = ((data["conf_low"] > 0) | (data["conf_high"] < 0)).to_numpy() & (not comparison)

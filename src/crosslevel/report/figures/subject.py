@@ -36,10 +36,14 @@ def used_frame(fit: "MixedFit", names: Iterable[str]) -> pd.DataFrame:
     return columns.to_pandas(wanted, slice(0, columns.n_rows), fit.design.mask).reset_index(drop=True)
 
 
+def effects_in(fit: "MixedFit", group: str) -> tuple[str, ...]:
+    """Names of the random effects of a grouping factor."""
+    return fit.design.effects_of(fit.design.factor_named(group))
+
+
 def clusters_of(fit: "MixedFit") -> pd.Index:
     """The cluster of each row that the fit used."""
-    codes = fit.design.codes if fit.design.mask is None else fit.design.codes[fit.design.mask]
-    return fit.group_sizes.index.take(codes)
+    return fit.group_sizes.index.take(fit.design.used_codes(fit.design.factors[0]))
 
 
 def predictor_of(fit: "MixedFit") -> str | None:

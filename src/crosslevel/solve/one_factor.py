@@ -1,22 +1,19 @@
-"""Reduced cross-products -> criterion -> minimum -> Solution."""
+"""A model with one grouping factor: reduced cross-products -> criterion -> minimum -> Solution."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.reduced import Reduced
-from crosslevel.errors import CrosslevelError
+from crosslevel.errors import CrosslevelError, DesignError
 from crosslevel.likelihood.profiled import Conditional, ProfiledDeviance
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Minimum, Status, minimise
+from crosslevel.solve.solution import NEGLIGIBLE, Solution, in_data_units, polish
 from crosslevel.types import FloatArray
 
 START = 0.1
 """Variance of each standardised random effect relative to the residual's, from which the start is computed."""
-
-NEGLIGIBLE = 1e-4
-"""A standard deviation of a standardised random effect, relative to sigma, that counts as zero (as in lme4)."""
-
 
 FEW_CLUSTERS, SPARSE_CLUSTERS = 8, 200
 """With no more clusters than the first, or no more than the second and few rows, there can be several minima."""
@@ -36,48 +33,14 @@ CORRELATION = 0.95
 SAME = 1e-9
 """Minima no further apart than this are one, and the search that says so most clearly is believed."""
 
-POLISH_STEPS, LAST_DIGIT = 3, 1e-22
-"""Final Newton steps, taken while the decrease of the deviance they promise exceeds this: 11 digits of theta."""
+SADDLE = 1e-8
+"""A negative curvature in theta, relative to the largest, that is more than rounding."""
+
+CONFOUNDED = 1e-9
+"""Least eigenvalue of an information matrix with a diagonal of one that says that it is singular."""
 
 CHART_STEPS = 25
 """Steps after which the search goes on along the principal axes of the covariance it has reached."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Solution:
-    """A fitted linear mixed model with one grouping factor, in the units of the data.
-
-    Attributes
-    ----------
-    theta : (k,) relative covariance parameters, block by block.
-    factor : (q, q) Lambda, with covariance of the random effects = sigma^2 Lambda Lambda'.
-    beta, vcov : (p,) coefficients and (p, p) their covariance.
-    sigma : residual standard deviation.
-    deviance : -2 (restricted) log-likelihood.
-    eigenvalues : (q,) of the relative covariance of the standardised random effects; zero means singular.
-    minimum : the search's end in working coordinates.
-    criterion : the criterion, for whoever needs it elsewhere.
-    """
-
-    theta: FloatArray
-    factor: FloatArray
-    beta: FloatArray
-    vcov: FloatArray
-    sigma: float
-    deviance: float
-    eigenvalues: FloatArray
-    minimum: Minimum[Conditional]
-    criterion: ProfiledDeviance
-
-    @property
-    def status(self) -> Status:
-        """How the search ended."""
-        return self.minimum.status
-
-    @property
-    def is_singular(self) -> bool:
-        """Whether some combination of the random effects has no variance."""
-        return bool(self.eigenvalues.min() < NEGLIGIBLE**2)
 
 
 def solve(
@@ -101,10 +64,13 @@ def solve(
     Raises
     ------
     CrosslevelError : less than one step.
+    DesignError : variances that the design cannot tell apart.
     """
     if max_steps < 1:
         raise CrosslevelError(f"`max_steps` is a number of steps, at least 1; got {max_steps!r}.")
     criterion = ProfiledDeviance(reduced=reduced, reml=reml)
+    if not reduced.structure.additive.all():
+        _check_told_apart(criterion)
     starts = starting_thetas(criterion) if start is None else (start,)
     ends = [_descend(criterion, theta, tolerance=tolerance, max_steps=max_steps) for theta in starts]
     lowest = min(minimum.state.deviance for _, minimum in ends)
@@ -150,7 +116,8 @@ def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
     They may where rows or clusters are few, and where the effects' means are not estimated; not with many clusters.
     """
     structure, reduced = criterion.structure, criterion.reduced
-    first, q, n_clusters = starting_theta(criterion), structure.q, len(reduced.multiplicity)
+    q, n_clusters = structure.q, len(reduced.multiplicity)
+    first = starting_theta(criterion) if structure.additive.all() else _best_member(criterion)
     few_rows = reduced.n_rows < SPARSE_ROWS * q * n_clusters + SPARSE_MORE
     unambiguous = reduced.anchored and n_clusters > FEW_CLUSTERS and not few_rows
     if unambiguous or n_clusters > SPARSE_CLUSTERS:
@@ -162,6 +129,33 @@ def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
         signs = 1.0 - 2.0 * eye[k] * (k > 0)
         factors.append(np.column_stack([np.sqrt(CORRELATION) * signs, np.sqrt(1.0 - CORRELATION) * eye]))
     return first, *(structure.nearest(factor) for factor in factors)
+
+
+def _best_member(criterion: ProfiledDeviance) -> FloatArray:
+    """Among MINQUE and members of the structure with equal variances, from small to large, the lowest."""
+    structure = criterion.structure
+    members = [structure.nearest(np.sqrt(variance) * root) for variance in EQUAL for root in structure.members()]
+    return min([starting_theta(criterion), *members], key=lambda theta: criterion.value(theta).deviance)
+
+
+def _check_told_apart(criterion: ProfiledDeviance) -> None:
+    """Refuse a structure of which two members, with different residual variances, give the rows one covariance.
+
+    Then the expected information of theta, with sigma profiled out, is singular everywhere; a point with all standard
+    deviations and correlations different shows it.
+    """
+    structure = criterion.structure
+    theta = 0.7 + 0.3 * np.sin(1.0 + np.arange(structure.n_theta))
+    at = criterion.value(theta)
+    half = structure.factor_gradient(theta) @ at.factor.T
+    information = at.psi_derivatives.information(half + half.transpose(0, 2, 1))
+    size = np.sqrt(np.maximum(np.diag(information), 1e-300))
+    if np.linalg.eigvalsh(information / np.outer(size, size))[0] < CONFOUNDED:
+        raise DesignError(
+            "`formula` has random effects whose variances and correlations cannot be told apart from the residual "
+            "variance: the rows of a cluster have the same covariance for several values of them. "
+            "Choose a structure with fewer parameters, drop random effects, or add rows per cluster."
+        )
 
 
 def starting_theta(criterion: ProfiledDeviance) -> FloatArray:
@@ -190,18 +184,16 @@ def descend_from_boundary(
 
     At a minimum S = d deviance / d Psi is positive semi-definite. Where v'Sv < 0, Psi + t v v' with
     t = -v'Sv / (information in v v') is expected to lower the deviance by (v'Sv)^2 / (2 information), although the
-    gradient in theta is zero wherever Lambda is.
+    gradient in theta is zero wherever Lambda is. Where a structure ties the effects, what may be added is less
+    (`BlockStructure.departures`), and the Hessian in theta shows what else can be gained.
     """
-    structure = criterion.structure
-    sums = at.psi_derivatives
+    structure, sums = criterion.structure, at.psi_derivatives
+    score = sums.score * structure.mask
     size = np.sqrt(np.maximum(np.diag(sums.p_sum), 1e-300))
-    values, vectors = np.linalg.eigh(sums.score * structure.mask / np.outer(size, size))
-    for value, scaled in zip(values, vectors.T, strict=True):
-        if value >= 0.0:
-            return None
-        direction = scaled / size
-        slope = float(direction @ (sums.score * structure.mask) @ direction)
-        curvature = float(sums.information((direction[:, None] * direction)[None])[0, 0])
+    for direction in structure.departures(at.factor, score, size, negligible=NEGLIGIBLE):
+        change = direction @ direction.T
+        slope = float(np.sum(score * change))
+        curvature = float(sums.information(change[None])[0, 0])
         if curvature <= 0.0 or slope * slope / (2.0 * curvature) <= tolerance:
             continue
         amount = -slope / curvature
@@ -211,6 +203,27 @@ def descend_from_boundary(
             if trial.deviance < at.deviance - 0.1 * tolerance:
                 return moved, trial
             amount *= 0.25
+    if structure.additive.all():
+        return None
+    for point in (theta, *structure.detours(theta, negligible=NEGLIGIBLE)):
+        if (lower := _leave_saddle(criterion, point, at.deviance - 0.1 * tolerance)) is not None:
+            return lower
+    return None
+
+
+def _leave_saddle(
+    criterion: ProfiledDeviance, theta: FloatArray, below: float
+) -> tuple[FloatArray, Conditional] | None:
+    """A point with a deviance `below` a bound along the direction of most negative curvature in theta, if any."""
+    values, vectors = np.linalg.eigh(criterion.derivatives(criterion.value(theta), theta).hessian)
+    if values[0] >= -SADDLE * float(np.abs(values).max()):
+        return None
+    for length in 0.5 ** np.arange(20.0):
+        for sign in (1.0, -1.0):
+            moved = theta + sign * length * vectors[:, 0]
+            trial = criterion.value(moved)
+            if trial.deviance < below:
+                return moved, trial
     return None
 
 
@@ -226,87 +239,9 @@ def _settle(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Minim
             theta, state = flat, trial
     derivatives = criterion.derivatives(state, theta)
     settled = replace(minimum, theta=theta, state=state, derivatives=derivatives)
-    return _polish(criterion, settled) if minimum.status is Status.CONVERGED else settled
-
-
-def _polish(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Minimum[Conditional]:
-    """Newton steps that the deviance is too flat to judge: each has to bring the gradient down by a factor of ten."""
-    newton = minimum.derivatives.newton_step()
-    for _ in range(POLISH_STEPS):
-        if newton is None or not newton[1] > LAST_DIGIT:
-            break
-        theta = minimum.theta + newton[0]
-        state = criterion.value(theta)
-        derivatives = criterion.derivatives(state, theta)
-        following = derivatives.newton_step()
-        if following is None or not following[1] < 0.01 * newton[1]:
-            break
-        newton, evaluations = following, minimum.evaluations + 1
-        minimum = replace(
-            minimum, theta=theta, state=state, derivatives=derivatives, decrement=newton[1], evaluations=evaluations
-        )
-    return minimum
-
-
-def in_data_units(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> Solution:
-    """Carry a minimum from working coordinates back to the units of the data."""
-    reduced, at = criterion.reduced, minimum.state
-    coordinates = reduced.coordinates
-    factor = np.linalg.solve(reduced.basis, at.factor)
-    theta = reduced.structure.nearest(factor)
-    sigma_working = np.sqrt(at.rss / at.nu)
-    whitened = np.linalg.inv(at.chol[:-1, :-1]).T
-    half = coordinates.beta_map @ whitened * sigma_working
-    return Solution(
-        theta=_read_only(theta),
-        factor=_read_only(reduced.structure.factor(theta)),
-        beta=_read_only(coordinates.coefficients(at.beta)),
-        vcov=_read_only(half @ half.T),
-        sigma=float(sigma_working * coordinates.scale[-1]),
-        deviance=at.deviance,
-        eigenvalues=_read_only(np.linalg.svd(at.factor, compute_uv=False) ** 2),
-        minimum=minimum,
-        criterion=criterion,
-    )
-
-
-def _read_only(array: FloatArray) -> FloatArray:
-    """The same array, locked: frames made of it must not change the solution."""
-    array.setflags(write=False)
-    return array
-
-
-def deviance_at(solution: Solution, theta: FloatArray) -> float:
-    """Deviance at any relative covariance parameters (k,) in the units of the data.
-
-    Raises
-    ------
-    CrosslevelError : a wrong number of parameters.
-    """
-    if theta.shape != solution.theta.shape:
-        raise CrosslevelError(f"`theta` needs {len(solution.theta)} numbers for this model; got shape {theta.shape}.")
-    criterion = solution.criterion
-    return criterion.at_factor(working_factor(criterion.structure, criterion.reduced.basis, theta)).deviance
+    return polish(criterion, settled) if minimum.status is Status.CONVERGED else settled
 
 
 def working_factor(structure: BlockStructure, basis: FloatArray, theta: FloatArray) -> FloatArray:
     """Lambda (q, q) in the working coordinates of `basis` of a theta (k,) in the units of the data."""
     return np.asarray(basis @ structure.factor(theta))
-
-
-def conditional_modes(solution: Solution) -> tuple[FloatArray, FloatArray]:
-    """Conditional modes (J, q) and conditional covariances (J, q, q) of the random effects, in the units of the data.
-
-    b = Psi Z'V^-1 (y - X beta) and Var(b | y) = sigma^2 Lambda (I + Lambda'Z'Z Lambda)^-1 Lambda', at the estimates.
-    """
-    reduced, at = solution.criterion.reduced, solution.minimum.state
-    t = at.cross @ np.append(-at.beta, 1.0)
-    back = np.linalg.inv(reduced.basis)
-    half = back @ at.factor
-    modes = t @ at.factor @ half.T * reduced.coordinates.scale[-1]
-
-    # L L' = I + Lambda'Z'Z Lambda
-    scaled = reduced.root @ at.factor
-    chol = np.linalg.cholesky(np.eye(reduced.structure.q) + scaled.transpose(0, 2, 1) @ scaled)
-    spread = np.linalg.solve(chol, np.broadcast_to(half.T, chol.shape)) * solution.sigma
-    return _read_only(modes), _read_only(spread.transpose(0, 2, 1) @ spread)

@@ -1,0 +1,132 @@
+"""Grouping factors: which level of each a row belongs to, and what varies between its levels."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from crosslevel.covariance import COVARIANCES, BlockStructure
+from crosslevel.design.rows import RowCount
+from crosslevel.errors import DesignError
+from crosslevel.formula import Block, RandomTerm
+from crosslevel.table import Columns, group_codes
+from crosslevel.types import BoolArray, CodeArray, IntArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupingFactor:
+    """One grouping factor of a model, and the random effects of its levels.
+
+    Attributes
+    ----------
+    name : as in "school" or "school:class".
+    group : the data columns that make it.
+    levels : its J levels.
+    codes : (rows read,) level of each row.
+    z : (q,) positions of its random effects' columns among the design columns.
+    structure : blocks of its random effects.
+    """
+
+    name: str
+    group: tuple[str, ...]
+    levels: tuple[object, ...] = field(repr=False)
+    codes: CodeArray = field(repr=False)
+    z: IntArray
+    structure: BlockStructure
+
+    @property
+    def n_levels(self) -> int:
+        """J."""
+        return len(self.levels)
+
+    @property
+    def n_effects(self) -> int:
+        """Random effects in all, q J."""
+        return self.structure.q * len(self.levels)
+
+
+def grouping_factor(
+    term: RandomTerm, columns: Columns, mask: BoolArray | None, rows: RowCount, *, one_row_each: bool = False
+) -> GroupingFactor:
+    """The grouping factor of one random term.
+
+    Parameters
+    ----------
+    term : what varies between which groups.
+    columns, mask, rows : the data, and which rows are used.
+    one_row_each : whether a level for every row is allowed, because the residual variance is known.
+
+    Raises
+    ------
+    DesignError : one level only, a level for every row, or a continuous variable.
+    """
+    factor = group_codes(columns, term.group)
+    codes, levels = _used_codes(factor.codes, factor.levels, mask)
+    name = ":".join(term.group)
+    _check_group(name, levels, rows, term.group, one_row_each=one_row_each)
+    return GroupingFactor(
+        name=name,
+        group=term.group,
+        levels=levels,
+        codes=codes,
+        z=np.concatenate([np.asarray(block.columns, dtype=np.int64) for block in term.blocks]),
+        structure=_structure(term.blocks),
+    )
+
+
+def new_codes(factor: GroupingFactor, columns: Columns) -> CodeArray:
+    """The fit's code (rows,) of each row's level in new data, -1 where it was not in the fit."""
+    found = group_codes(columns, factor.group)
+    place = {str(level): code for code, level in enumerate(factor.levels)}
+    codes = np.array([*(place.get(str(level), -1) for level in found.levels), -1], dtype=np.int32)
+    return np.asarray(codes[found.codes])
+
+
+def _used_codes(
+    codes: CodeArray, levels: tuple[object, ...], mask: BoolArray | None
+) -> tuple[CodeArray, tuple[object, ...]]:
+    """Codes over the clusters that have a used row."""
+    if mask is None:
+        return codes, levels
+    present = np.bincount(codes[mask], minlength=len(levels)) > 0
+    if present.all():
+        return codes, levels
+    place = np.append(np.cumsum(present) - 1, -1).astype(np.int32)
+    return place[codes], tuple(level for level, here in zip(levels, present, strict=True) if here)
+
+
+def _check_group(
+    name: str, levels: tuple[object, ...], rows: RowCount, group: tuple[str, ...], *, one_row_each: bool
+) -> None:
+    """Refuse one cluster, a continuous grouping variable, and clusters of one row only."""
+    n_clusters = len(levels)
+    if n_clusters < 2:
+        raise DesignError(
+            f"`formula` groups by {name!r}, which has one value in the {rows.used} rows used. "
+            "A multilevel model needs at least two clusters; with one, fit an ordinary regression."
+        )
+    fractional = any(isinstance(level, float) and not level.is_integer() for level in levels[:1000])
+    if len(group) == 1 and fractional and n_clusters > rows.used / 2:
+        raise DesignError(
+            f"`formula` groups by {name!r}, which looks continuous: {n_clusters} different values in {rows.used} rows. "
+            "Name the column that identifies the clusters."
+        )
+    if n_clusters == rows.used and not one_row_each:
+        raise DesignError(
+            f"`formula` groups by {name!r}, which differs in each of the {rows.used} rows, so that clusters cannot be "
+            "told from residuals. Name the column that identifies the clusters."
+        )
+
+
+def _structure(blocks: tuple[Block, ...]) -> BlockStructure:
+    """Covariance structure of a term's blocks; their columns are numbered in order."""
+    kinds, places, start = [], [], 0
+    for block in blocks:
+        name, width = block.structure, len(block.columns)
+        if name not in COVARIANCES:
+            raise DesignError(
+                f"`formula` asks for the covariance structure {name!r}; this version has {', '.join(COVARIANCES)}."
+            )
+        kinds.append(COVARIANCES[name])
+        places.append(np.arange(start, start + width))
+        start += width
+    return BlockStructure(kinds=tuple(kinds), columns=tuple(places), q=start)

@@ -1,0 +1,111 @@
+"""The rows of a model: which are used, and their design columns, some at a time."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from crosslevel.design.products import CrossProducts, Moments
+from crosslevel.errors import DesignError
+from crosslevel.formula import Spec
+from crosslevel.table import Columns
+from crosslevel.types import BoolArray, CodeArray, FloatArray, Missing
+
+CHUNK = 1 << 14
+"""Rows read at a time when they come cluster by cluster: a block stays in the processor's cache."""
+
+UNSORTED_RUN, UNSORTED_BYTES = 32, 1 << 25
+"""When clusters are mixed, a block is made large enough to find this many rows of a cluster in it, up to this size."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowCount:
+    """How many rows came, and why some were not used.
+
+    Attributes
+    ----------
+    read : rows of the data.
+    used : rows without missing values in the model's variables.
+    missing : for each variable with missing values, how many.
+    """
+
+    read: int
+    used: int
+    missing: Mapping[str, int]
+
+    @property
+    def dropped(self) -> int:
+        """Rows not used."""
+        return self.read - self.used
+
+
+def read_blocks(
+    spec: Spec,
+    columns: Columns,
+    mask: BoolArray | None,
+    codes: CodeArray,
+    chunk: int,
+    response: FloatArray | None = None,
+) -> Iterator[tuple[FloatArray, CodeArray, slice]]:
+    """Evaluate the used rows, `chunk` at a time: design columns with the response last, clusters, place.
+
+    `response` (rows used,) stands in for the outcome in the data.
+    """
+    m, done = len(spec.columns), 0
+    evaluator = spec.bind(columns, mask, response=response is None)
+    for start in range(0, columns.n_rows, chunk):
+        rows = slice(start, min(start + chunk, columns.n_rows))
+        keep = None if mask is None else mask[rows]
+        length = rows.stop - rows.start if keep is None else int(np.count_nonzero(keep))
+        if length == 0:
+            continue
+        block = np.empty((m + 1, length))
+        evaluator.evaluate(rows, out=block[:m])
+        block[m] = evaluator.response(rows) if response is None else response[done : done + length]
+        done += length
+        yield block, codes[rows] if keep is None else codes[rows][keep], rows
+
+
+def count_rows(columns: Columns, mask: BoolArray | None, counts: Mapping[str, int], missing: Missing) -> RowCount:
+    """Count the rows, refusing an empty remainder or, on request, any missing value."""
+    if missing not in ("drop", "raise"):
+        raise DesignError(f"`missing` is 'drop' or 'raise'; got {missing!r}.")
+    used = columns.n_rows if mask is None else int(np.count_nonzero(mask))
+    lacking = {name: count for name, count in counts.items() if count}
+    listed = ", ".join(f"{name} ({count})" for name, count in lacking.items())
+    if used == 0:
+        raise DesignError(f"`data` has no row without missing values among {columns.n_rows}. Missing: {listed}.")
+    if missing == "raise" and used < columns.n_rows:
+        raise DesignError(
+            f"`data` has {columns.n_rows - used} rows with missing values: {listed}. "
+            "Use missing='drop' to leave them out, or impute them first."
+        )
+    return RowCount(read=columns.n_rows, used=used, missing=lacking)
+
+
+def sum_products(
+    spec: Spec,
+    columns: Columns,
+    mask: BoolArray | None,
+    codes: CodeArray,
+    levels: tuple[object, ...],
+    response: FloatArray | None = None,
+) -> CrossProducts:
+    """Sum the cross-products of the design columns and the response (the data's, or another) over all used rows."""
+    from crosslevel.kernels.moments import order_by_code
+
+    names = (*(column.name for column in spec.columns), spec.response_name)
+    used = codes if mask is None else codes[mask]
+    is_sorted = bool(np.all(used[1:] >= used[:-1]))
+    chunk = CHUNK if is_sorted else max(CHUNK, min(UNSORTED_RUN * len(levels), UNSORTED_BYTES // (8 * len(names))))
+    moments: Moments | None = None
+    for block, block_codes, _ in read_blocks(spec, columns, mask, codes, chunk, response):
+        if moments is None:
+            moments = Moments.starting(block, len(levels))
+        if not is_sorted:
+            order = np.empty(len(block_codes), dtype=np.int64)
+            order_by_code(block_codes, np.zeros(len(levels) + 1, dtype=np.int64), order)
+            block, block_codes = np.take(block, order, axis=1), block_codes[order]
+        moments.add(block, block_codes)
+    assert moments is not None
+    return moments.products(names=names, levels=levels)

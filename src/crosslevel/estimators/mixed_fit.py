@@ -1,0 +1,353 @@
+"""What a fitted linear mixed model answers. Every method delegates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.design import Design, slopes_explained
+from crosslevel.design.factors import GroupingFactor
+from crosslevel.design.rows import RowCount
+from crosslevel.display import Document
+from crosslevel.estimators import random, tables
+from crosslevel.estimators import rows as by_row
+from crosslevel.estimators.export import as_record
+from crosslevel.estimators.notes import notes_on
+from crosslevel.formula import Spec, update
+from crosslevel.inference.df import Equations, df_method, equations_of
+from crosslevel.inference.icc import IntraclassCorrelation
+from crosslevel.inference.lrt import BoundaryTest
+from crosslevel.inference.varcomp import VarianceComponents, variance_components
+from crosslevel.inference.wald import coefficient_table
+from crosslevel.optimise import Status
+from crosslevel.solve import Solution, conditional_modes, deviance_at
+from crosslevel.types import FloatArray, Frame, Method
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MixedFit:
+    """A fitted linear mixed model.
+
+    Attributes
+    ----------
+    formula, data, given : as given to `mixed`: the formula, the frame, and all other arguments by name.
+    design : columns, clusters and cross-products of the model.
+    solution : estimates and how the search for them ended.
+    """
+
+    formula: str
+    data: Frame = field(repr=False)
+    given: Mapping[str, Any]
+    design: Design = field(repr=False)
+    solution: Solution = field(repr=False)
+
+    # -- what was fitted ------------------------------------------------------------------------------------------
+    @property
+    def method(self) -> Method:
+        """Which likelihood is maximised, "reml" or "ml"."""
+        method: Method = self.given["method"]
+        return method
+
+    @property
+    def ddf(self) -> str:
+        """How degrees of freedom are counted."""
+        return str(self.given["ddf"])
+
+    @property
+    def spec(self) -> Spec:
+        """The formula with what it remembers of the data."""
+        return self.design.spec
+
+    @property
+    def rows(self) -> RowCount:
+        """Rows read, used, and missing values by variable."""
+        return self.design.rows
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Variable labels of the data."""
+        return self.design.columns.labels
+
+    @property
+    def group(self) -> str:
+        """Name of the grouping factor, the first if there are several."""
+        return self.design.group
+
+    @property
+    def nobs(self) -> int:
+        """Rows used."""
+        return self.design.rows.used
+
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Levels of each grouping factor."""
+        return {factor.name: factor.n_levels for factor in self.design.factors}
+
+    @property
+    def group_sizes(self) -> pd.Series:
+        """Rows of each level of the (first) grouping factor."""
+        return self.sizes_of(self.group)
+
+    def sizes_of(self, group: str | None = None) -> pd.Series:
+        """Rows of each level of a grouping factor."""
+        return random.sizes(self.design, self.design.factor_named(group))
+
+    @cached_property
+    def equations(self) -> Equations:
+        """Which level-2 equation each coefficient belongs to."""
+        return equations_of(self.design)
+
+    @cached_property
+    def slope_of(self) -> tuple[int, ...]:
+        """For each coefficient the random effect (by position) that it explains as a cross-level interaction, or -1."""
+        return tuple(int(k) for k in slopes_explained(self.design))
+
+    # -- fixed effects --------------------------------------------------------------------------------------------
+    @property
+    def params(self) -> pd.Series:
+        """Coefficients."""
+        return self._by_term(self.solution.beta, "estimate")
+
+    @property
+    def bse(self) -> pd.Series:
+        """Standard errors of the coefficients."""
+        return self._by_term(np.sqrt(np.diag(self.solution.vcov)), "std_error")
+
+    @property
+    def df(self) -> pd.Series:
+        """Degrees of freedom of the coefficients' t statistics."""
+        return self._by_term(df_method(self.ddf)(self.equations), "df")
+
+    @property
+    def tvalues(self) -> pd.Series:
+        """Coefficients divided by their standard errors."""
+        return self.tidy()["statistic"]
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """Two-sided p-values of the coefficients."""
+        return self.tidy()["p_value"]
+
+    @property
+    def vcov(self) -> pd.DataFrame:
+        """Covariance matrix of the coefficients."""
+        names = pd.Index(self.design.fixed_names, name="term")
+        return pd.DataFrame(self.solution.vcov, index=names, columns=names)
+
+    def tests(self, ddf: str | None = None, *, level: float = 0.95) -> pd.DataFrame:
+        """Coefficient table with the degrees of freedom of another method ("m-l-1", "residual", "normal")."""
+        df = df_method(self.ddf if ddf is None else ddf)(self.equations)
+        return coefficient_table(
+            self.design.fixed_names, self.solution.beta, np.sqrt(np.diag(self.solution.vcov)), df, level=level
+        )
+
+    def tidy(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Coefficient table: estimate, std_error, df, statistic, p_value, conf_low, conf_high by term."""
+        return self.tests(level=level)
+
+    def conf_int(self, level: float = 0.95, method: str | None = None) -> pd.DataFrame:
+        """Confidence intervals of the coefficients; `method` names the degrees of freedom."""
+        return self.tests(method, level=level)[["conf_low", "conf_high"]]
+
+    # -- random effects -------------------------------------------------------------------------------------------
+    @property
+    def theta(self) -> FloatArray:
+        """Relative covariance parameters: lower triangles of Lambda, block by block."""
+        return self.solution.theta
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation."""
+        return self.solution.sigma
+
+    @property
+    def cov_re(self) -> dict[str, pd.DataFrame]:
+        """Covariance matrix of the random effects, by grouping factor."""
+        return random.covariances(self.design, self.variance_components)
+
+    @cached_property
+    def variance_components(self) -> tuple[VarianceComponents, ...]:
+        """Variance components of each grouping factor with their sampling covariance."""
+        return variance_components(self.solution)
+
+    def varcomp(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Variances, covariances and the residual variance, with standard errors and intervals."""
+        return tables.variance_table(self.design, self.solution, self.variance_components, level=level)
+
+    def ranef(self, se: bool = True) -> dict[str, pd.DataFrame]:
+        """Conditional modes of the random effects by level; with `se`, their standard errors as "<term>_se"."""
+        return random.modes(self.design, self._modes, se=se)
+
+    def coef(self) -> dict[str, pd.DataFrame]:
+        """Coefficients of each level: fixed effects plus conditional modes."""
+        return random.coefficients(self.design, self.params, self._modes)
+
+    def reliability(self, group: str | None = None) -> tables.Reliability:
+        """Reliability of each cluster's coefficients.
+
+        With one grouping factor tau / (tau + sigma^2 [(Z'Z)^-1]), of the cluster's own coefficients (Raudenbush & Bryk
+        2002); with several 1 - Var(b | y) / tau, of the conditional modes of the levels of `group`.
+        """
+        factor = self.design.factor_named(group)
+        return random.reliability(self.design, self.solution, self.variance_components, self._modes, factor)
+
+    def icc(self, group: str | None = None, *, level: float = 0.95) -> IntraclassCorrelation:
+        """Share of the intercepts' variance in the total (where every slope's variable is zero, if slopes vary).
+
+        Parameters
+        ----------
+        group : the grouping factor whose share is wanted; that of all of them together if None.
+        level : confidence level.
+
+        Raises
+        ------
+        CrosslevelError : the model has no random intercept.
+        """
+        return random.intraclass(self.design, self.variance_components, group, level=level)
+
+    def variance_shares(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Share of each level in the variance of the intercepts and residuals, and intraclass correlations.
+
+        Returns
+        -------
+        frame indexed by group, "Residual" last: variance, share, std_error, conf_low, conf_high, and icc, the
+        correlation of two rows that share a level of this factor and of all factors that it is nested in.
+        """
+        return random.variance_shares(self.design, self.variance_components, level=level)
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether a variance is zero or random effects are perfectly correlated."""
+        return self.solution.is_singular
+
+    def test_random(self) -> BoundaryTest:
+        """Likelihood-ratio test against the model without random effects, with the boundary mixture as reference."""
+        return random.test_of_all(self.design, self.solution)
+
+    # -- fit ------------------------------------------------------------------------------------------------------
+    @property
+    def deviance(self) -> float:
+        """-2 log-likelihood, restricted if method is "reml"."""
+        return self.solution.deviance
+
+    @property
+    def loglik(self) -> float:
+        """Log-likelihood, restricted if method is "reml"."""
+        return -0.5 * self.solution.deviance
+
+    @property
+    def n_params(self) -> int:
+        """Coefficients, covariance parameters and sigma."""
+        return len(self.solution.beta) + len(self.theta) + 1
+
+    @property
+    def aic(self) -> float:
+        """Deviance + 2 parameters."""
+        return self.deviance + 2.0 * self.n_params
+
+    @property
+    def bic(self) -> float:
+        """Deviance + log(rows) parameters."""
+        return self.deviance + float(np.log(self.nobs)) * self.n_params
+
+    @property
+    def status(self) -> str:
+        """How the search for the optimum ended, in a sentence."""
+        return self.solution.status.value
+
+    @property
+    def converged(self) -> bool:
+        """Whether the gradient vanishes and no variance could usefully be added."""
+        return self.solution.status is Status.CONVERGED
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What deserves a second look, in words, with what to do."""
+        return notes_on(self.design, self.solution)
+
+    def criterion_at(self, theta: FloatArray) -> float:
+        """Deviance (restricted if method is "reml") at any relative covariance parameters, in the order of `theta`."""
+        return deviance_at(self.solution, np.asarray(theta, dtype=np.float64))
+
+    def glance(self) -> pd.DataFrame:
+        """The fit in one row."""
+        return tables.glance(self)
+
+    def to_dict(self, *, level: float = 0.95) -> dict[str, Any]:
+        """Every number of the fit as plain values, ready for JSON; what has no value is None."""
+        return as_record(self, level=level)
+
+    # -- rows -----------------------------------------------------------------------------------------------------
+    @property
+    def fitted(self) -> pd.Series:
+        """Fitted values, random effects included."""
+        return self.augment()["fitted"]
+
+    @property
+    def resid(self) -> pd.Series:
+        """Outcome minus fitted values."""
+        return self.augment()["resid"]
+
+    def augment(self) -> pd.DataFrame:
+        """The rows used: outcome, cluster, fitted values, residuals, and the fixed part's prediction."""
+        return by_row.augment(self.design, self.solution.beta, self._effects)
+
+    def predict(self, new: Frame | None = None, *, random_effects: bool = True) -> pd.Series:
+        """Predicted outcomes of the rows used or of new data.
+
+        Parameters
+        ----------
+        new : any frame with the predictors (and the clusters); the outcome is not needed. Clusters that were not in the
+            fit get random effects of zero; rows with missing values get a missing prediction.
+        random_effects : whether to add the clusters' conditional modes to the fixed part.
+        """
+        if new is None:
+            return self.augment()["fitted" if random_effects else "fixed"].rename("prediction")
+        effects = self._effects if random_effects else None
+        return by_row.predict(self.design, self.solution.beta, effects, new)
+
+    # -- other models ---------------------------------------------------------------------------------------------
+    def refit(self, y: FloatArray | pd.Series) -> "MixedFit":
+        """Fit the same model to another outcome, one value for each row used."""
+        from crosslevel.estimators.mixed import fit_design
+
+        return fit_design(self.formula, self.data, self.given, self.design.with_response(np.asarray(y)))
+
+    def update(self, formula: str | None = None, **changes: Any) -> "MixedFit":
+        """Fit with a changed formula ("~ . + x") or other arguments of `mixed`."""
+        from crosslevel.estimators.mixed import mixed
+
+        given = {**self.given, "data": self.data, **changes}
+        text = self.formula if formula is None else update(self.formula, formula)
+        return mixed(text, given.pop("data"), **given)
+
+    # -- words ----------------------------------------------------------------------------------------------------
+    def summary(self, *, level: float = 0.95) -> Document:
+        """What was fitted and found, to print or to show in a notebook, with intervals of a confidence level."""
+        from crosslevel.estimators.summary import summarise
+
+        return summarise(self, level=level)
+
+    def __str__(self) -> str:
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        """Return the summary for a notebook."""
+        return self.summary()._repr_html_()
+
+    @cached_property
+    def _modes(self) -> tuple[tuple[FloatArray, FloatArray], ...]:
+        """Conditional modes and their covariances, by factor."""
+        return conditional_modes(self.solution)
+
+    @property
+    def _effects(self) -> tuple[tuple[GroupingFactor, FloatArray], ...]:
+        """The grouping factors with their conditional modes."""
+        return tuple((factor, modes) for factor, (modes, _) in zip(self.design.factors, self._modes, strict=True))
+
+    def _by_term(self, values: FloatArray, name: str) -> pd.Series:
+        """A Series by coefficient."""
+        return pd.Series(values, index=pd.Index(self.design.fixed_names, name="term"), name=name)
