@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crosslevel import datasets, errors
     from crosslevel.diagnostics.describe import describe
+    from crosslevel.diagnostics.population import population_weight
     from crosslevel.errors import (
         ColumnNotFoundError,
         ConvergenceWarning,
@@ -57,6 +58,7 @@ __all__ = [
     "errors",
     "mixed",
     "plot",
+    "population_weight",
     "read",
     "report",
 ]
@@ -79,6 +81,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "errors": ("crosslevel.errors", None),
     "mixed": ("crosslevel.estimators.mixed", "mixed"),
     "plot": ("crosslevel.report.figures", None),
+    "population_weight": ("crosslevel.diagnostics.population", "population_weight"),
     "read": ("crosslevel.table.read", "read"),
     "report": ("crosslevel.report.page", "report"),
 }
