@@ -118,7 +118,8 @@ def minimise(
     Each step solves (B + damping D) step = -gradient, with B the Hessian where it is positive definite and the
     information where it is not, and D the diagonal of the information (Levenberg 1944; Marquardt 1963). A step is taken
     when it lowers the criterion; the damping follows the ratio of the actual to the expected decrease. At a stationary
-    point `escape` may know of a lower one that no gradient shows (a saddle): then the search goes on from there.
+    point, or where no step helps, `escape` may know of a lower one that no gradient shows (beyond a saddle): then the
+    search goes on from there.
 
     Parameters
     ----------
@@ -140,18 +141,16 @@ def minimise(
         step, expected = _step(derivatives, damping)
         decrement = expected if damping == 0.0 else _step(derivatives, 0.0)[1]
         exhausted = damping > MOST_DAMPING or expected <= ROUNDING * abs(value)
-        if decrement <= tolerance or (exhausted and decrement <= SMALL_DECREASE):
+        stationary = decrement <= tolerance or (exhausted and decrement <= SMALL_DECREASE)
+        if stationary or exhausted:
             lower = escape(theta, state)
             if lower is None:
-                status = Status.CONVERGED
+                status = Status.CONVERGED if stationary else Status.STALLED
                 break
             theta, state = lower
             value, damping, evaluations = deviance(state), 0.0, evaluations + 1
             derivatives = criterion.derivatives(state, theta)
             continue
-        if exhausted:
-            status = Status.STALLED
-            break
         trial = criterion.value(theta + step)
         trial_value = deviance(trial)
         evaluations += 1

@@ -51,6 +51,13 @@ class Covariance(ABC):
         """
         return self.members(len(score))
 
+    def detours(self, theta: FloatArray, q: int, *, negligible: float) -> FloatArray:
+        """Other parameters (m, n_theta) of the same covariance, where the deviance may fall in other directions.
+
+        Standard deviations below `negligible` count as zero.
+        """
+        return np.zeros((0, self.n_theta(q)))
+
     def names(self, effects: tuple[str, ...]) -> tuple[str, ...]:
         """Names of what `natural` tells of a block of these effects; empty where variances and covariances say all."""
         return ()

@@ -129,3 +129,11 @@ class BlockStructure:
             if value >= 0.0:
                 return
             yield direction
+
+    def detours(self, theta: FloatArray, *, negligible: float) -> Iterator[FloatArray]:
+        """Other parameters (n_theta,) of the same covariance; see `Covariance.detours`."""
+        for kind, columns, part in zip(self.kinds, self.columns, self.parts, strict=True):
+            for own in kind.detours(theta[part], len(columns), negligible=negligible):
+                other = theta.copy()
+                other[part] = own
+                yield other

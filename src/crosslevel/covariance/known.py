@@ -5,7 +5,6 @@ import numpy as np
 from crosslevel.covariance.base import Covariance
 from crosslevel.types import FloatArray
 
-
 SYMMETRIC = 1e-8
 """Difference of the two halves of a matrix, relative to its largest element, that is rounding."""
 

@@ -190,6 +190,14 @@ class Heterogeneous(Covariance):
             out.extend(np.maximum(sign * vector, 0.0)[:, None] * root for sign in (1.0, -1.0))
         return np.stack(out)
 
+    def detours(self, theta: FloatArray, q: int, *, negligible: float) -> FloatArray:
+        """Other correlations, where only one effect varies and the covariance does not depend on them."""
+        varying = theta[:q] ** 2 >= negligible
+        if q == 1 or np.count_nonzero(varying) != 1:
+            return np.zeros((0, self.n_theta(q)))
+        angles = self._shape.angles(q, STARTS + 2)[1:-1]
+        return np.column_stack([np.tile(np.where(varying, theta[:q], 0.0), (STARTS, 1)), angles])
+
     def names(self, effects: tuple[str, ...]) -> tuple[str, ...]:
         """A standard deviation for each effect and one correlation."""
         return (*(f"sd {effect}" for effect in effects), "correlation")[: self.n_theta(len(effects))]
