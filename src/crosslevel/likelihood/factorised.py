@@ -1,0 +1,135 @@
+"""The numerical factor of M = I + Lambda'A Lambda over the random effects of all factors, and its inverse's pattern."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crosslevel.design.crossing import Crossing
+from crosslevel.likelihood.elimination import EliminationPlan
+from crosslevel.types import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PatternInverse:
+    """M^-1 where the factor has its pattern: flat diagonal blocks, flat rows, and the dense part (lower triangle)."""
+
+    plan: EliminationPlan
+    diagonal: FloatArray
+    rows: FloatArray
+    dense: FloatArray
+
+    def blocks(self, factor: int) -> FloatArray:
+        """[M^-1]_jj of a factor's levels, (J, q, q)."""
+        from crosslevel.kernels.crossed import gather_blocks
+
+        place, q = self.plan.places[factor], self.plan.sizes[factor]
+        out = np.empty((self.plan.counts[factor], q, q))
+        buffer = self.dense.reshape(-1) if place.dense else self.diagonal
+        gather_blocks(buffer, place.base, place.step, place.stride, out)
+        return out
+
+    def buffer(self, *, dense: bool) -> FloatArray:
+        """The flat buffer in which pairs of levels have their blocks."""
+        return self.dense.reshape(-1) if dense else self.rows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Factorised:
+    """L with L L' = M, for one Lambda.
+
+    Attributes
+    ----------
+    plan : the symbolic analysis.
+    weights : for each factor (J,) how often each level counts.
+    weight : (m,) the same of the eliminated levels.
+    diagonal, rows : T and V of the eliminated levels, see `kernels.elimination`.
+    dense : (D, D) Cholesky factor of what remains, lower triangle; NaN if it has none.
+    log_det : weighted log|M|.
+    """
+
+    plan: EliminationPlan
+    weights: tuple[FloatArray, ...]
+    weight: FloatArray
+    diagonal: FloatArray
+    rows: FloatArray
+    dense: FloatArray
+    log_det: float
+
+    def forward(self, x: FloatArray) -> FloatArray:
+        """L^-1 x for x (N, r), overwritten."""
+        from crosslevel.kernels.elimination import forward_substitute
+
+        symbolic = self.plan.symbolic
+        forward_substitute(*symbolic.arrays, symbolic.owner, self.weight, self.diagonal, self.rows, x)
+        self._solve_dense(x, transposed=False)
+        return x
+
+    def backward(self, x: FloatArray) -> FloatArray:
+        """L^-T x for x (N, r), overwritten."""
+        from crosslevel.kernels.elimination import back_substitute
+
+        self._solve_dense(x, transposed=True)
+        back_substitute(*self.plan.symbolic.arrays, self.diagonal, self.rows, x)
+        return x
+
+    def _solve_dense(self, x: FloatArray, *, transposed: bool) -> None:
+        """Solve for the dense part's rows of x (N, r) in place."""
+        from scipy.linalg.lapack import dtrtrs
+
+        if self.plan.n_dense and x.shape[1]:
+            rest = x[self.plan.n_lead :]
+            # LAPACK reads columns first: its upper triangle is our lower one
+            rest[:], _ = dtrtrs(self.dense.T, rest, lower=0, trans=0 if transposed else 1)
+
+    def inner(self, left: FloatArray, right: FloatArray) -> FloatArray:
+        """Inner products (r, s) of the columns of (N, r) and (N, s), all copies of a level counted."""
+        weighted = right
+        for k, weight in enumerate(self.weights):
+            if np.any(weight != 1.0):
+                rows = self.plan.rows(k)
+                weighted = right.copy() if weighted is right else weighted
+                weighted[rows] *= np.repeat(weight, self.plan.sizes[k])[:, None]
+        return np.asarray(left.T @ weighted)
+
+    def inverse(self) -> PatternInverse:
+        """M^-1 on the factor's pattern."""
+        from scipy.linalg.lapack import dpotri
+
+        from crosslevel.kernels.elimination import invert_pattern
+
+        dense = self.dense
+        if self.plan.n_dense:
+            dense = dense.copy()
+            dpotri(dense.T, lower=0, overwrite_c=1)
+        diagonal, rows = np.empty_like(self.diagonal), np.empty_like(self.rows)
+        symbolic = self.plan.symbolic
+        invert_pattern(*symbolic.arrays, symbolic.owner, self.diagonal, self.rows, dense, diagonal, rows)
+        return PatternInverse(plan=self.plan, diagonal=diagonal, rows=rows, dense=dense)
+
+
+def factorise(
+    crossing: Crossing, plan: EliminationPlan, weights: tuple[FloatArray, ...], factors: tuple[FloatArray, ...]
+) -> Factorised:
+    """Factorise M at these Lambdas (q_k, q_k); `weights` (J_k,) say how often each level counts in all."""
+    from scipy.linalg.lapack import dpotrf
+
+    from crosslevel.kernels.crossed import scale_diagonal, scale_pairs
+    from crosslevel.kernels.elimination import eliminate
+
+    symbolic, n_dense = plan.symbolic, plan.n_dense
+    diagonal, rows = np.empty(symbolic.n_diagonal), np.zeros(symbolic.n_rows)
+    dense = np.zeros((n_dense, n_dense))
+    flat = dense.reshape(-1)
+    for place, block, factor in zip(plan.places, crossing.diagonal, factors, strict=True):
+        scale_diagonal(block, factor, place.base, place.step, place.stride, flat if place.dense else diagonal)
+    for (k, m), where in plan.pair_places.items():
+        buffer = flat if where.dense else rows
+        scale_pairs(crossing.pairs[k, m].block, factors[k], factors[m], where.place, where.step_k, where.step_l, buffer)
+    weight = np.concatenate([np.empty(0), *(weights[k] for k in plan.order)])
+    log_det = eliminate(*symbolic.arrays, symbolic.owner, weight, diagonal, rows, dense)
+    if n_dense:
+        _, failed = dpotrf(dense.T, lower=0, overwrite_a=1, clean=0)
+        log_det = np.nan if failed else log_det + 2.0 * float(np.log(np.diag(dense)).sum())
+    return Factorised(
+        plan=plan, weights=weights, weight=weight, diagonal=diagonal, rows=rows, dense=dense, log_det=float(log_det)
+    )
