@@ -36,16 +36,14 @@ def eliminate(
     weight: FloatArray,
     diagonal_out: FloatArray,
     rows_out: FloatArray,
-    dense_out: FloatArray,
 ) -> float:
-    """Eliminate all nodes of M in place.
+    """Eliminate all nodes of M in place, but for what they do to the dense part.
 
     Parameters
     ----------
     first, start, column, row_start, diagonal_start, owner, weight : see the module.
     diagonal_out : diagonal blocks of M, becoming T; lower triangles are read and written.
     rows_out : M[node, touched], becoming V.
-    dense_out : (D, D) lower triangle of the dense part of M, becoming its Schur complement.
 
     Returns
     -------
@@ -102,23 +100,103 @@ def eliminate(
                         value += rows_out[r + (a + i) * q + k] * rows_out[r + b * q + k]
                     rows_out[at + i] -= share * value
             a += q_target
+    return log_det
 
-        # dense part
-        if q == 1:
-            for b in range(a, n_touched):
-                value = weight[n] * rows_out[r + b]
-                row = column[s + b] - n_lead
-                for c in range(a, b + 1):
-                    dense_out[row, column[s + c] - n_lead] -= value * rows_out[r + c]
-        else:
-            for b in range(a, n_touched):
-                row = column[s + b] - n_lead
-                for c in range(a, b + 1):
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def update_dense(
+    first: IntArray,
+    start: IntArray,
+    column: CodeArray,
+    row_start: IntArray,
+    dense_start: IntArray,
+    dense_node: CodeArray,
+    dense_place: CodeArray,
+    weight: FloatArray,
+    rows: FloatArray,
+    dense_out: FloatArray,
+) -> None:
+    """Subtract V'V of all nodes from the dense part of M, row by row: a row stays in the cache, the matrix does not.
+
+    Parameters
+    ----------
+    first, start, column, row_start, weight : see the module.
+    dense_start, dense_node, dense_place : the nodes that touch dense row c, and where among their touched columns, are
+        at dense_start[c]:dense_start[c + 1].
+    rows : V from `eliminate`.
+    dense_out : (D, D); the lower triangle is read and written.
+    """
+    n_lead = first[len(weight)]
+    for row in range(len(dense_start) - 1):
+        for e in range(dense_start[row], dense_start[row + 1]):
+            n, b = dense_node[e], dense_place[e]
+            s, r, q = start[n], row_start[n], first[n + 1] - first[n]
+            if q == 1:
+                value = weight[n] * rows[r + b]
+                for c in range(b, -1, -1):
+                    target = column[s + c] - n_lead
+                    if target < 0:
+                        break
+                    dense_out[row, target] -= value * rows[r + c]
+            else:
+                for c in range(b, -1, -1):
+                    target = column[s + c] - n_lead
+                    if target < 0:
+                        break
                     value = 0.0
                     for k in range(q):
-                        value += rows_out[r + b * q + k] * rows_out[r + c * q + k]
-                    dense_out[row, column[s + c] - n_lead] -= weight[n] * value
-    return log_det
+                        value += rows[r + b * q + k] * rows[r + c * q + k]
+                    dense_out[row, target] -= weight[n] * value
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def multiply_dense(
+    first: IntArray,
+    start: IntArray,
+    column: CodeArray,
+    row_start: IntArray,
+    dense_start: IntArray,
+    dense_node: CodeArray,
+    dense_place: CodeArray,
+    rows: FloatArray,
+    dense: FloatArray,
+    rows_out: FloatArray,
+) -> None:
+    """Add V times a symmetric matrix over the dense part, on the pattern.
+
+    Parameters
+    ----------
+    first, start, column, row_start, dense_start, dense_node, dense_place : see `update_dense`.
+    rows : V from `eliminate`.
+    dense : (D, D) lower triangle of the matrix.
+    rows_out : the product, laid out as V, added to.
+    """
+    n_lead = first[len(row_start)]
+    for row in range(len(dense_start) - 1):
+        for e in range(dense_start[row], dense_start[row + 1]):
+            n, b = dense_node[e], dense_place[e]
+            s, r, q = start[n], row_start[n], first[n + 1] - first[n]
+            if q == 1:
+                own, total = rows[r + b], dense[row, row] * rows[r + b]
+                for c in range(b - 1, -1, -1):
+                    target = column[s + c] - n_lead
+                    if target < 0:
+                        break
+                    value = dense[row, target]
+                    total += value * rows[r + c]
+                    rows_out[r + c] += value * own
+                rows_out[r + b] += total
+            else:
+                for c in range(b, -1, -1):
+                    target = column[s + c] - n_lead
+                    if target < 0:
+                        break
+                    value = dense[row, target]
+                    for k in range(q):
+                        rows_out[r + b * q + k] += value * rows[r + c * q + k]
+                    if c < b:
+                        for k in range(q):
+                            rows_out[r + c * q + k] += value * rows[r + b * q + k]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -212,7 +290,6 @@ def invert_pattern(
     owner: CodeArray,
     diagonal: FloatArray,
     rows: FloatArray,
-    dense: FloatArray,
     diagonal_out: FloatArray,
     rows_out: FloatArray,
 ) -> None:
@@ -222,24 +299,17 @@ def invert_pattern(
     ----------
     first, start, column, row_start, diagonal_start, owner : see the module.
     diagonal, rows : T and V from `eliminate`.
-    dense : (D, D) lower triangle of the dense part of M^-1.
     diagonal_out : diagonal blocks of M^-1, whole.
-    rows_out : M^-1[node, touched], laid out as V.
+    rows_out : V times the dense part of M^-1, laid out as V, from `multiply_dense`; becoming M^-1[node, touched].
     """
     n_nodes = len(row_start)
     n_lead = first[n_nodes]
-    longest = 0
-    for n in range(n_nodes):
-        longest = max(longest, (start[n + 1] - start[n]) * (first[n + 1] - first[n]))
-    work = np.empty(longest)
     for n in range(n_nodes - 1, -1, -1):
         q = first[n + 1] - first[n]
         d, r, s = diagonal_start[n], row_start[n], start[n]
         n_touched = start[n + 1] - s
 
-        # Y' = M^-1[touched, touched] V'
-        for a in range(n_touched * q):
-            work[a] = 0.0
+        # Y' = M^-1[touched, touched] V', of which the dense part is there already
         a = 0
         while a < n_touched and column[s + a] < n_lead:
             other = owner[column[s + a]]
@@ -249,7 +319,7 @@ def invert_pattern(
                 for j in range(q_other):
                     value = diagonal_out[od + i * q_other + j]
                     for k in range(q):
-                        work[(a + i) * q + k] += value * rows[r + (a + j) * q + k]
+                        rows_out[r + (a + i) * q + k] += value * rows[r + (a + j) * q + k]
             for b in range(a + q_other, n_touched):
                 while column[place] != column[s + b]:
                     place += 1
@@ -257,35 +327,15 @@ def invert_pattern(
                 for i in range(q_other):
                     value = rows_out[at + i]
                     for k in range(q):
-                        work[(a + i) * q + k] += value * rows[r + b * q + k]
-                        work[b * q + k] += value * rows[r + (a + i) * q + k]
+                        rows_out[r + (a + i) * q + k] += value * rows[r + b * q + k]
+                        rows_out[r + b * q + k] += value * rows[r + (a + i) * q + k]
             a += q_other
-        if q == 1:
-            for b in range(a, n_touched):
-                row = column[s + b] - n_lead
-                own, total = rows[r + b], dense[row, row] * rows[r + b]
-                for c in range(a, b):
-                    value = dense[row, column[s + c] - n_lead]
-                    total += value * rows[r + c]
-                    work[c] += value * own
-                work[b] += total
-        else:
-            for b in range(a, n_touched):
-                row = column[s + b] - n_lead
-                for c in range(a, b + 1):
-                    value = dense[row, column[s + c] - n_lead]
-                    for k in range(q):
-                        work[b * q + k] += value * rows[r + c * q + k]
-                    if c < b:
-                        for k in range(q):
-                            work[c * q + k] += value * rows[r + b * q + k]
-
         # T^-T (I + V Y') T^-1
         for i in range(q):
             for j in range(q):
                 value = 1.0 if i == j else 0.0
                 for a in range(n_touched):
-                    value += rows[r + a * q + i] * work[a * q + j]
+                    value += rows[r + a * q + i] * rows_out[r + a * q + j]
                 diagonal_out[d + i * q + j] = value
         for j in range(q):
             for i in range(q - 1, -1, -1):
@@ -303,7 +353,7 @@ def invert_pattern(
         # -T^-T Y
         for a in range(n_touched):
             for i in range(q - 1, -1, -1):
-                value = -work[a * q + i]
+                value = -rows_out[r + a * q + i]
                 for k in range(i + 1, q):
                     value -= diagonal[d + k * q + i] * rows_out[r + a * q + k]
                 rows_out[r + a * q + i] = value / diagonal[d + i * q + i]

@@ -119,7 +119,7 @@ class BlockedDeviance:
             out = log_det + self.nu * (np.log(2.0 * np.pi * self.sigma**2) + 2.0 * log_y) + rss / self.sigma**2
         if self.reml:
             out += 2.0 * (float(np.log(np.diag(chol)[:-1]).sum()) + log_x)
-        return float(out)
+        return float(out - self.crossing.log_weight)
 
     def derivatives(self, at: BlockedConditional, theta: FloatArray) -> Derivatives:
         """Gradient, Hessian and information of the deviance in working `theta`.

@@ -45,7 +45,10 @@ class PairPlace:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Symbolic:
-    """The pattern of the factor as `kernels.elimination` reads it: m nodes, one per eliminated level."""
+    """The pattern of the factor as `kernels.elimination` reads it: m nodes, one per eliminated level.
+
+    Row c of the dense part is touched by the nodes dense_node[dense_start[c]:dense_start[c + 1]].
+    """
 
     first: IntArray
     start: IntArray
@@ -53,6 +56,9 @@ class Symbolic:
     row_start: IntArray
     diagonal_start: IntArray
     owner: CodeArray
+    dense_start: IntArray
+    dense_node: CodeArray
+    dense_place: CodeArray
     n_rows: int
     n_diagonal: int
 
@@ -60,6 +66,11 @@ class Symbolic:
     def arrays(self) -> tuple[IntArray, IntArray, CodeArray, IntArray, IntArray]:
         """What every kernel takes first."""
         return self.first, self.start, self.column, self.row_start, self.diagonal_start
+
+    @property
+    def dense_arrays(self) -> tuple[IntArray, CodeArray, CodeArray]:
+        """What kernels that work on the dense part take in addition."""
+        return self.dense_start, self.dense_node, self.dense_place
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -234,7 +245,8 @@ def _ordered(node: IntArray, target: IntArray, n_levels: int) -> _Pattern:
     """Pattern of these pairs, each once."""
     key = node * n_levels + target
     if np.any(key[1:] <= key[:-1]):
-        key = np.unique(key)
+        key = np.sort(key, kind="stable")
+        key = key[np.concatenate([[True], key[1:] != key[:-1]])]
     return _Pattern(node=key // n_levels, target=key % n_levels)
 
 
@@ -338,14 +350,25 @@ class _Layout:
         count = [self.counts[k] for k in order]
         size: IntArray = np.repeat(np.array([self.sizes[k] for k in order], dtype=np.int64), count)
         length: IntArray = np.concatenate([np.empty(0, dtype=np.int64), *lengths])
+        column = np.concatenate([np.empty(0, dtype=np.int64), *columns]).astype(np.int32)
+        start = np.concatenate([[0], np.cumsum(length)])
         squares = size * size
+
+        # the touched columns of the dense part, turned: by column, then by node
+        dense = np.flatnonzero(column >= self.n_lead)
+        dense = dense[np.argsort(column[dense], kind="stable")]
+        node = np.repeat(np.arange(len(length)), length)[dense]
+        often = np.bincount(column[dense] - self.n_lead, minlength=self.n_columns - self.n_lead)
         return Symbolic(
             first=np.concatenate([[0], np.cumsum(size)]),
-            start=np.concatenate([[0], np.cumsum(length)]),
-            column=np.concatenate([np.empty(0, dtype=np.int64), *columns]).astype(np.int32),
+            start=start,
+            column=column,
             row_start=np.cumsum(length * size) - length * size,
             diagonal_start=np.cumsum(squares) - squares,
             owner=np.repeat(np.arange(len(size)), size).astype(np.int32),
+            dense_start=np.concatenate([[0], np.cumsum(often)]),
+            dense_node=node.astype(np.int32),
+            dense_place=(dense - start[node]).astype(np.int32),
             n_rows=n_rows,
             n_diagonal=int(squares.sum()),
         )

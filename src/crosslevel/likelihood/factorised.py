@@ -1,6 +1,7 @@
 """The numerical factor of M = I + Lambda'A Lambda over the random effects of all factors, and its inverse's pattern."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -55,6 +56,11 @@ class Factorised:
     dense: FloatArray
     log_det: float
 
+    @cached_property
+    def copied(self) -> tuple[bool, ...]:
+        """For each factor, whether some level counts more or less than once."""
+        return tuple(bool(np.any(weight != 1.0)) for weight in self.weights)
+
     def forward(self, x: FloatArray) -> FloatArray:
         """L^-1 x for x (N, r), overwritten."""
         from crosslevel.kernels.elimination import forward_substitute
@@ -85,7 +91,7 @@ class Factorised:
         """Inner products (r, s) of the columns of (N, r) and (N, s), all copies of a level counted."""
         weighted = right
         for k, weight in enumerate(self.weights):
-            if np.any(weight != 1.0):
+            if self.copied[k]:
                 rows = self.plan.rows(k)
                 weighted = right.copy() if weighted is right else weighted
                 weighted[rows] *= np.repeat(weight, self.plan.sizes[k])[:, None]
@@ -95,15 +101,15 @@ class Factorised:
         """M^-1 on the factor's pattern."""
         from scipy.linalg.lapack import dpotri
 
-        from crosslevel.kernels.elimination import invert_pattern
+        from crosslevel.kernels.elimination import invert_pattern, multiply_dense
 
-        dense = self.dense
+        symbolic, dense = self.plan.symbolic, self.dense
+        diagonal, rows = np.empty_like(self.diagonal), np.zeros_like(self.rows)
         if self.plan.n_dense:
             dense = dense.copy()
             dpotri(dense.T, lower=0, overwrite_c=1)
-        diagonal, rows = np.empty_like(self.diagonal), np.empty_like(self.rows)
-        symbolic = self.plan.symbolic
-        invert_pattern(*symbolic.arrays, symbolic.owner, self.diagonal, self.rows, dense, diagonal, rows)
+            multiply_dense(*symbolic.arrays[:4], *symbolic.dense_arrays, self.rows, dense, rows)
+        invert_pattern(*symbolic.arrays, symbolic.owner, self.diagonal, self.rows, diagonal, rows)
         return PatternInverse(plan=self.plan, diagonal=diagonal, rows=rows, dense=dense)
 
 
@@ -114,7 +120,7 @@ def factorise(
     from scipy.linalg.lapack import dpotrf
 
     from crosslevel.kernels.crossed import scale_diagonal, scale_pairs
-    from crosslevel.kernels.elimination import eliminate
+    from crosslevel.kernels.elimination import eliminate, update_dense
 
     symbolic, n_dense = plan.symbolic, plan.n_dense
     diagonal, rows = np.empty(symbolic.n_diagonal), np.zeros(symbolic.n_rows)
@@ -126,8 +132,9 @@ def factorise(
         buffer = flat if where.dense else rows
         scale_pairs(crossing.pairs[k, m].block, factors[k], factors[m], where.place, where.step_k, where.step_l, buffer)
     weight = np.concatenate([np.empty(0), *(weights[k] for k in plan.order)])
-    log_det = eliminate(*symbolic.arrays, symbolic.owner, weight, diagonal, rows, dense)
+    log_det = eliminate(*symbolic.arrays, symbolic.owner, weight, diagonal, rows)
     if n_dense:
+        update_dense(*symbolic.arrays[:4], *symbolic.dense_arrays, weight, rows, dense)
         _, failed = dpotrf(dense.T, lower=0, overwrite_a=1, clean=0)
         log_det = np.nan if failed else log_det + 2.0 * float(np.log(np.diag(dense)).sum())
     return Factorised(
