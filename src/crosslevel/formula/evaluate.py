@@ -1,6 +1,7 @@
 """Components + data -> arrays: the design columns and the response, for the used rows of any slice."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from crosslevel.formula.finite import refuse_undefined
 from crosslevel.formula.rows import Rows, Source
 from crosslevel.formula.state import aligned, cluster_means
 from crosslevel.table.columns import Columns
+from crosslevel.table.factor import Factor
 from crosslevel.types import BoolArray, FloatArray
 
 
@@ -93,9 +95,10 @@ def bind(
     outcome: Component | None,
     columns: Columns,
     mask: BoolArray | None,
+    factors: Mapping[tuple[str, ...], Factor] | None = None,
 ) -> Evaluator:
     """Match the categories and clusters of some data with those that are remembered; see `Spec.bind`."""
-    source = Source(columns=columns, mask=mask)
+    source = Source(columns=columns, mask=mask, factors=dict(factors or {}))
     whole = [*components, *([outcome] if outcome is not None else [])]
     columns.require((name for each in whole for name in each.variables), "formula")
     new_clusters: dict[tuple[str, ...], int] = {}

@@ -103,7 +103,7 @@ def learn(
     sample = _sample(source)
     small = _frame(draft, sample, arguments(sample))
     frame = small
-    if _remembers(functions):
+    if stateful_functions(functions):
         frame = _frame(draft, source.rows(slice(None)), arguments(source.rows(slice(None))))
     with _translated(text, frame):
         full, reduced = _materialize(code, frame, False), _materialize(code, frame, True)
@@ -127,6 +127,17 @@ def evaluate(model: Model, indices: tuple[int, ...], rows: Rows, arguments: Argu
     if not rows.size:
         return [np.empty(0) for _ in indices]
     return _columns(model, indices, _frame(model, rows, arguments))
+
+
+def stateful_functions(functions: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some functions that have state which must be learnt from all rows."""
+    from formulaic.transforms import TRANSFORMS
+
+    return tuple(
+        name
+        for name in functions
+        if name in ("C", "hashed") or hasattr(TRANSFORMS.get(name), "__is_stateful_transform__")
+    )
 
 
 def holds_numbers(source: Source, name: str) -> bool:
@@ -177,15 +188,6 @@ def _sample(source: Source) -> Rows:
     rows = next(source.chunks())
     used = np.arange(rows.size)[:SAMPLE] if rows.keep is None else np.flatnonzero(rows.keep)[:SAMPLE]
     return source.rows(slice(rows.part.start, rows.part.start + int(used[-1]) + 1))
-
-
-def _remembers(functions: tuple[str, ...]) -> bool:
-    """Whether an expression has state that must be learnt from all rows."""
-    from formulaic.transforms import TRANSFORMS
-
-    return any(
-        name in ("C", "hashed") or hasattr(TRANSFORMS.get(name), "__is_stateful_transform__") for name in functions
-    )
 
 
 def _materialize(code: str, frame: Frame, intercept: bool) -> Any:

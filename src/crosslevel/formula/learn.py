@@ -10,6 +10,7 @@ from crosslevel.formula import external
 from crosslevel.formula.coding import CodedTerm, settle_coding
 from crosslevel.formula.components import Component, Product
 from crosslevel.formula.expressions import Expression
+from crosslevel.formula.memory import FromRows, Memory
 from crosslevel.formula.parse import Formula, RandomPart
 from crosslevel.formula.rows import Source
 from crosslevel.formula.spec import Block, DesignColumn, RandomTerm, Spec
@@ -84,7 +85,7 @@ class _Catalogue:
         return "numeric" if self.components[atoms[0][0]].coding is None else "categorical"
 
 
-def learn(formula: Formula, columns: Columns, mask: BoolArray | None = None) -> Spec:
+def learn(formula: Formula, columns: Columns, mask: BoolArray | None = None, *, memory: Memory | None = None) -> Spec:
     """Learn from the used rows all that a formula has to remember: means, categories, codings, bases.
 
     Parameters
@@ -92,6 +93,7 @@ def learn(formula: Formula, columns: Columns, mask: BoolArray | None = None) -> 
     formula : the parsed formula.
     columns : the data.
     mask : (n_rows,) true where a row is used, with no missing value in `formula.variables`; None if all are.
+    memory : what is to be remembered, where `columns` are only a part of the data; None to learn it from them.
 
     Returns
     -------
@@ -117,7 +119,7 @@ def learn(formula: Formula, columns: Columns, mask: BoolArray | None = None) -> 
     source = Source(columns=columns, mask=mask)
     if mask is not None and not mask.any():
         raise DataError("no row is left: every row misses a value in one of " + ", ".join(formula.variables) + ".")
-    learning = Learning(formula=formula.text, source=source)
+    learning = Learning(formula=formula.text, source=source, memory=memory or FromRows(source=source))
     response = _response(formula.response, learning)
     catalogue = _Catalogue(learning=learning)
     with np.errstate(all="ignore"):
@@ -139,7 +141,7 @@ def learn(formula: Formula, columns: Columns, mask: BoolArray | None = None) -> 
 def _response(expression: Expression, learning: Learning) -> Component:
     """Component of the response; refuses what is no single column of numbers."""
     if expression.is_column and not external.holds_numbers(learning.source, expression.text):
-        levels = external.used_levels(learning.source, expression.text)
+        levels = learning.memory.levels(expression.text)
         shown = ", ".join(repr(level) for level in levels[:5]) + (", ..." if len(levels) > 5 else "")
         advice = "Turn it into numbers first."
         if len(levels) == 2:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from crosslevel.formula.components import Coding, Component, Product
+from crosslevel.formula.components import ClusterMeans, Coding, Component, Product, parts
 from crosslevel.formula.evaluate import Evaluator, bind
 from crosslevel.formula.parse import Formula
 from crosslevel.table.columns import Columns
+from crosslevel.table.factor import Factor
 from crosslevel.types import BoolArray, FloatArray
 
 ALL_ROWS = slice(None)
@@ -98,12 +99,26 @@ class Spec:
         """The data columns that the design columns use: all that `evaluate` needs."""
         return tuple(dict.fromkeys(name for component in self.components for name in component.variables))
 
+    @property
+    def cluster_groups(self) -> tuple[tuple[str, ...], ...]:
+        """The groups whose cluster means are remembered."""
+        whole = (*self.components, self.response_component)
+        origins = [part.origin for component in whole for part in parts(component)]
+        return tuple(dict.fromkeys(origin.group for origin in origins if isinstance(origin, ClusterMeans)))
+
     @cached_property
     def codings(self) -> Mapping[str, Coding]:
         """How each categorical component is coded, by its text."""
         return {component.text: component.coding for component in self.components if component.coding is not None}
 
-    def bind(self, columns: Columns, mask: BoolArray | None = None, *, response: bool = True) -> Evaluator:
+    def bind(
+        self,
+        columns: Columns,
+        mask: BoolArray | None = None,
+        *,
+        response: bool = True,
+        factors: Mapping[tuple[str, ...], Factor] | None = None,
+    ) -> Evaluator:
         """Bind to data, to evaluate any number of slices: categories and clusters are matched once.
 
         A cluster that was not there when the formula was learnt has no remembered mean for `within` and `between`: the
@@ -114,13 +129,15 @@ class Spec:
         columns : the data, those of the fit or new ones.
         mask : (n_rows,) true where a row is used; None if all are.
         response : whether the response will be needed; new data may lack it.
+        factors : level codes of columns that are known already, as when the data are a batch of a longer table.
 
         Raises
         ------
         ColumnNotFoundError : a column is missing.
         DataError : a category was not there when the formula was learnt.
         """
-        return bind(self.components, self.products, self.response_component if response else None, columns, mask)
+        outcome = self.response_component if response else None
+        return bind(self.components, self.products, outcome, columns, mask, factors)
 
     def evaluate(
         self, columns: Columns, rows: slice = ALL_ROWS, mask: BoolArray | None = None, out: FloatArray | None = None

@@ -2,9 +2,10 @@
 
 import ast
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -25,9 +26,9 @@ from crosslevel.formula.components import (
     values,
 )
 from crosslevel.formula.expressions import Code, Expression, called_names, compile_expression, used_columns
-from crosslevel.formula.finite import refuse_undefined
+from crosslevel.formula.memory import Memory
 from crosslevel.formula.rows import Rows, Source
-from crosslevel.formula.state import bind_tables, cluster_means, level_counts, moments, with_missing
+from crosslevel.formula.state import bind_tables, with_missing
 from crosslevel.types import FloatArray
 
 TOO_MANY_LEVELS = 1_000
@@ -36,12 +37,17 @@ TOO_MANY_LEVELS = 1_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Learning:
-    """What is at hand while a formula is learnt: its text, the data, and what was learnt so far."""
+    """What is at hand while a formula is learnt: its text, the data, and what was learnt so far.
+
+    Of `source` only the types of the columns are used, and that a few of its rows can be evaluated; what depends on all
+    rows is asked of `memory`.
+    """
 
     formula: str
     source: Source
+    memory: Memory
     components: dict[tuple[str, bool], Component] = field(default_factory=dict)
-    means: dict[tuple[str, tuple[str, ...]], FloatArray] = field(default_factory=dict)
+    means: dict[tuple[str, tuple[str, ...]], tuple[tuple[Any, ...], FloatArray]] = field(default_factory=dict)
 
     def error(self, start: int, problem: str) -> FormulaError:
         """Error at a place of the formula."""
@@ -64,6 +70,16 @@ def learn_component(expression: Expression, learning: Learning) -> Component:
             code = compile_expression(expression.text)
             learning.components[key] = _component(code.tree, code, learning, expression.start)
     return learning.components[key]
+
+
+def learn_calls(expression: Expression, learning: Learning) -> Iterator[Callable[[], object]]:
+    """For each call of a transform of ours in an expression, something that learns it, innermost first."""
+    if expression.is_column:
+        return
+    code = compile_expression(expression.text)
+    for node in reversed(list(ast.walk(code.tree))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in RULES:
+            yield partial(_component, node, code, learning, expression.start)
 
 
 def _component(tree: ast.expr, code: Code, learning: Learning, start: int) -> Component:
@@ -129,7 +145,7 @@ def _weighted_effects(call: ast.Call, code: Code, learning: Learning, start: int
         if not matches:
             raise learning.error(start, f"{variable} has no category {reference!r}; it has {_listed(levels)}.")
         omitted = matches[0]
-    counts = level_counts(variable, levels, learning.source)
+    counts = learning.memory.counts(variable, levels)
     table = np.eye(len(levels))
     table[:, omitted] = -counts / counts[omitted]
     kept = [i for i in range(len(levels)) if i != omitted]
@@ -172,13 +188,11 @@ def _clustered(call: ast.Call, code: Code, learning: Learning, start: int) -> Co
         )
     key = (argument.text, group)
     if key not in learning.means:
-        means = cluster_means(argument, group, learning.source)
-        if not np.isfinite(means[learning.source.counts(group) > 0]).all():
-            refuse_undefined([argument], learning.source)
-        learning.means[key] = with_missing(means[None, :])
+        levels, means = learning.memory.cluster_means(argument, group)
+        learning.means[key] = levels, with_missing(means[None, :])
+    levels, table = learning.means[key]
     kind: Literal["within", "between"] = "within" if name == "within" else "between"
-    levels = learning.source.factor(group).levels
-    origin = ClusterMeans(kind=kind, argument=argument, group=group, levels=levels, table=learning.means[key])
+    origin = ClusterMeans(kind=kind, argument=argument, group=group, levels=levels, table=table)
     component = single(text, tuple(dict.fromkeys((*argument.variables, *group))), origin)
     bind_tables(component, learning.source)
     return component
@@ -196,10 +210,8 @@ def _rescaled(call: ast.Call, code: Code, learning: Learning, start: int) -> Com
         raise learning.error(start, f"{name} needs numbers, but {argument.text} has {_what(argument)}.")
     if len(argument.names) != 1:
         return None
-    mean, spread = moments(argument, learning.source)
-    if not np.isfinite(spread):
-        refuse_undefined([argument], learning.source)
-    if name == "scale" and not spread > 0:
+    mean, spread = learning.memory.moments(argument)
+    if name == "scale" and spread <= 0:
         raise DataError(f"`{code.text(call)}` cannot be computed: {argument.text} has the same value in all used rows.")
     origin = Rescaled(argument=argument, mean=mean, spread=spread if name == "scale" else 1.0)
     return single(code.text(call), argument.variables, origin)
@@ -271,7 +283,7 @@ def _external(
         return {name: values(component, (0,), rows)[0] for name, component in inner.items()}
 
     text = code.text(tree)
-    learnt = external.learn(text, kept.text(), called_names(rewritten), variables, learning.source, arguments)
+    learnt = learning.memory.external(text, kept.text(), called_names(rewritten), variables, arguments)
     coding = None
     if learnt.kind:
         coding = Coding(variable=text, kind=learnt.kind, levels=learnt.levels, reference=learnt.reference)
@@ -325,7 +337,7 @@ class _Extraction(ast.NodeTransformer):
 
 def _indicator(variable: str, category: object, learning: Learning, start: int) -> Component:
     """Component that is 1 in one category of a column and 0 in the others."""
-    levels = external.used_levels(learning.source, variable)
+    levels = learning.memory.levels(variable)
     if category not in levels:
         raise learning.error(start, f"{variable} has no category {category!r}; it has {_listed(levels)}.")
     table = np.array([[level == category for level in levels]], dtype=np.float64)
@@ -337,7 +349,7 @@ def _indicator(variable: str, category: object, learning: Learning, start: int) 
 
 def _levels(variable: str, text: str, learning: Learning) -> tuple[Any, ...]:
     """Categories of a column in the used rows; refuses what cannot be meant as categories."""
-    levels = external.used_levels(learning.source, variable)
+    levels = learning.memory.levels(variable)
     if len(levels) < 2:
         value = f" ({levels[0]!r})" if levels else ""
         raise DataError(

@@ -142,6 +142,10 @@ class Columns:
             self._factors[name] = Factor(name=name, codes=codes, levels=tuple(levels))
         return self._factors[name]
 
+    def categories(self, name: str) -> list[Any]:
+        """All categories of a column in their own order, those that do not occur included; empty if it has no order."""
+        return column.own_categories(self._column(name))
+
     def index(self, mask: BoolArray | None = None) -> pd.Index:
         """Row labels of a pandas frame, or row numbers of any other; of the rows where `mask` is true."""
         native = self.frame.to_native()

@@ -34,16 +34,16 @@ class Dialect:
 
 def read_delimited(file: Path, options: ReadOptions) -> pd.DataFrame:
     """A csv or tsv file; separator and decimal sign are recognised, and ids such as 01 stay text."""
-    dialect, sample = _recognised(file, options)
+    dialect, sample = recognised(file, options)
     _check_header(file, dialect, sample)
     _refuse_short_last_line(file, dialect, sample)
-    frame = _parsed(file, dialect)
-    if frame.empty or not _has_leading_zero(file, dialect):
+    frame = parsed(file, dialect)
+    if frame.empty or not has_leading_zero(file, dialect):
         return frame
     return _restored_ids(frame, file, dialect)
 
 
-def _parsed(file: Path, dialect: Dialect, **keywords: Any) -> pd.DataFrame:
+def parsed(file: Path, dialect: Dialect, **keywords: Any) -> pd.DataFrame:
     """What pandas makes of the file."""
     frame = pd.read_csv(
         file,
@@ -64,7 +64,7 @@ def _opened(file: Path, compressed: bool) -> BinaryIO:
     return cast(BinaryIO, gzip.open(file, "rb")) if compressed else file.open("rb")
 
 
-def _recognised(file: Path, options: ReadOptions) -> tuple[Dialect, list[str]]:
+def recognised(file: Path, options: ReadOptions) -> tuple[Dialect, list[str]]:
     """The dialect, and the first lines."""
     with file.open("rb") as stream:
         compressed = stream.read(2) == GZIP
@@ -145,7 +145,7 @@ def _refuse_short_last_line(file: Path, dialect: Dialect, sample: list[str]) -> 
         )
 
 
-def _has_leading_zero(file: Path, dialect: Dialect) -> bool:
+def has_leading_zero(file: Path, dialect: Dialect) -> bool:
     """Whether any field begins like 01: only then is a second look at the text worth its time."""
     pattern = re.compile(rb'(?:^|[\r\n"' + re.escape(dialect.separator).encode() + rb"]) *0\d")
     with _opened(file, dialect.compressed) as stream:
@@ -160,7 +160,7 @@ def _has_leading_zero(file: Path, dialect: Dialect) -> bool:
 def _restored_ids(frame: pd.DataFrame, file: Path, dialect: Dialect) -> pd.DataFrame:
     """Ids that were read as numbers get their text back."""
     suspects = frame.select_dtypes("number").columns.tolist()
-    texts = _parsed(file, dialect, usecols=suspects, dtype=str) if suspects else frame[[]]
+    texts = parsed(file, dialect, usecols=suspects, dtype=str) if suspects else frame[[]]
     for name in suspects:
         if are_ids(texts[name].dropna()):
             frame[name] = texts[name]

@@ -150,13 +150,29 @@ def _whole_number_codes(series: Series) -> Coded:
 
 def _categorical_codes(series: Series) -> Coded:
     """Codes of a categorical column, in the order of its categories where it has one of its own."""
-    native = series.to_native()
-    if not isinstance(native, pd.Series):
-        if series.dtype == nw.Categorical and series.implementation.is_polars():
-            # polars gives an Enum an order of its own; the categories of a Categorical are one pool for all columns
-            return level_codes(series.cast(nw.String))
-        native = native.to_pandas()
+    if _is_pool(series):
+        return level_codes(series.cast(nw.String))
+    native = _with_categories(series)
     return category_codes(native.cat.codes.to_numpy(), native.cat.categories.tolist())
+
+
+def own_categories(series: Series) -> list[Any]:
+    """All categories of a categorical column in their own order; empty for any other column."""
+    if kind(series) != "categorical" or _is_pool(series):
+        return []
+    found: list[Any] = _with_categories(series[:0] if _is_pandas(series) else series).cat.categories.tolist()
+    return found
+
+
+def _is_pool(series: Series) -> bool:
+    """Whether the categories are one pool for all columns: polars gives only an Enum an order of its own."""
+    return series.dtype == nw.Categorical and series.implementation.is_polars()
+
+
+def _with_categories(series: Series) -> pd.Series[Any]:
+    """A categorical column as pandas has it."""
+    native = series.to_native()
+    return native if isinstance(native, pd.Series) else native.to_pandas()
 
 
 def as_pandas(series: Series, rows: slice) -> pd.Series[Any]:

@@ -1,0 +1,163 @@
+"""Rows that are read some at a time, as often as they are needed: files, folders, database queries, Dask frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import pandas as pd
+
+from crosslevel.errors import DataError
+from crosslevel.table.columns import Columns, refuse_duplicates
+from crosslevel.table.progress import Progress
+from crosslevel.types import Frame
+
+BATCH_BYTES, MOST_ROWS = 1 << 25, 1 << 20
+"""Size of a batch, and the largest number of rows in one."""
+
+ARGUMENT = "data"
+
+T = TypeVar("T")
+
+
+class RowSource(Protocol):
+    """Data whose rows are read in batches, any number of times."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Variable labels, for the columns that have one."""
+
+    @property
+    def n_rows(self) -> int | None:
+        """Number of rows, where it is known without reading them."""
+
+    def batches(self, names: Sequence[str]) -> Iterator[Columns]:
+        """All rows of some columns, in order, some at a time; no batch is empty.
+
+        Raises
+        ------
+        FileError : what is read is damaged, or changes its type on the way.
+        """
+
+    def reduce(
+        self,
+        names: Sequence[str],
+        task: Callable[[Iterable[Columns]], T],
+        merge: Callable[[T, T], T],
+        progress: Progress,
+    ) -> T:
+        """Work through all batches of some columns.
+
+        Parameters
+        ----------
+        names : the columns.
+        task : what to make of batches. It must depend on them alone, because it may run anywhere, and twice.
+        merge : makes one result of two, the rows of the first being those that come first.
+        progress : told of the rows read.
+        """
+
+
+def open_source(data: Frame) -> RowSource | None:
+    """The rows of a path, a pyarrow dataset, a DuckDB relation or a Dask frame; None for a frame in memory.
+
+    Raises
+    ------
+    FileError : there is no such file, or it is of a type that cannot be read in batches.
+    """
+    if isinstance(data, str | os.PathLike):
+        from crosslevel.table.scan import scan_path
+
+        return scan_path(data)
+    if all(hasattr(data, name) for name in ("scanner", "get_fragments", "schema")):
+        from crosslevel.table.scan import DatasetRows
+
+        return DatasetRows.of(data, title="the dataset")
+    if all(hasattr(data, name) for name in ("to_delayed", "npartitions", "map_partitions")):
+        from crosslevel.table.partitions import PartitionedRows
+
+        return PartitionedRows.of(data)
+    if (hasattr(data, "to_arrow_reader") or hasattr(data, "fetch_record_batch")) and hasattr(data, "project"):
+        return QueryRows.of(data)
+    return None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QueryRows:
+    """Rows of a DuckDB relation: the query runs anew for each pass.
+
+    Examples
+    --------
+    >>> import duckdb
+    >>> rows = QueryRows.of(duckdb.sql("select range as x, 1 as g from range(5)"))
+    >>> [batch.numeric("x").tolist() for batch in rows.batches(["x"])]
+    [[0.0, 1.0, 2.0, 3.0, 4.0]]
+    """
+
+    relation: Any
+    names: tuple[str, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    n_rows: int | None = None
+
+    @classmethod
+    def of(cls, relation: Any) -> QueryRows:
+        """Rows of a relation, whose columns must have different names."""
+        refuse_duplicates(relation.columns, ARGUMENT)
+        return cls(relation=relation, names=tuple(relation.columns))
+
+    def batches(self, names: Sequence[str]) -> Iterator[Columns]:
+        """All rows of some columns; see `RowSource`."""
+        quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+        relation = self.relation.project(", ".join(quoted))
+        reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
+        yield from regrouped(iter(reader(rows_per_batch(len(names)))), rows_per_batch(len(names)))
+
+    def reduce(
+        self,
+        names: Sequence[str],
+        task: Callable[[Iterable[Columns]], T],
+        merge: Callable[[T, T], T],
+        progress: Progress,
+    ) -> T:
+        """Work through all batches; see `RowSource`."""
+        return task(progress.counted(self.batches(names), self.n_rows))
+
+
+def rows_per_batch(n_columns: int) -> int:
+    """Rows of a batch of this many columns."""
+    return min(BATCH_BYTES // (8 * max(n_columns, 1)), MOST_ROWS)
+
+
+def regrouped(parts: Iterable[Any], size: int) -> Iterator[Columns]:
+    """Arrow's record batches as columns, put together until there are at least `size` rows."""
+    import pyarrow as pa
+
+    held: list[Any] = []
+    count = 0
+    for part in parts:
+        if part.num_rows:
+            held.append(part)
+            count += part.num_rows
+        if count >= size:
+            yield Columns.from_frame(pa.Table.from_batches(held).unify_dictionaries(), ARGUMENT)
+            held, count = [], 0
+    if held:
+        yield Columns.from_frame(pa.Table.from_batches(held).unify_dictionaries(), ARGUMENT)
+
+
+def whole(source: RowSource, names: Sequence[str]) -> pd.DataFrame:
+    """All rows of some columns in memory, numbered from 0.
+
+    Raises
+    ------
+    DataError : no rows.
+    """
+    frames = [batch.to_pandas(names) for batch in source.batches(names)]
+    if not frames:
+        raise DataError(f"`{ARGUMENT}` has no rows.")
+    return pd.concat(frames, ignore_index=True)
