@@ -1,6 +1,6 @@
 """Read the rows of a model once: Spec and Columns become a Design with its cross-products."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,10 +14,12 @@ from crosslevel.design.factors import GroupingFactor, grouping_factor
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import Reduced, independent_columns, reduce_products
 from crosslevel.design.rows import CHUNK, RowCount, count_rows, read_blocks, sum_products
+from crosslevel.design.weighting import RowWeights, offset_column, offset_values, weigh
 from crosslevel.errors import DesignError
 from crosslevel.formula import Spec, learn, parse
 from crosslevel.table import Columns
 from crosslevel.types import BoolArray, CodeArray, FloatArray, Frame, IntArray, Missing
+from crosslevel.weights import Weights, positive_rows
 
 CONSTANT = 1e-20
 """Share of a column's variance within clusters below which it is constant within them."""
@@ -43,6 +45,9 @@ class Design:
     aliased : names of the fixed columns left out because earlier ones determine them.
     constant : position of the intercept, -1 if there is none.
     response : (rows used,) values that stand in for the outcome in the data; None if none do.
+    weights : what rows and levels weigh; None if each counts once.
+    offset : (rows used,) what is subtracted from the outcome; None if nothing is.
+    offset_column : the column that it comes from, None if it was given as numbers.
     """
 
     spec: Spec
@@ -55,6 +60,21 @@ class Design:
     aliased: tuple[str, ...]
     constant: int
     response: FloatArray | None = field(default=None, repr=False)
+    weights: RowWeights | None = field(default=None, repr=False)
+    offset: FloatArray | None = field(default=None, repr=False)
+    offset_column: str | None = None
+
+    @property
+    def nobs(self) -> int:
+        """Rows used, each as often as its frequency says."""
+        if self.weights is None or not self.weights.is_frequency or self.weights.rows is None:
+            return self.rows.used
+        return int(self.weights.rows.sum())
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether there are sampling weights, so that the likelihood is a pseudo-likelihood."""
+        return self.weights is not None and self.weights.is_sampling
 
     @property
     def is_single(self) -> bool:
@@ -114,10 +134,13 @@ class Design:
 
     @cached_property
     def sizes(self) -> tuple[IntArray, ...]:
-        """For each factor, (J,) rows of its levels."""
-        if self.is_single:
+        """For each factor, (J,) rows of its levels, each as often as its frequency says."""
+        if self.is_single and self.weights is None:
             return (self.products.count.astype(np.int64),)
-        return tuple(np.bincount(self.used_codes(factor), minlength=factor.n_levels) for factor in self.factors)
+        times = self.weights.rows if self.weights is not None and self.weights.is_frequency else None
+        return tuple(
+            np.bincount(self.used_codes(factor), times, factor.n_levels).astype(np.int64) for factor in self.factors
+        )
 
     @cached_property
     def constant_within(self) -> BoolArray:
@@ -159,15 +182,17 @@ class Design:
         """What the likelihood of a model with any number of grouping factors needs."""
         members = [[(self.used_codes(factor), None)] for factor in self.factors]
         rows = (block for block, _, _ in self.blocks())
-        return cross_factors(rows, self.products, self.factors, members, x=self.x, constant=self.constant)
+        return cross_factors(
+            rows, self.products, self.factors, members, x=self.x, constant=self.constant, weights=self.weights
+        )
 
     def blocks(self, factor: GroupingFactor | None = None) -> Iterator[tuple[FloatArray, CodeArray, slice]]:
         """The used rows again, some at a time: design columns with the response last (m + 1, L), levels, place.
 
-        The levels are those of `factor`, the first if None.
+        The levels are those of `factor`, the first if None; the response is the outcome less the offset.
         """
         codes = self._any_codes if factor is None else factor.codes
-        return read_blocks(self.spec, self.columns, self.mask, codes, CHUNK, self.response)
+        return read_blocks(self.spec, self.columns, self.mask, codes, CHUNK, self.response, self.offset)
 
     @property
     def _any_codes(self) -> CodeArray:
@@ -188,21 +213,26 @@ class Design:
                 f" with {np.count_nonzero(~np.isfinite(y))} that are not finite."
             )
         y.setflags(write=False)
-        products = _products(self.spec, self.columns, self.mask, self.factors, y)
+        products = _products(self.spec, self.columns, self.mask, self.factors, self.weights, self.offset, y)
         check_columns(products)
         design = replace(self, products=products, response=y)
         check_identified(design)
         return design
 
 
-def build_design(formula: str, data: Frame, *, missing: Missing = "drop") -> Design:
+def build_design(
+    formula: str, data: Frame, *, missing: Missing = "drop", weights: Weights | None = None, offset: object = None
+) -> Design:
     """Parse a formula, learn its state from the data, and sum the cross-products.
 
     Parameters
     ----------
     formula : as in "y ~ x + (x | school)".
     data : any frame.
-    missing : "drop" leaves out rows with a missing value in any variable of the formula; "raise" refuses them.
+    missing : "drop" leaves out rows with a missing value in any variable of the formula, the weights or the offset;
+        "raise" refuses them.
+    weights : what rows weigh.
+    offset : a column, or numbers (rows read,), to subtract from the outcome.
 
     Raises
     ------
@@ -216,12 +246,17 @@ def build_design(formula: str, data: Frame, *, missing: Missing = "drop") -> Des
             f"`formula` has no random term, such as (1 | school): {formula!r}. "
             "Add one that names the clusters of your data."
         )
-    mask, counts = columns.complete(parsed.variables)
-    rows = count_rows(columns, mask, counts, missing)
+    mask, counts, offset_all = _used_rows(columns, parsed.variables, weights, offset)
+    n_zero = 0
+    if weights is not None:
+        mask, n_zero = positive_rows(weights, columns, mask)
+    rows = count_rows(columns, mask, counts, missing, weightless=n_zero)
     spec = learn(parsed, columns, mask)
     factors = tuple(grouping_factor(term, columns, mask, rows) for term in spec.terms)
+    row_weights = None if weights is None else weigh(weights, columns, mask, factors)
+    used_offset = offset_all if offset_all is None or mask is None else offset_all[mask]
 
-    products = _products(spec, columns, mask, factors)
+    products = _products(spec, columns, mask, factors, row_weights, used_offset)
     names = products.names
     constant = names.index("Intercept") if "Intercept" in names else -1
     check_columns(products)
@@ -236,9 +271,29 @@ def build_design(formula: str, data: Frame, *, missing: Missing = "drop") -> Des
         x=kept,
         aliased=tuple(names[j] for j in dropped),
         constant=constant,
+        weights=row_weights,
+        offset=used_offset,
+        offset_column=offset_column(offset, columns),
     )
     check_identified(design)
     return design
+
+
+def _used_rows(
+    columns: Columns, variables: Iterable[str], weights: Weights | None, offset: object
+) -> tuple[BoolArray | None, dict[str, int], FloatArray | None]:
+    """Rows without missing values (None if all are), missing values by variable, and the offset (rows read,)."""
+    names = list(variables)
+    if weights is not None:
+        columns.require(weights.columns, "weights")
+        names += weights.columns
+    column = offset_column(offset, columns)
+    mask, counts = columns.complete(names if column is None else [*names, column])
+    values = offset_values(offset, columns)
+    if values is not None and column is None and np.any(np.isnan(values)):
+        counts["offset"] = int(np.count_nonzero(np.isnan(values)))
+        mask = ~np.isnan(values) if mask is None else mask & ~np.isnan(values)
+    return mask, counts, values
 
 
 def _products(
@@ -246,9 +301,16 @@ def _products(
     columns: Columns,
     mask: BoolArray | None,
     factors: tuple[GroupingFactor, ...],
+    weights: RowWeights | None,
+    offset: FloatArray | None,
     response: FloatArray | None = None,
 ) -> CrossProducts:
     """Cross-products by level of the one factor, or of all rows."""
-    if len(factors) == 1:
-        return sum_products(spec, columns, mask, factors[0].codes, factors[0].levels, response)
-    return sum_products(spec, columns, mask, np.zeros(columns.n_rows, dtype=np.int32), ALL_ROWS, response)
+    single = len(factors) == 1
+    codes = factors[0].codes if single else np.zeros(columns.n_rows, dtype=np.int32)
+    levels = factors[0].levels if single else ALL_ROWS
+    if weights is None:
+        return sum_products(spec, columns, mask, codes, levels, response, offset)
+    own = weights.rows if single else weights.total
+    products = sum_products(spec, columns, mask, codes, levels, response, offset, own, precision=weights.is_precision)
+    return products.reweight(weights.copies[0]) if single and weights.copies is not None else products

@@ -28,7 +28,7 @@ def check_columns(products: CrossProducts) -> None:
             "Measure them in larger units: divide by a power of ten."
         )
     name, total = products.names[-1], float(products.total[-1, -1])
-    size = float((products.grand_mean + products.origin)[-1] ** 2 * products.n_rows)
+    size = float((products.grand_mean + products.origin)[-1] ** 2 * products.weight)
     if total <= 1e-26 * size or total == 0.0:
         raise DesignError(
             f"`formula` explains {name!r}, which has the same value in all {round(products.n_rows)} rows used. "
@@ -38,14 +38,14 @@ def check_columns(products: CrossProducts) -> None:
 
 def check_identified(design: "Design") -> None:
     """Refuse a model whose residual variance cannot be told from its random effects, or is zero."""
-    n, p = design.rows.used, len(design.x)
+    n, p = design.nobs, len(design.x)
     if n <= p:
         raise DesignError(f"`formula` has {p} fixed coefficients for {n} rows. Drop predictors or add rows.")
     _check_random_columns(design)
     if design.is_single:
-        _check_effects(design)
-        rest = design.reduced.remainder
-        _check_residual(design, rest, f"within the clusters of {design.group}")
+        if not (_is_saturated(design) and _is_tied(design)):  # else the search asks whether all can be told apart
+            _check_effects(design)
+            _check_residual(design, design.reduced.remainder, f"within the clusters of {design.group}")
         _check_variances(design)
     else:
         _check_factors(design)
@@ -54,17 +54,27 @@ def check_identified(design: "Design") -> None:
 
 def _check_effects(design: "Design") -> None:
     """Refuse as many random effects as rows."""
-    n, q, n_clusters = design.rows.used, len(design.z), len(design.products.levels)
-    if np.minimum(design.products.count, q).sum() >= n:
+    n, q, n_clusters = design.nobs, len(design.z), len(design.products.levels)
+    if _is_saturated(design):
         raise DesignError(
             f"`formula` has {q * n_clusters} random effects ({q} for each of {n_clusters} clusters of {design.group}) "
             f"for {n} rows, so they cannot be told from the residuals. Drop a random slope, or add rows per cluster."
         )
 
 
+def _is_saturated(design: "Design") -> bool:
+    """Whether there are as many random effects of the one factor as rows, cluster by cluster."""
+    return bool(np.minimum(design.sizes[0], len(design.z)).sum() >= design.nobs)
+
+
+def _is_tied(design: "Design") -> bool:
+    """Whether a structure has fewer parameters than random effects have variances and covariances."""
+    return not design.structure.additive.all()
+
+
 def _check_factors(design: "Design") -> None:
     """Refuse a factor with as many random effects as rows, and two factors that group the rows in the same way."""
-    n = design.rows.used
+    n = design.nobs
     for factor in design.factors:
         if factor.n_effects >= n:
             raise DesignError(
@@ -87,7 +97,7 @@ def _check_residual(design: "Design", rest: FloatArray, how: str) -> None:
     able = values > 1e-12 * max(float(values.max(initial=0.0)), 1e-300)
     image = vectors[:, able].T @ rest[:-1, -1]
     left = float(rest[-1, -1] - np.sum(image * image / values[able]))
-    if left <= NOTHING * design.rows.used:
+    if left <= NOTHING * design.products.n_rows:
         raise DesignError(
             f"`formula` reproduces {design.products.names[-1]!r} exactly {how}: the "
             "residual variance is zero and the likelihood has no maximum. Check for an outcome that is a function of "

@@ -1,7 +1,7 @@
 """Sum the cross-products of a model with several grouping factors: rows -> Crossing."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, combinations_with_replacement, product
 
 import numpy as np
@@ -10,6 +10,7 @@ from crosslevel.design.crossing import Crossing, Pairs
 from crosslevel.design.factors import GroupingFactor
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import random_basis, working_coordinates
+from crosslevel.design.weighting import RowWeights
 from crosslevel.types import CodeArray, FloatArray, IntArray
 
 
@@ -40,6 +41,7 @@ def cross_factors(
     *,
     x: IntArray,
     constant: int,
+    weights: RowWeights | None = None,
 ) -> Crossing:
     """Sum the blocks Z_j'Z_l of all levels that share rows, Z_j'[X y] and [X y]'[X y], in working coordinates.
 
@@ -52,6 +54,7 @@ def cross_factors(
         several for multiple membership.
     x : (p,) positions of the fixed columns.
     constant : position of the intercept, -1 if there is none.
+    weights : what rows and levels weigh; None if each counts once.
     """
     from crosslevel.kernels.pairs import add_blocks
 
@@ -66,6 +69,9 @@ def cross_factors(
     pairs, sums = _pair_sums(factors, members)
     for k, own in enumerate(members):
         sums += _own_sums(k, own, diagonal[k])
+    total, inside = (None, (None,) * len(factors)) if weights is None else (weights.total, weights.inside)
+    members = [[(codes, _times(share, inside[k])) for codes, share in own] for k, own in enumerate(members)]
+    sums = [replace(part, share=_times(part.share, inside[_finer(factors, part)])) for part in sums]
 
     done = 0
     for block in rows:
@@ -73,7 +79,7 @@ def cross_factors(
         done = place.stop
         working = (block[xy] - coordinates.shift[:, None]) / coordinates.scale[:, None]
         working[-1] = change @ working
-        gram += working @ working.T
+        gram += working @ working.T if total is None else working * total[place] @ working.T
         columns = [
             (block[factor.z] - (shift + products.origin[factor.z])[:, None]) / np.diag(basis)[:, None]
             for factor, (shift, basis) in zip(factors, bases, strict=True)
@@ -90,7 +96,8 @@ def cross_factors(
         image=image,
         pairs=pairs,
         gram=gram,
-        n_rows=done,
+        n_rows=products.n_rows,
+        log_weight=products.log_weight,
         structures=tuple(factor.structure for factor in factors),
         basis=tuple(basis for _, basis in bases),
         coordinates=coordinates,
@@ -129,6 +136,11 @@ def _own_sums(k: int, own: Sequence[tuple[CodeArray, FloatArray | None]], diagon
             twice = np.full(len(codes), 2.0) if both is None else 2.0 * both
             sums.append(_Sum(left=k, right=k, share=twice, index=same, blocks=diagonal))
     return sums
+
+
+def _finer(factors: Sequence[GroupingFactor], part: _Sum) -> int:
+    """The factor with more levels of the two that a sum belongs to."""
+    return part.left if factors[part.left].n_levels >= factors[part.right].n_levels else part.right
 
 
 def _ordered(first: CodeArray, second: CodeArray) -> tuple[CodeArray, CodeArray]:

@@ -37,20 +37,26 @@ class Crossing:
     image : for each factor, (J_k, q_k, p + 1) Z_j'[X y].
     pairs : blocks between the levels of factors k < l, by (k, l); (k, k) for a factor whose rows have several levels.
     gram : (p + 1, p + 1) [X y]'[X y].
-    n_rows : n.
+    n_rows : n of the likelihood: rows, or the sum of their weights.
     structures : for each factor, the blocks of its random effects.
     basis : for each factor, (q_k, q_k) T; working random effects are T b.
     coordinates : those of [X y].
+    log_weight : sum of log w over rows where weights w are precisions, else 0.
+
+    Where levels count several times (sampling weights of nested factors), the blocks of a level are those of one copy
+    of it with all copies of the levels inside it, a pair's those of one copy of the inner level; `gram` and `n_rows`
+    count all copies.
     """
 
     diagonal: tuple[FloatArray, ...]
     image: tuple[FloatArray, ...]
     pairs: Mapping[tuple[int, int], Pairs]
     gram: FloatArray
-    n_rows: int
+    n_rows: float
     structures: tuple[BlockStructure, ...]
     basis: tuple[FloatArray, ...]
     coordinates: Coordinates
+    log_weight: float = 0.0
 
     @property
     def p(self) -> int:

@@ -25,18 +25,20 @@ class RowCount:
     Attributes
     ----------
     read : rows of the data.
-    used : rows without missing values in the model's variables.
+    used : rows without missing values in the model's variables, whose weight is not zero.
     missing : for each variable with missing values, how many.
+    weightless : rows left out because their weight is zero.
     """
 
     read: int
     used: int
     missing: Mapping[str, int]
+    weightless: int = 0
 
     @property
     def dropped(self) -> int:
-        """Rows not used."""
-        return self.read - self.used
+        """Rows not used for missing values."""
+        return self.read - self.used - self.weightless
 
 
 def read_blocks(
@@ -46,10 +48,11 @@ def read_blocks(
     codes: CodeArray,
     chunk: int,
     response: FloatArray | None = None,
+    offset: FloatArray | None = None,
 ) -> Iterator[tuple[FloatArray, CodeArray, slice]]:
     """Evaluate the used rows, `chunk` at a time: design columns with the response last, clusters, place.
 
-    `response` (rows used,) stands in for the outcome in the data.
+    `response` (rows used,) stands in for the outcome in the data; `offset` (rows used,) is subtracted from either.
     """
     m, done = len(spec.columns), 0
     evaluator = spec.bind(columns, mask, response=response is None)
@@ -62,12 +65,19 @@ def read_blocks(
         block = np.empty((m + 1, length))
         evaluator.evaluate(rows, out=block[:m])
         block[m] = evaluator.response(rows) if response is None else response[done : done + length]
+        if offset is not None:
+            block[m] -= offset[done : done + length]
         done += length
         yield block, codes[rows] if keep is None else codes[rows][keep], rows
 
 
-def count_rows(columns: Columns, mask: BoolArray | None, counts: Mapping[str, int], missing: Missing) -> RowCount:
-    """Count the rows, refusing an empty remainder or, on request, any missing value."""
+def count_rows(
+    columns: Columns, mask: BoolArray | None, counts: Mapping[str, int], missing: Missing, *, weightless: int = 0
+) -> RowCount:
+    """Count the rows, refusing an empty remainder or, on request, any missing value.
+
+    `mask` leaves out rows with missing values, counted in `counts`, and `weightless` rows that weigh nothing.
+    """
     if missing not in ("drop", "raise"):
         raise DesignError(f"`missing` is 'drop' or 'raise'; got {missing!r}.")
     used = columns.n_rows if mask is None else int(np.count_nonzero(mask))
@@ -75,12 +85,12 @@ def count_rows(columns: Columns, mask: BoolArray | None, counts: Mapping[str, in
     listed = ", ".join(f"{name} ({count})" for name, count in lacking.items())
     if used == 0:
         raise DesignError(f"`data` has no row without missing values among {columns.n_rows}. Missing: {listed}.")
-    if missing == "raise" and used < columns.n_rows:
+    if missing == "raise" and used + weightless < columns.n_rows:
         raise DesignError(
-            f"`data` has {columns.n_rows - used} rows with missing values: {listed}. "
+            f"`data` has {columns.n_rows - used - weightless} rows with missing values: {listed}. "
             "Use missing='drop' to leave them out, or impute them first."
         )
-    return RowCount(read=columns.n_rows, used=used, missing=lacking)
+    return RowCount(read=columns.n_rows, used=used, missing=lacking, weightless=weightless)
 
 
 def sum_products(
@@ -90,8 +100,15 @@ def sum_products(
     codes: CodeArray,
     levels: tuple[object, ...],
     response: FloatArray | None = None,
+    offset: FloatArray | None = None,
+    weights: FloatArray | None = None,
+    *,
+    precision: bool = False,
 ) -> CrossProducts:
-    """Sum the cross-products of the design columns and the response (the data's, or another) over all used rows."""
+    """Sum the cross-products of the design columns and the response (the data's, or another) over all used rows.
+
+    `offset` (rows used,) is subtracted from the response; `weights` (rows used,) are what rows count, or precisions.
+    """
     from crosslevel.kernels.moments import order_by_code
 
     names = (*(column.name for column in spec.columns), spec.response_name)
@@ -99,13 +116,17 @@ def sum_products(
     is_sorted = bool(np.all(used[1:] >= used[:-1]))
     chunk = CHUNK if is_sorted else max(CHUNK, min(UNSORTED_RUN * len(levels), UNSORTED_BYTES // (8 * len(names))))
     moments: Moments | None = None
-    for block, block_codes, _ in read_blocks(spec, columns, mask, codes, chunk, response):
+    done = 0
+    for block, block_codes, _ in read_blocks(spec, columns, mask, codes, chunk, response, offset):
         if moments is None:
-            moments = Moments.starting(block, len(levels))
+            moments = Moments.starting(block, len(levels), precision=precision)
+        own = None if weights is None else weights[done : done + len(block_codes)]
+        done += len(block_codes)
         if not is_sorted:
             order = np.empty(len(block_codes), dtype=np.int64)
             order_by_code(block_codes, np.zeros(len(levels) + 1, dtype=np.int64), order)
             block, block_codes = np.take(block, order, axis=1), block_codes[order]
-        moments.add(block, block_codes)
+            own = None if own is None else own[order]
+        moments.add(block, block_codes, own)
     assert moments is not None
     return moments.products(names=names, levels=levels)

@@ -23,7 +23,13 @@ def as_record(fit: "MixedFit", *, level: float = 0.95) -> dict[str, Any]:
         "converged": fit.converged,
         "singular": fit.is_singular,
         "notes": list(fit.notes),
-        "rows": {"read": fit.rows.read, "used": fit.rows.used, "missing": dict(fit.rows.missing)},
+        "rows": {
+            "read": fit.rows.read,
+            "used": fit.rows.used,
+            "missing": dict(fit.rows.missing),
+            "weightless": fit.rows.weightless,
+        },
+        "weights": None if fit.design.weights is None else fit.design.weights.given.words,
         "fit": {key: plain(value) for key, value in fit.glance().iloc[0].items()},
         "fixed_effects": records(fit.tidy(level=level)),
         "aliased": list(fit.design.aliased),
@@ -32,7 +38,9 @@ def as_record(fit: "MixedFit", *, level: float = 0.95) -> dict[str, Any]:
         "theta": plain(fit.theta),
         "sigma": fit.sigma,
         "icc": {key: plain(value) for key, value in vars(fit.icc(level=level)).items()} if has_intercept else None,
-        "test_random": {key: plain(value) for key, value in vars(fit.test_random()).items()},
+        "test_random": None
+        if fit.design.is_sampled
+        else {key: plain(value) for key, value in vars(fit.test_random()).items()},
         "variance_shares": records(fit.variance_shares(level=level)) if has_intercept else None,
         "clusters": [_clusters(fit, factor.name) for factor in fit.design.factors],
         "labels": dict(fit.labels),

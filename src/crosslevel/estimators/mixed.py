@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from crosslevel.design import Design, build_design
-from crosslevel.errors import ConvergenceWarning, CrosslevelError
+from crosslevel.errors import ConvergenceWarning, CrosslevelError, DataWarning
 from crosslevel.estimators.mixed_fit import MixedFit as MixedFit
 from crosslevel.inference.df import df_method
+from crosslevel.inference.sandwich import with_sandwich
 from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.optimise import MAX_STEPS, Status
 from crosslevel.solve import solve
 from crosslevel.types import Frame, Method, Missing
+from crosslevel.weights import Sampling, Weights, check_weights
 
 
 def mixed(
@@ -21,6 +23,8 @@ def mixed(
     family: str = "gaussian",
     method: Method = "reml",
     missing: Missing = "drop",
+    weights: Weights | None = None,
+    offset: object = None,
     ddf: str = "m-l-1",
     max_steps: int = MAX_STEPS,
 ) -> MixedFit:
@@ -39,6 +43,10 @@ def mixed(
     family : "gaussian".
     method : "reml" (restricted likelihood: nearly unbiased variances) or "ml" (to compare fixed parts).
     missing : "drop" the rows with missing values in the model's variables, and count them; or "raise".
+    weights : cl.Precision("w"), cl.Frequency("w") or cl.Sampling("w", clusters={"school": "w2"}): what a weight means
+        is never guessed. Sampling weights need method "ml"; their standard errors come from the sandwich.
+    offset : a part of the outcome that is known: the name of a column, or one number per row. Fitted values and
+        predictions contain it.
     ddf : degrees of freedom of the t tests: "m-l-1", "residual" or "normal".
     max_steps : largest number of steps of the search.
 
@@ -53,6 +61,7 @@ def mixed(
     Warns
     -----
     ConvergenceWarning : the optimum was not reached; the result's `status` says why.
+    DataWarning : sampling weights of rows whose scaling matters in clusters as small as these.
 
     Examples
     --------
@@ -71,20 +80,35 @@ def mixed(
     if not isinstance(formula, str):
         raise CrosslevelError(f"`formula` is text such as 'y ~ x + (1 | g)'; got {type(formula).__name__}.")
     df_method(ddf)
+    reading = check_weights(weights)
+    if isinstance(reading, Sampling) and method == "reml":
+        raise CrosslevelError(
+            "`method` is 'reml', but sampling weights need method='ml': they weigh the likelihood of each row and "
+            "cluster, and the restricted likelihood is no sum over these. Write method='ml'."
+        )
     announce_compilation()
-    given = {"family": family, "method": method, "missing": missing, "ddf": ddf, "max_steps": max_steps}
-    return fit_design(formula, data, given, build_design(formula, data, missing=missing))
+    given = {
+        "family": family, "method": method, "missing": missing, "weights": reading, "offset": offset, "ddf": ddf,
+        "max_steps": max_steps,
+    }  # fmt: skip
+    design = build_design(formula, data, missing=missing, weights=reading, offset=offset)
+    if design.weights is not None and design.weights.concern is not None:
+        warnings.warn(design.weights.concern, DataWarning, stacklevel=2)
+    return fit_design(formula, data, given, design)
 
 
 def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Design) -> MixedFit:
     """Solve, and warn once if the optimum was not reached."""
     reml, max_steps = given["method"] == "reml", given["max_steps"]
+    copies = None if design.weights is None else design.weights.copies
     if design.is_single:
         solution = solve(design.reduced, reml=reml, max_steps=max_steps)
     else:
         from crosslevel.solve.several import solve_crossing  # what it needs is slow to load
 
-        solution = solve_crossing(design.crossing, reml=reml, max_steps=max_steps)
+        solution = solve_crossing(design.crossing, reml=reml, copies=copies, max_steps=max_steps)
+    if design.is_sampled:
+        solution = with_sandwich(solution, design)
     if solution.status is not Status.CONVERGED:
         warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=3)
     return MixedFit(formula=formula, data=data, given=given, design=design, solution=solution)

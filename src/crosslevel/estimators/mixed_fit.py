@@ -78,8 +78,8 @@ class MixedFit:
 
     @property
     def nobs(self) -> int:
-        """Rows used."""
-        return self.design.rows.used
+        """Rows used, each as often as its frequency says."""
+        return self.design.nobs
 
     @property
     def ngroups(self) -> dict[str, int]:
@@ -224,7 +224,12 @@ class MixedFit:
         return self.solution.is_singular
 
     def test_random(self) -> BoundaryTest:
-        """Likelihood-ratio test against the model without random effects, with the boundary mixture as reference."""
+        """Likelihood-ratio test against the model without random effects, with the boundary mixture as reference.
+
+        Raises
+        ------
+        CrosslevelError : sampling weights: a ratio of pseudo-likelihoods has no chi-square distribution.
+        """
         return random.test_of_all(self.design, self.solution)
 
     # -- fit ------------------------------------------------------------------------------------------------------
@@ -301,7 +306,8 @@ class MixedFit:
         Parameters
         ----------
         new : any frame with the predictors (and the clusters); the outcome is not needed. Clusters that were not in the
-            fit get random effects of zero; rows with missing values get a missing prediction.
+            fit get random effects of zero; rows with missing values get a missing prediction. An offset is added from
+            the column that the fit had it from.
         random_effects : whether to add the clusters' conditional modes to the fixed part.
         """
         if new is None:

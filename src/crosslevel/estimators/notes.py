@@ -25,6 +25,8 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
             f"{design.rows.dropped} of {design.rows.read} rows ({share:.1f} %) were dropped for missing values: "
             f"{listed}. If they are not missing at random, impute first."
         )
+    if design.weights is not None and design.weights.concern is not None:
+        notes.append(design.weights.concern)
     notes += [_singular(design, solution, k) for k, singular in enumerate(solution.singular) if singular]
     for factor in design.factors:
         if factor.n_levels < FEW_CLUSTERS:

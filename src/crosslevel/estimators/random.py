@@ -135,6 +135,11 @@ def nested_in(design: Design, inner: int, outer: int) -> bool:
 
 def test_of_all(design: Design, solution: Solution) -> BoundaryTest:
     """Likelihood-ratio test of no random effects at all."""
+    if design.is_sampled:
+        raise CrosslevelError(
+            "`test_random` compares likelihoods, and with sampling weights these are pseudo-likelihoods, whose ratio "
+            "has no chi-square distribution. Judge the variances by their intervals in `varcomp()`."
+        )
     criterion = solution.criterion
     without = criterion.at_factors(tuple(np.zeros_like(factor) for factor in solution.factors)).deviance
     blocks = tuple(

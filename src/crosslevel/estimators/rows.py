@@ -7,6 +7,7 @@ import pandas as pd
 
 from crosslevel.design import Design
 from crosslevel.design.factors import GroupingFactor, new_codes
+from crosslevel.errors import CrosslevelError
 from crosslevel.table import Columns
 from crosslevel.types import FloatArray, Frame
 
@@ -31,6 +32,8 @@ def augment(design: Design, beta: FloatArray, effects: Effects) -> pd.DataFrame:
         for (factor, modes), own in zip(effects, codes, strict=True):
             fitted[place] += np.einsum("li,il->l", modes[own[place]], block[factor.z])
     groups = {factor.name: pd.Index(factor.levels).take(own) for (factor, _), own in zip(effects, codes, strict=True)}
+    if design.offset is not None:
+        outcome, fixed, fitted = (values + design.offset for values in (outcome, fixed, fitted))
     record = {"fitted": fitted, "resid": outcome - fitted, "fixed": fixed}
     return pd.DataFrame(
         {design.spec.response_name: outcome, **groups, **record}, index=design.columns.index(design.mask)
@@ -48,6 +51,7 @@ def predict(design: Design, beta: FloatArray, effects: Effects | None, new: Fram
     predictors = predictors_of(design)
     groups = {name for factor in design.factors for name in factor.group}
     columns.require(predictors if effects is None else [*predictors, *sorted(groups)], "new")
+    offset = _new_offset(design, columns)
     mask, _ = columns.complete(predictors)
     codes = [new_codes(factor, columns) for factor, _ in effects or ()]
 
@@ -63,7 +67,20 @@ def predict(design: Design, beta: FloatArray, effects: Effects | None, new: Fram
             known = np.where(block_codes[:, None] >= 0, modes[block_codes], 0.0)
             values = values + np.einsum("li,il->l", known, block[factor.z])
         out[rows][keep] = values
-    return pd.Series(out, index=columns.index(None), name="prediction")
+    return pd.Series(out + offset, index=columns.index(None), name="prediction")
+
+
+def _new_offset(design: Design, columns: Columns) -> FloatArray | float:
+    """The offset of new rows, from the column that the fit had it from."""
+    if design.offset is None:
+        return 0.0
+    if design.offset_column is None:
+        raise CrosslevelError(
+            "`offset` was given as numbers for the rows of the fit, so that it is not known for new rows. "
+            "Fit with the name of a column, which `new` has too."
+        )
+    columns.require([design.offset_column], "new")
+    return columns.numeric(design.offset_column)
 
 
 def predictors_of(design: Design) -> list[str]:

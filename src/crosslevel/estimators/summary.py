@@ -64,7 +64,12 @@ def facts(fit: "MixedFit") -> Table:
     rows: list[Row] = [["Formula", fit.formula]]
     label = fit.labels.get(fit.spec.response_name)
     rows += [["Outcome", f"{fit.spec.response_name}: {label}"]] if label else []
-    rows += [["Method", METHODS.get(fit.method, fit.method)], ["Rows", rows_used(fit)]]
+    method = "pseudo-maximum likelihood (ML)" if fit.design.is_sampled else METHODS.get(fit.method, fit.method)
+    rows += [["Method", method], ["Rows", rows_used(fit)]]
+    if fit.design.weights is not None:
+        rows.append(["Weights", fit.design.weights.given.words])
+    if fit.design.offset is not None:
+        rows.append(["Offset", fit.design.offset_column or "numbers given"])
     for factor in fit.design.factors:
         sizes = cluster_sizes(fit, factor.name)
         rows.append(["Clusters", f"{counted(factor.n_levels)} ({factor.name}), {sizes}"])
@@ -75,11 +80,16 @@ def facts(fit: "MixedFit") -> Table:
 def rows_used(fit: "MixedFit") -> str:
     """Rows read, used and dropped, and why."""
     read, used = fit.rows.read, fit.rows.used
+    stand = f", which stand for {counted(fit.nobs)}" if fit.nobs != used else ""
     if read == used:
-        return f"{counted(read)} read, all used"
-    causes = ", ".join(f"{name} ({counted(count)})" for name, count in fit.rows.missing.items() if count)
-    dropped = f"{counted(fit.rows.dropped)} dropped for missing values in {causes}"
-    return f"{counted(read)} read, {counted(used)} used; {dropped}"
+        return f"{counted(read)} read, all used{stand}"
+    parts = [f"{counted(read)} read, {counted(used)} used{stand}"]
+    if fit.rows.dropped:
+        causes = ", ".join(f"{name} ({counted(count)})" for name, count in fit.rows.missing.items() if count)
+        parts.append(f"{counted(fit.rows.dropped)} dropped for missing values in {causes}")
+    if fit.rows.weightless:
+        parts.append(f"{counted(fit.rows.weightless)} left out for a weight of zero")
+    return "; ".join(parts)
 
 
 def cluster_sizes(fit: "MixedFit", group: str | None = None) -> str:
@@ -251,12 +261,13 @@ def between_clusters(fit: "MixedFit", level: float) -> Iterator[Block]:
             f"Intraclass correlation: {fixed(icc.estimate, 3)}{precision(icc)}. Of the variance that the fixed effects "
             f"leave, {percent(icc.estimate)} lies between clusters of {fit.group}{where_slopes_are_zero(fit)}."
         )
-    test = fit.test_random()
-    yield Paragraph(
-        f"Likelihood-ratio test against the model without random effects: chi-square {fixed(test.statistic, 2)} with "
-        f"{test.df} covariance {'parameter' if test.df == 1 else 'parameters'}, p {as_statement(test.p_value)} "
-        "(mixture distribution for the boundary)."
-    )
+    if not fit.design.is_sampled:
+        test = fit.test_random()
+        yield Paragraph(
+            "Likelihood-ratio test against the model without random effects: chi-square "
+            f"{fixed(test.statistic, 2)} with {test.df} covariance {'parameter' if test.df == 1 else 'parameters'}, "
+            f"p {as_statement(test.p_value)} (mixture distribution for the boundary)."
+        )
     if fit.design.is_single:
         yield Paragraph(reliabilities(fit))
 

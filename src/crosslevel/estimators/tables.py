@@ -31,7 +31,7 @@ VARIANCE_COLUMNS = (
 def variance_table(
     design: Design, solution: Solution, components: tuple[VarianceComponents, ...], *, level: float
 ) -> pd.DataFrame:
-    """Variances and covariances of each grouping factor's random effects, then the residual variance.
+    """Variances and covariances of each grouping factor's random effects, then the residual variance if estimated.
 
     `std_dev` is the standard deviation of a variance and the correlation of a covariance; `std_dev_low` and
     `std_dev_high` are its interval. Intervals of variances are made on the log scale, those of correlations on Fisher's
@@ -41,9 +41,9 @@ def variance_table(
     records: list[tuple[object, ...]] = []
     for factor, part in zip(design.factors, components, strict=True):
         records += _factor_rows(part, factor.name, design.effects_of(factor), factor.structure, level)
-    sigma2, error = residual_variance(solution, components)
-    residual = _variance(sigma2, error, level)
-    records.append(("Residual", None, None, "residual", *residual))
+    if solution.criterion.sigma is None:  # else it was given, not estimated
+        sigma2, error = residual_variance(solution, components)
+        records.append(("Residual", None, None, "residual", *_variance(sigma2, error, level)))
     return pd.DataFrame.from_records(records, columns=list(VARIANCE_COLUMNS))
 
 

@@ -59,7 +59,7 @@ def equations_of(design: Design) -> Equations:
         names=tuple(names),
         n_clusters=tuple(design.factors[k].n_levels for k, _ in order),
         own=tuple(own),
-        n_rows=design.rows.used,
+        n_rows=design.nobs,
     )
 
 

@@ -9,14 +9,16 @@ Source: Pfeffermann, Skinner, Holmes, Goldstein & Rasbash (1998), J. R. Statist.
 Skrondal (2006), J. R. Statist. Soc. A 169: 805-827, section 3.3. The factor J / (J - 1) is that of Stata's `_robust`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from crosslevel.design import CrossProducts, Design
 from crosslevel.design.coordinates import Coordinates
-from crosslevel.design.products import CrossProducts
+from crosslevel.errors import DesignError
 from crosslevel.likelihood.profiled import Conditional, ProfiledDeviance
 from crosslevel.optimise import Minimum
+from crosslevel.solve import Solution
 from crosslevel.types import BoolArray, FloatArray, IntArray
 
 
@@ -33,6 +35,26 @@ class Sandwich:
 
     beta: FloatArray
     components: FloatArray
+
+
+def with_sandwich(solution: Solution, design: Design) -> Solution:
+    """The same estimates with covariances that take the sampling weights into account.
+
+    Raises
+    ------
+    DesignError : several grouping factors.
+    """
+    if not design.is_single:
+        named = ", ".join(factor.name for factor in design.factors)
+        raise DesignError(
+            f"`weights` are sampling weights, for which this version has one grouping factor; the model has {named}. "
+            "Keep the outermost."
+        )
+    columns = np.append(design.x, len(design.products.names) - 1)
+    found = sandwich(solution.criterion, solution.minimum, design.products, columns, interior=not solution.is_singular)
+    for array in (found.beta, found.components):
+        array.setflags(write=False)
+    return replace(solution, vcov=found.beta, parameter_vcov=found.components)
 
 
 def sandwich(

@@ -19,8 +19,9 @@ class VarianceComponents:
     covariance : (q, q) sigma^2 Lambda Lambda'.
     sigma2 : residual variance.
     jacobian : (q, q, k + 1) derivative of `covariance` in (theta, log sigma).
-    vcov : (k + 1, k + 1) sampling covariance of (theta, log sigma) from the observed information; NaN for theta where a
-        variance is on its boundary, since no standard error has a meaning there.
+    vcov : (k + 1, k + 1) sampling covariance of (theta, log sigma) from the observed information, or with sampling
+        weights from the sandwich; NaN for theta where a variance is on its boundary, since no standard error has a
+        meaning there.
     """
 
     covariance: FloatArray
@@ -100,16 +101,23 @@ def variance_components(solution: Solution) -> tuple[VarianceComponents, ...]:
 
 
 def residual_variance(solution: Solution, components: tuple[VarianceComponents, ...]) -> tuple[float, float]:
-    """Residual variance sigma^2 and its standard error."""
+    """Residual variance sigma^2 and its standard error, NaN where it was known."""
+    if solution.criterion.sigma is not None:
+        return solution.sigma**2, np.nan
     vcov = components[0].vcov if components else parameter_covariance(solution)
     return solution.sigma**2, float(2.0 * solution.sigma**2 * np.sqrt(vcov[-1, -1]))
 
 
 def parameter_covariance(solution: Solution) -> FloatArray:
-    """Sampling covariance (k + 1, k + 1) of (working theta, log sigma); NaN for theta on a boundary."""
+    """Sampling covariance (k + 1, k + 1) of (working theta, log sigma).
+
+    NaN for theta on a boundary, 0 for a sigma that is known.
+    """
+    if solution.parameter_vcov is not None:
+        return solution.parameter_vcov
     k, nu = len(solution.theta), solution.at.nu
     vcov = np.full((k + 1, k + 1), np.nan)
-    vcov[k, k] = 1.0 / (2.0 * nu)
+    vcov[k, k] = 1.0 / (2.0 * nu) if solution.criterion.sigma is None else 0.0
     if solution.is_singular:
         return vcov
     hessian, gradient = solution.criterion.curvature(solution.minimum.state, solution.minimum.theta)

@@ -206,11 +206,13 @@ class ProfiledDeviance:
         return at.psi_derivatives.in_theta(gradient, at.factor, structure.mask, second)
 
     def curvature(self, at: Conditional, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Hessian (k, k) of the deviance in working `theta`, and the gradient (k,) of log sigma = log(r^2 / nu) / 2."""
+        """Hessian (k, k) of the deviance and gradient (k,) of log sigma = log(r^2 / nu) / 2 (0 if known) in `theta`."""
         gradient = self.structure.factor_gradient(theta)
         half = gradient @ at.factor.T
         directions = half + half.transpose(0, 2, 1)
         log_sigma = -np.tensordot(directions, at.psi_derivatives.tt, axes=([1, 2], [0, 1])) / (2.0 * at.nu)
+        if self.sigma is not None:
+            log_sigma = np.zeros(len(directions))
         return self.derivatives(at, theta).hessian, np.asarray(log_sigma)
 
 

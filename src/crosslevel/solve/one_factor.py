@@ -8,7 +8,7 @@ from crosslevel.covariance import BlockStructure
 from crosslevel.design.reduced import Reduced
 from crosslevel.errors import CrosslevelError, DesignError
 from crosslevel.likelihood.profiled import Conditional, ProfiledDeviance
-from crosslevel.optimise import MAX_STEPS, TOLERANCE, Minimum, Status, minimise
+from crosslevel.optimise import MAX_STEPS, ROUNDING, TOLERANCE, Minimum, Status, minimise
 from crosslevel.solve.solution import NEGLIGIBLE, Solution, in_data_units, polish
 from crosslevel.types import FloatArray
 
@@ -36,6 +36,9 @@ SAME = 1e-9
 SADDLE = 1e-8
 """A negative curvature in theta, relative to the largest, that is more than rounding."""
 
+MOST_STARTS = 3
+"""Tied effects: correlations to start from, beside the start that a scoring step gives."""
+
 CONFOUNDED = 1e-9
 """Least eigenvalue of an information matrix with a diagonal of one that says that it is singular."""
 
@@ -47,6 +50,7 @@ def solve(
     reduced: Reduced,
     *,
     reml: bool,
+    sigma: float | None = None,
     start: FloatArray | None = None,
     tolerance: float = TOLERANCE,
     max_steps: int = MAX_STEPS,
@@ -57,6 +61,7 @@ def solve(
     ----------
     reduced : cross-products of the model.
     reml : restricted rather than full likelihood.
+    sigma : residual standard deviation in the units of the data, if it is known.
     start : (k,) working theta to start from; by default one scoring step in Psi from equal variances, and more points
         where the data are so sparse that the deviance can have several minima.
     tolerance, max_steps : see `optimise.minimise`.
@@ -68,7 +73,8 @@ def solve(
     """
     if max_steps < 1:
         raise CrosslevelError(f"`max_steps` is a number of steps, at least 1; got {max_steps!r}.")
-    criterion = ProfiledDeviance(reduced=reduced, reml=reml)
+    known = None if sigma is None else sigma / float(reduced.coordinates.scale[-1])
+    criterion = ProfiledDeviance(reduced=reduced, reml=reml, sigma=known)
     if not reduced.structure.additive.all():
         _check_told_apart(criterion)
     starts = starting_thetas(criterion) if start is None else (start,)
@@ -92,7 +98,7 @@ def _descend(
             break
         # Near a singular Psi the triangle of Lambda can be a long curved valley; along the principal axes it is not.
         reduced, factor = criterion.reduced.rotated(minimum.state.factor)
-        criterion = ProfiledDeviance(reduced=reduced, reml=criterion.reml)
+        criterion = replace(criterion, reduced=reduced)
         theta = reduced.structure.nearest(factor)
     return criterion, replace(minimum, steps=steps, evaluations=evaluations)
 
@@ -116,8 +122,9 @@ def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
     They may where rows or clusters are few, and where the effects' means are not estimated; not with many clusters.
     """
     structure, reduced = criterion.structure, criterion.reduced
-    q, n_clusters = structure.q, len(reduced.multiplicity)
-    first = starting_theta(criterion) if structure.additive.all() else _best_member(criterion)
+    if not structure.additive.all():
+        return _lowest_members(criterion)
+    first, q, n_clusters = starting_theta(criterion), structure.q, len(reduced.multiplicity)
     few_rows = reduced.n_rows < SPARSE_ROWS * q * n_clusters + SPARSE_MORE
     unambiguous = reduced.anchored and n_clusters > FEW_CLUSTERS and not few_rows
     if unambiguous or n_clusters > SPARSE_CLUSTERS:
@@ -131,11 +138,23 @@ def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
     return first, *(structure.nearest(factor) for factor in factors)
 
 
-def _best_member(criterion: ProfiledDeviance) -> FloatArray:
-    """Among MINQUE and members of the structure with equal variances, from small to large, the lowest."""
+def _lowest_members(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
+    """Members of a structure with equal variances, from small to large, and MINQUE: the lowest for each correlation.
+
+    Of these, those that are lower than for the correlations next to them; tied effects can have several minima.
+    """
     structure = criterion.structure
-    members = [structure.nearest(np.sqrt(variance) * root) for variance in EQUAL for root in structure.members()]
-    return min([starting_theta(criterion), *members], key=lambda theta: criterion.value(theta).deviance)
+    starts, heights = [], []
+    for root in structure.members():
+        thetas = [structure.nearest(np.sqrt(variance) * root) for variance in EQUAL]
+        deviances = [criterion.value(theta).deviance for theta in thetas]
+        starts.append(thetas[int(np.argmin(deviances))])
+        heights.append(min(deviances))
+    first = starting_theta(criterion)
+    around = [np.inf, *heights, np.inf]
+    lowest = [k for k in range(len(heights)) if around[k + 1] <= min(around[k], around[k + 2])]
+    lowest.sort(key=lambda k: heights[k])
+    return first, *(starts[k] for k in lowest[:MOST_STARTS])
 
 
 def _check_told_apart(criterion: ProfiledDeviance) -> None:
@@ -206,24 +225,26 @@ def descend_from_boundary(
     if structure.additive.all():
         return None
     for point in (theta, *structure.detours(theta, negligible=NEGLIGIBLE)):
-        if (lower := _leave_saddle(criterion, point, at.deviance - 0.1 * tolerance)) is not None:
+        if (lower := _leave_saddle(criterion, point, at.deviance, tolerance=tolerance)) is not None:
             return lower
     return None
 
 
 def _leave_saddle(
-    criterion: ProfiledDeviance, theta: FloatArray, below: float
+    criterion: ProfiledDeviance, theta: FloatArray, deviance: float, *, tolerance: float
 ) -> tuple[FloatArray, Conditional] | None:
-    """A point with a deviance `below` a bound along the direction of most negative curvature in theta, if any."""
+    """A point below `deviance` along the direction of most negative curvature in theta, if there is one."""
     values, vectors = np.linalg.eigh(criterion.derivatives(criterion.value(theta), theta).hessian)
     if values[0] >= -SADDLE * float(np.abs(values).max()):
         return None
-    for length in 0.5 ** np.arange(20.0):
+    length, enough = 1.0, 0.1 * tolerance + ROUNDING * abs(deviance)
+    while -0.5 * values[0] * length**2 > enough:
         for sign in (1.0, -1.0):
             moved = theta + sign * length * vectors[:, 0]
             trial = criterion.value(moved)
-            if trial.deviance < below:
+            if trial.deviance < deviance - enough:
                 return moved, trial
+        length *= 0.5
     return None
 
 

@@ -23,6 +23,7 @@ def solve_crossing(
     crossing: Crossing,
     *,
     reml: bool,
+    copies: tuple[FloatArray, ...] | None = None,
     start: FloatArray | None = None,
     tolerance: float = TOLERANCE,
     max_steps: int = MAX_STEPS,
@@ -33,6 +34,7 @@ def solve_crossing(
     ----------
     crossing : cross-products of the model.
     reml : restricted rather than full likelihood.
+    copies : for each of nested factors (J,) how often each level counts in its parent; None if all count once.
     start : (k,) working theta to start from; by default equal variances, small ones and, in small models, large ones.
     tolerance, max_steps : see `optimise.minimise`.
 
@@ -42,7 +44,7 @@ def solve_crossing(
     """
     if max_steps < 1:
         raise CrosslevelError(f"`max_steps` is a number of steps, at least 1; got {max_steps!r}.")
-    criterion = BlockedDeviance.of(crossing, reml=reml)
+    criterion = BlockedDeviance.of(crossing, reml=reml, copies=copies)
     small = sum(diagonal.shape[0] * diagonal.shape[1] for diagonal in crossing.diagonal) <= CHEAP
     variances = STARTS if small else STARTS[:1]
     starts = [equal_variances(crossing.structures, variance) for variance in variances] if start is None else [start]

@@ -1,6 +1,6 @@
 """What a search for the optimum ends with, in the units of the data, whatever the engine."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -103,6 +103,9 @@ class Solution:
         singular.
     minimum : the search's end in working coordinates.
     criterion : the engine, for whoever needs it elsewhere.
+    parameter_vcov : (k + 1, k + 1) covariance of working theta and log sigma where it is not that of the likelihood's
+        curvature, as with sampling weights.
+    phi : (m,) parameters of the residual structure, which stand before theta in `minimum.theta`; empty without one.
     """
 
     theta: FloatArray
@@ -114,6 +117,8 @@ class Solution:
     eigenvalues: tuple[FloatArray, ...]
     minimum: Minimum[Any]
     criterion: Any
+    parameter_vcov: FloatArray | None = None
+    phi: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def at(self) -> At:
