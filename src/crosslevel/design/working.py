@@ -74,6 +74,10 @@ class WorkingRows:
         """Where the columns [X y] stand."""
         return slice(sum(structure.q for structure in self.empty.structures), len(self.columns))
 
+    def without_effects(self) -> "WorkingRows":
+        """The same rows without grouping factors."""
+        return replace(self, columns=self.columns[self.xy], codes=(), empty=without_effects(self.empty), index={})
+
     def products(self, left: FloatArray, right: FloatArray) -> Crossing:
         """Sums over rows of the products of all columns of `left` with all of `right`, both like `columns`.
 
@@ -108,6 +112,11 @@ class WorkingRows:
             add_blocks(columns[part], extra, codes, image)
             images.append(image)
         return tuple(images), columns[self.xy] @ extra.T
+
+
+def without_effects(crossing: Crossing) -> Crossing:
+    """The cross-products of [X y] alone."""
+    return replace(crossing, diagonal=(), image=(), pairs={}, structures=(), basis=())
 
 
 def combine(crossings: Sequence[Crossing], weights: Sequence[float]) -> Crossing:

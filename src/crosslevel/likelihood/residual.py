@@ -112,11 +112,13 @@ class ResidualDeviance:
     products : how the cross-products depend on phi.
     residual : the structure.
     engine : the criterion on the cross-products at the first start; its analysis of the pattern serves at all phi.
+    held : (k,) phi at which `at_factors` is asked; by default the first start.
     """
 
     products: Products
     residual: BoundResidual
     engine: BlockedDeviance
+    held: FloatArray | None = None
 
     @classmethod
     def of(cls, rows: WorkingRows, residual: BoundResidual, *, reml: bool) -> "ResidualDeviance":
@@ -144,18 +146,32 @@ class ResidualDeviance:
         """Those of [X y]."""
         return self.engine.crossing.coordinates
 
+    @property
+    def sigma(self) -> float | None:
+        """Residual standard deviation in working units if it is known."""
+        return self.engine.sigma
+
+    def without_effects(self) -> "ResidualDeviance":
+        """The criterion of the model without random effects."""
+        products = self.products.without_effects()
+        crossing = products.at(self.residual.starts()[0]).crossing
+        return replace(
+            self, products=products, engine=BlockedDeviance.of(crossing, reml=self.engine.reml, sigma=self.sigma)
+        )
+
     def split(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Phi and theta."""
         return parameters[: self.residual.n_phi], parameters[self.residual.n_phi :]
 
-    def value(self, parameters: FloatArray) -> ResidualConditional | Outside:
-        """State at (phi, theta)."""
-        phi, theta = self.split(parameters)
+    def value(self, theta: FloatArray) -> ResidualConditional | Outside:
+        """State at `theta`, which holds phi and then the parameters of the random effects."""
+        phi, own = self.split(theta)
         found = self._engine_at(phi)
-        return Outside() if found is None else self._state(phi, *found, found[1].value(theta))
+        return Outside() if found is None else self._state(phi, *found, found[1].value(own))
 
-    def at_factors(self, factors: tuple[FloatArray, ...], phi: FloatArray) -> ResidualConditional | Outside:
-        """State at phi and any working Lambdas."""
+    def at_factors(self, factors: tuple[FloatArray, ...]) -> ResidualConditional | Outside:
+        """State at the held phi and any working Lambdas."""
+        phi = self.residual.starts()[0] if self.held is None else self.held
         found = self._engine_at(phi)
         return Outside() if found is None else self._state(phi, *found, found[1].at_factors(factors))
 
@@ -179,12 +195,12 @@ class ResidualDeviance:
             phi=phi, whitened=whitened, engine=engine, inner=inner, deviance=inner.deviance + whitened.log_det
         )
 
-    def derivatives(self, at: ResidualConditional, parameters: FloatArray) -> Derivatives:
-        """Gradient, exact; average information, with the curvature that Psi has in theta."""
-        _, theta = self.split(parameters)
-        inner = at.engine.derivatives(at.inner, theta)
+    def derivatives(self, at: ResidualConditional, theta: FloatArray) -> Derivatives:
+        """Gradient, exact; average information, with the curvature that Psi has in its parameters."""
+        _, own = self.split(theta)
+        inner = at.engine.derivatives(at.inner, own)
         gradient = np.append(self._phi_gradient(at), inner.gradient)
-        average = self._average_information(at, theta)
+        average = self._average_information(at, own)
         k = self.residual.n_phi
 
         def with_theta(block: FloatArray) -> FloatArray:

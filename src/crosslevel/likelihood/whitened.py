@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from crosslevel.design.crossing import Crossing
-from crosslevel.design.working import WorkingRows, combine, multiply
+from crosslevel.design.working import WorkingRows, combine, multiply, without_effects
 from crosslevel.residual.bound import BoundResidual, ResidualRoot
 from crosslevel.residual.variance import StratumVariance
 from crosslevel.types import FloatArray
@@ -63,6 +63,10 @@ class Products(ABC):
     def at(self, phi: FloatArray) -> Whitened:
         """At one phi (k,)."""
 
+    @abstractmethod
+    def without_effects(self) -> "Products":
+        """Those of the model without random effects."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RowProducts(Products):
@@ -81,6 +85,10 @@ class RowProducts(Products):
         """Whiten and sum."""
         root = self.residual.at(phi)
         return WhitenedRows(rows=self.rows, root=root, columns=root.whiten(self.rows.columns))
+
+    def without_effects(self) -> Products:
+        """Those of [X y]."""
+        return RowProducts(rows=self.rows.without_effects(), residual=self.residual)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,6 +163,10 @@ class StratumProducts(Products):
     def at(self, phi: FloatArray) -> Whitened:
         """Weight by exp(-2 phi)."""
         return WeightedStrata(products=self, phi=phi)
+
+    def without_effects(self) -> Products:
+        """Those of [X y]."""
+        return StratumProducts(crossings=tuple(without_effects(some) for some in self.crossings), sizes=self.sizes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

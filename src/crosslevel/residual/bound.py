@@ -4,10 +4,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from crosslevel.errors import DesignError
 from crosslevel.residual.correlation import Correlation, CorrelationRoot
 from crosslevel.residual.natural import NaturalParameter
 from crosslevel.residual.variance import PowerVariance, VarianceFunction
 from crosslevel.types import CodeArray, FloatArray, IntArray
+
+NEAR_ZERO = 1e-8
+"""Size of a fitted value, relative to the largest, of which no power can be taken."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,10 +114,18 @@ class BoundResidual:
             out.append(replace(part, jacobian=np.concatenate([np.zeros(n_variance), part.jacobian, [0.0]])))
         return tuple(out)
 
-    def log_sigma_shift(self, phi: FloatArray) -> float:
-        """What has to be added to the working log sigma: a power is worked on at the mean size of its covariate."""
-        return -float(phi[0]) * self.variance.centre if isinstance(self.variance, PowerVariance) else 0.0
-
     def with_covariate(self, values: FloatArray) -> "BoundResidual":
-        """The same with other values (n,), in this order, in the variance function: new fitted values."""
-        return replace(self, variance=PowerVariance(log_size=np.log(np.maximum(np.abs(values), 1e-300))))
+        """The same with other values (n,), in this order, in the variance function: new fitted values.
+
+        Raises
+        ------
+        DesignError : a value so near zero that its row would have all the weight.
+        """
+        size = np.abs(values)
+        n_zero = int(np.count_nonzero(size <= NEAR_ZERO * size.max()))
+        if n_zero:
+            raise DesignError(
+                f"`residual` makes the residual SD a power of the fitted values, which are next to zero in {n_zero} "
+                "rows: they would have no residual variance. Name a positive covariate instead, as in Power('x')."
+            )
+        return replace(self, variance=PowerVariance(log_size=np.log(size)))

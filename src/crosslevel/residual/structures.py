@@ -92,8 +92,9 @@ class By(ResidualStructure):
 class Power(ResidualStructure):
     """Residual SD in proportion to a power of a covariate, or of the fitted values (nlme: varPower).
 
-    sd_i = sigma |v_i|^delta. With fitted values (random effects included, as in nlme), v is held while the likelihood
-    is maximised, computed anew from the result, and so on until it no longer changes.
+    sd_i = sigma |v_i / g|^delta, g the geometric mean of |v|, so that sigma is the residual SD at a typical v. With
+    fitted values (random effects included, as in nlme), v is held while the likelihood is maximised, computed anew from
+    the result, and so on until it no longer changes.
 
     Parameters
     ----------

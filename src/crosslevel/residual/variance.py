@@ -96,9 +96,9 @@ class StratumVariance(VarianceFunction):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PowerVariance(VarianceFunction):
-    """A power of a covariate: sd_i = sigma |v_i|^delta, worked on as sigma_g |v_i / g|^delta with g the geometric mean.
+    """A power of a covariate: sd_i = sigma |v_i / g|^delta, with g the geometric mean of |v|.
 
-    Measured at g, sigma and delta are nearly uncorrelated.
+    Measured at g, sigma and delta are nearly uncorrelated; at |v| = 1 (as in nlme) sigma is sigma g^-delta.
 
     Attributes
     ----------

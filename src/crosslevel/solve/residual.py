@@ -1,0 +1,163 @@
+"""A model with a residual structure: rows -> criterion -> minimum -> Solution."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from crosslevel.design.working import WorkingRows
+from crosslevel.errors import CrosslevelError
+from crosslevel.likelihood.residual import ResidualConditional, ResidualDeviance
+from crosslevel.likelihood.whitened import RowProducts
+from crosslevel.optimise import MAX_STEPS, TOLERANCE, Criterion, Minimum, Status, minimise
+from crosslevel.residual.bound import BoundResidual
+from crosslevel.solve.several import equal_variances
+from crosslevel.solve.solution import NEGLIGIBLE, Solution, in_data_units, read_only
+from crosslevel.types import FloatArray
+
+START = 0.3
+"""Variance of all standardised random effects, relative to the residual's, from which the search starts."""
+
+ROUNDS, SETTLED = 100, 1e-9
+"""Most rounds of new fitted values, and the relative change of the whitened coefficients and of phi that ends them."""
+
+
+def solve_residual(
+    rows: WorkingRows,
+    residual: BoundResidual,
+    *,
+    reml: bool,
+    tolerance: float = TOLERANCE,
+    max_steps: int = MAX_STEPS,
+) -> Solution:
+    """Fit a linear mixed model with a residual structure.
+
+    The parameters of the structure and of the random effects are searched for together, from the best random effects at
+    each of the structure's starts. A variance that depends on the fitted values is fitted with those of the model
+    before, starting from equal variances, until they no longer change (as in nlme; Pinheiro & Bates 2000, section 5.2).
+
+    Parameters
+    ----------
+    rows : all rows in working coordinates, in the order of `residual`.
+    residual : the structure bound to them.
+    reml : restricted rather than full likelihood.
+    tolerance, max_steps : see `optimise.minimise`.
+
+    Raises
+    ------
+    CrosslevelError : less than one step.
+    """
+    if max_steps < 1:
+        raise CrosslevelError(f"`max_steps` is a number of steps, at least 1; got {max_steps!r}.")
+    criterion = ResidualDeviance.of(rows, residual, reml=reml)
+    starts = [_best_effects(criterion, phi, tolerance=tolerance, max_steps=max_steps) for phi in residual.starts()]
+    if residual.of_fitted:
+        criterion, minimum = _by_fitted(criterion, rows, starts[0], tolerance=tolerance, max_steps=max_steps)
+    else:
+        ends = [_search(criterion, start, tolerance=tolerance, max_steps=max_steps) for start in starts]
+        minimum = _best(ends)
+    minimum = _settle(criterion, minimum)
+    phi = read_only(criterion.split(minimum.theta)[0].copy())
+    return replace(in_data_units(criterion, minimum), criterion=replace(criterion, held=phi), phi=phi)
+
+
+def deviance_without_effects(solution: Solution) -> float:
+    """Deviance of the same model without random effects, at its own best residual structure."""
+    criterion: ResidualDeviance = solution.criterion
+    fixed = criterion.without_effects()
+    starts = (solution.phi, *criterion.residual.starts())
+    ends = [_search(fixed, phi, tolerance=TOLERANCE, max_steps=MAX_STEPS) for phi in starts]
+    return float(_best(ends).state.deviance)
+
+
+def fitted_rows(rows: WorkingRows, at: ResidualConditional) -> FloatArray:
+    """Fitted values (n,) with random effects, in the units of the data and the order of the rows."""
+    coordinates = rows.empty.coordinates
+    x = rows.columns[rows.xy][:-1]
+    fitted = at.beta @ x
+    for part, codes, modes in zip(rows.parts, rows.codes, at.modes, strict=True):
+        fitted += np.einsum("qn,nq->n", rows.columns[part], modes[codes])
+    return np.asarray((fitted + coordinates.removed @ x) * coordinates.scale[-1] + coordinates.shift[-1])
+
+
+def _search(
+    criterion: ResidualDeviance, start: FloatArray, *, tolerance: float, max_steps: int
+) -> Minimum[ResidualConditional]:
+    """One run of the minimiser over (phi, theta)."""
+
+    def escape(theta: FloatArray, at: Any) -> tuple[FloatArray, Any] | None:
+        return criterion.escape(theta, at, tolerance=tolerance)
+
+    searched: Criterion[Any] = criterion  # what lies outside is infinite, and never the end
+    found: Minimum[ResidualConditional] = minimise(
+        searched, start, deviance=lambda at: at.deviance, escape=escape, tolerance=tolerance, max_steps=max_steps
+    )
+    return found
+
+
+def _best_effects(criterion: ResidualDeviance, phi: FloatArray, *, tolerance: float, max_steps: int) -> FloatArray:
+    """(phi, theta) with the best random effects at a start of phi."""
+    theta = equal_variances(criterion.structures, START)
+    at = criterion.value(np.append(phi, theta))
+    if not len(theta) or not isinstance(at, ResidualConditional):
+        return np.append(phi, theta)
+    engine = at.engine
+
+    def escape(theta: FloatArray, at: Any) -> tuple[FloatArray, Any] | None:
+        return engine.escape(theta, at, tolerance=tolerance)
+
+    found = minimise(
+        engine, theta, deviance=lambda at: at.deviance, escape=escape, tolerance=tolerance, max_steps=max_steps
+    )
+    return np.append(phi, found.theta)
+
+
+def _best(ends: list[Minimum[ResidualConditional]]) -> Minimum[ResidualConditional]:
+    """The lowest minimum; of those as low, a converged one."""
+    lowest = min(end.state.deviance for end in ends)
+    as_low = [end for end in ends if end.state.deviance <= lowest + TOLERANCE]
+    best = min(as_low, key=lambda end: end.status is not Status.CONVERGED)
+    return replace(best, evaluations=sum(end.evaluations for end in ends))
+
+
+def _by_fitted(
+    criterion: ResidualDeviance, rows: WorkingRows, start: FloatArray, *, tolerance: float, max_steps: int
+) -> tuple[ResidualDeviance, Minimum[ResidualConditional]]:
+    """Fit with the fitted values of the fit before, until phi and the fitted values no longer change."""
+    at = criterion.value(start)
+    assert isinstance(at, ResidualConditional)
+    fitted, parameters = fitted_rows(rows, at), start
+    steps = evaluations = 0
+    for _ in range(ROUNDS):
+        residual = criterion.residual.with_covariate(fitted)
+        criterion = replace(criterion, products=RowProducts(rows=rows, residual=residual), residual=residual)
+        minimum = _search(criterion, parameters, tolerance=tolerance, max_steps=max_steps)
+        steps, evaluations = steps + minimum.steps, evaluations + minimum.evaluations
+        new = fitted_rows(rows, minimum.state)
+        change = max(
+            float(np.abs(new - fitted).max() / np.abs(new).max()), float(np.abs(minimum.theta - parameters)[0])
+        )
+        fitted, parameters = new, minimum.theta
+        if change <= SETTLED or minimum.status is not Status.CONVERGED:
+            break
+    else:
+        minimum = replace(minimum, status=Status.MAX_STEPS)
+    return criterion, replace(minimum, steps=steps, evaluations=evaluations)
+
+
+def _settle(criterion: ResidualDeviance, minimum: Minimum[ResidualConditional]) -> Minimum[ResidualConditional]:
+    """Put negligible variances exactly on the boundary where that costs nothing."""
+    phi, _ = criterion.split(minimum.theta)
+    parts, changed = [phi], False
+    for structure, factor in zip(criterion.structures, minimum.state.factors, strict=True):
+        left, sizes, _ = np.linalg.svd(factor)
+        small = sizes < NEGLIGIBLE
+        changed |= bool(np.any(small & (sizes > 0.0)))
+        parts.append(structure.nearest(left * np.where(small, 0.0, sizes)))
+    if not changed:
+        return minimum
+    theta = np.concatenate(parts)
+    trial = criterion.value(theta)
+    if not isinstance(trial, ResidualConditional) or trial.deviance > minimum.state.deviance + TOLERANCE:
+        return minimum
+    return replace(minimum, theta=theta, state=trial, derivatives=criterion.derivatives(trial, theta))
