@@ -113,7 +113,8 @@ def average_information(at: BlockedConditional, directions: tuple[FloatArray, ..
     border, gram = np.zeros((p1, total)), np.zeros((total, total))
     for k, weight in enumerate(at.factorised.weights):
         part = slice(ends[k], ends[k + 1])
-        mine = (moved[k] * weight[:, None, None]).reshape(-1, ends[k + 1] - ends[k])
+        n_levels, q, width = moved[k].shape
+        mine = (moved[k] * weight[:, None, None]).reshape(n_levels * q, width)
         border[:, part] = crossing.image[k].reshape(-1, p1).T @ mine
         gram[part] = mine.T @ image[k].reshape(-1, total)
     inner = at.projected(image, border[:-1], gram, border[-1])
