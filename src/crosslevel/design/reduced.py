@@ -12,6 +12,9 @@ from crosslevel.types import FloatArray, IntArray
 ALIAS_TOLERANCE = 1e-11
 """A column is aliased when the others leave less than this share of its sum of squares (3e-6 of its length)."""
 
+NOTHING = 1e-13
+"""Sum of squares and products outside of Z, per row and relative to the columns' own, that counts as none."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reduced:
@@ -107,6 +110,8 @@ def reduce_products(
     changed = remainder @ change
     remainder[:-1, -1] = remainder[-1, :-1] = changed[:-1]
     remainder[-1, -1] = change @ changed
+    if np.abs(remainder).max() <= NOTHING * products.n_rows:  # else rounding would pass for a residual
+        remainder[:] = 0.0
     return Reduced(
         root=root,
         image=image,
