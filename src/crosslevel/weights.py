@@ -277,7 +277,7 @@ def scaled(values: FloatArray, codes: CodeArray, n_clusters: int, scaling: Scali
     >>> import numpy as np
     >>> scaled(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 1]), 2, "size").tolist()
     [0.5, 1.5, 1.0]
-    >>> scaled(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 1]), 2, "effective").tolist()
+    >>> scaled(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 1]), 2, "effective").round(9).tolist()
     [0.4, 1.2, 1.0]
     """
     if scaling == "none":
