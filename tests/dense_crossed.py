@@ -5,10 +5,9 @@ Nothing here comes from `crosslevel`; `np.longdouble` throughout, as in `dense`.
 
 from dataclasses import dataclass
 
+import dense
 import numpy as np
-
-from tests import dense
-from tests.dense import LONG
+from dense import LONG
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,16 +3,17 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import dense
+import dense_crossed
 import numpy as np
 import pytest
+from dense_crossed import Crossed
 
 from crosslevel.covariance import COVARIANCES, BlockStructure
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.crossing import Crossing, Pairs
 from crosslevel.likelihood.blocked import BlockedConditional, BlockedDeviance
 from crosslevel.likelihood.blocked_theta import average_information
-from tests import dense, dense_crossed
-from tests.dense_crossed import Crossed
 
 
 def structure(*kinds: str, sizes: tuple[int, ...]) -> BlockStructure:
@@ -61,6 +62,7 @@ def design(name: str, rng: np.random.Generator) -> tuple[tuple[np.ndarray, ...],
     each = np.arange(n)
     a, b, c = (indicator(rng.integers(0, count, n), count) for count in (7, 5, 3))
     nested = [indicator(each // size, -(-n // size)) for size in (2, 6, 12, 18)]
+    fourfold = [indicator(each // size, -(-n // size)) for size in (2, 4, 8, 16)]
     return {
         "crossed": ((a, b), (1, 1)),
         "crossed, the larger second": ((b, a), (1, 1)),
@@ -72,7 +74,8 @@ def design(name: str, rng: np.random.Generator) -> tuple[tuple[np.ndarray, ...],
         "nested": ((nested[0], nested[1]), (1, 1)),
         "nested, the larger level more effects": ((nested[2], nested[0]), (3, 1)),
         "three levels, slopes": ((nested[1], nested[0], nested[2]), (2, 1, 2)),
-        "four levels": ((nested[3], nested[0], nested[2], nested[1]), (1, 1, 2, 1)),
+        "four levels": ((fourfold[3], fourfold[0], fourfold[2], fourfold[1]), (1, 1, 2, 1)),
+        "nested in two that cross": ((nested[3], nested[0], nested[2], nested[1]), (1, 1, 2, 1)),
         "nested and crossed": ((a, nested[0], nested[1]), (1, 1, 2)),
         "three levels and crossed": ((nested[0], c, nested[1], nested[2]), (2, 1, 1, 2)),
         "partly crossed": ((indicator((each // 4 + (each % 7 == 0)) % 9, 9), indicator(each // 8, 5)), (1, 2)),
@@ -100,10 +103,13 @@ def design(name: str, rng: np.random.Generator) -> tuple[tuple[np.ndarray, ...],
 DESIGNS = [
     "crossed", "crossed, the larger second", "crossed, a slope on the first", "crossed, a slope on the second",
     "crossed, slopes on both", "three crossed", "three crossed, slopes", "nested",
-    "nested, the larger level more effects", "three levels, slopes", "four levels", "nested and crossed",
+    "nested, the larger level more effects", "three levels, slopes", "four levels", "nested in two that cross",
+    "nested and crossed",
     "three levels and crossed", "partly crossed", "alone", "none", "multiple membership", "multiple membership alone",
     "one level", "apart", "apart and crossed", "rows without a level",
 ]  # fmt: skip
+
+FEW = ["crossed, slopes on both", "three levels and crossed", "four levels", "multiple membership", "apart and crossed"]
 
 
 def example(name: str, seed: int = 1, p: int = 2) -> tuple[Crossed, tuple[BlockStructure, ...]]:
@@ -116,6 +122,12 @@ def example(name: str, seed: int = 1, p: int = 2) -> tuple[Crossed, tuple[BlockS
     data = Crossed(y=rng.normal(size=n), X=X, z=z, members=members)
     y = data.y + (data.Z @ rng.normal(size=data.Z.shape[1])).astype(float)
     return replace(data, y=y), tuple(simple(q) for q in sizes)
+
+
+def criterion_of(name: str, *, reml: bool = True, sigma: float | None = None) -> tuple[Crossed, BlockedDeviance]:
+    """A design's data and criterion."""
+    data, structures = example(name)
+    return data, BlockedDeviance.of(crossing_of(data, structures), reml=reml, sigma=sigma)
 
 
 def random_theta(structures: tuple[BlockStructure, ...], seed: int = 2) -> np.ndarray:

@@ -117,9 +117,10 @@ class BlockedDeviance:
             out = log_det + self.nu * (1.0 + np.log(2.0 * np.pi * rss / self.nu) + 2.0 * log_y)
         else:
             out = log_det + self.nu * (np.log(2.0 * np.pi * self.sigma**2) + 2.0 * log_y) + rss / self.sigma**2
+        out -= self.crossing.log_weight
         if self.reml:
             out += 2.0 * (float(np.log(np.diag(chol)[:-1]).sum()) + log_x)
-        return float(out - self.crossing.log_weight)
+        return float(out)
 
     def derivatives(self, at: BlockedConditional, theta: FloatArray) -> Derivatives:
         """Gradient, Hessian and information of the deviance in working `theta`.
@@ -136,7 +137,7 @@ class BlockedDeviance:
         return descend_from_boundary(at, theta, self.at_factors, tolerance=tolerance)
 
     def curvature(self, at: BlockedConditional, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Hessian (k, k) of the deviance in working `theta`, and the gradient (k,) of log sigma = log(r^2 / nu) / 2.
+        """Hessian (k, k) of the deviance in working `theta`, and the gradient (k,) of log sigma: zero if it is known.
 
         The Hessian is that of differences of the gradient, which is exact.
         """

@@ -56,19 +56,22 @@ def _slopes(at: BlockedConditional, theta: FloatArray) -> tuple[FloatArray, ...]
 def curvature(
     at: BlockedConditional, theta: FloatArray, value: Callable[[FloatArray], BlockedConditional]
 ) -> tuple[FloatArray, FloatArray]:
-    """Hessian (k, k) of the deviance, by differences of fourth order, and gradient (k,) of log(r^2 / nu) / 2."""
+    """Hessian (k, k) of the deviance, by differences of fourth order, and gradient (k,) of log sigma."""
     hessian = np.zeros((len(theta), len(theta)))
     for a in range(len(theta)):
         move = np.zeros(len(theta))
         move[a] = STEP * (1.0 + abs(theta[a]))
         ends = [gradient_in(value(moved), moved) for moved in (theta + m * move for m in (-2.0, -1.0, 1.0, 2.0))]
         hessian[a] = (ends[0] - 8.0 * ends[1] + 8.0 * ends[2] - ends[3]) / (12.0 * move[a])
+    hessian = 0.5 * (hessian + hessian.T)
+    if at.sigma is not None:
+        return hessian, np.zeros(len(theta))
     residual = np.append(-at.beta, 1.0)
     log_sigma = [np.zeros(0)]
     for cross, weight, some in zip(at.cross, at.factorised.weights, _directions(at, _slopes(at, theta)), strict=True):
         t = cross @ residual
         log_sigma.append(-_flat(some) @ (t.T @ (t * weight[:, None])).ravel() / (2.0 * at.rss))
-    return 0.5 * (hessian + hessian.T), np.concatenate(log_sigma)
+    return hessian, np.concatenate(log_sigma)
 
 
 def psi_scores(at: BlockedConditional, evaluate: Evaluate) -> tuple[tuple[FloatArray, ...], BlockedConditional]:

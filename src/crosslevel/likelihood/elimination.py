@@ -211,34 +211,35 @@ def _best_chain(
     """The eliminated factors in order, with what their levels touch: the chain that leaves the fewest columns."""
     columns = [count * size for count, size in zip(counts, sizes, strict=True)]
     able = [k for k in range(len(counts)) if (k, k) not in pairs or not len(pairs[k, k].level)]
-    able.sort(key=lambda k: -columns[k])
-    best: dict[int, _Pattern] = {}
-    for first in able:
-        chain = _chain(first, able, pairs, counts)
-        if sum(columns[k] for k in chain) > sum(columns[k] for k in best):
-            best = chain
-    return best
+    able.sort(key=lambda k: (-counts[k], -columns[k]))  # inner levels first: most often that is the best already
+    levels = [range(int(a), int(b)) for a, b in pairwise(np.cumsum((0, *counts)))]
+
+    def extended(chain: dict[int, _Pattern]) -> dict[int, _Pattern]:
+        best = chain
+        for k in able:
+            if k in chain or not all(pattern.touches_one(levels[k]) for pattern in chain.values()):
+                continue
+            longer = extended({**chain, k: _pattern(k, chain, pairs, levels)})
+            if sum(columns[m] for m in longer) > sum(columns[m] for m in best):
+                best = longer
+            if len(best) == len(able):
+                break
+        return best
+
+    return extended({})
 
 
-def _chain(
-    first: int, able: list[int], pairs: Mapping[tuple[int, int], Pairs], counts: tuple[int, ...]
-) -> dict[int, _Pattern]:
-    """Eliminate `first`, then as many others, the largest first, as stay apart."""
-    ends = np.cumsum((0, *counts))
-    levels = [range(int(a), int(b)) for a, b in pairwise(ends)]
-    chain: dict[int, _Pattern] = {}
-    following: int | None = first
-    while following is not None:
-        found = [_touched(pairs, following, levels)]
-        found += [pattern.fill(levels[following]) for pattern in chain.values()]
-        node, target = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        later = np.ones(int(ends[-1]), dtype=np.bool_)
-        for done in chain:
-            later[levels[done].start : levels[done].stop] = False
-        chain[following] = _ordered(node[later[target]], target[later[target]], int(ends[-1]))
-        rest = [k for k in able if k not in chain]
-        following = next((k for k in rest if all(some.touches_one(levels[k]) for some in chain.values())), None)
-    return chain
+def _pattern(
+    factor: int, chain: dict[int, _Pattern], pairs: Mapping[tuple[int, int], Pairs], levels: list[range]
+) -> _Pattern:
+    """What a factor's levels touch once the chain's are eliminated."""
+    found = [_touched(pairs, factor, levels)]
+    found += [pattern.fill(levels[factor]) for pattern in chain.values()]
+    node, target = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    later = np.ones(levels[-1].stop, dtype=np.bool_)
+    for done in chain:
+        later[levels[done].start : levels[done].stop] = False
+    return _ordered(node[later[target]], target[later[target]], levels[-1].stop)
 
 
 def _ordered(node: IntArray, target: IntArray, n_levels: int) -> _Pattern:
