@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crosslevel import datasets, errors
+    from crosslevel import datasets, errors, residual
     from crosslevel.diagnostics.describe import describe
     from crosslevel.diagnostics.population import population_weight
     from crosslevel.errors import (
@@ -61,6 +61,7 @@ __all__ = [
     "population_weight",
     "read",
     "report",
+    "residual",
 ]
 
 # public name -> (module, attribute), or (module, None) where the name is the module itself
@@ -84,6 +85,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "population_weight": ("crosslevel.diagnostics.population", "population_weight"),
     "read": ("crosslevel.table.read", "read"),
     "report": ("crosslevel.report.page", "report"),
+    "residual": ("crosslevel.residual", None),
 }
 
 

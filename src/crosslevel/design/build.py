@@ -13,10 +13,14 @@ from crosslevel.design.crossing import Crossing
 from crosslevel.design.factors import GroupingFactor, grouping_factor
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import Reduced, independent_columns, reduce_products
+from crosslevel.design.residual import bind_residual, residual_columns
 from crosslevel.design.rows import CHUNK, RowCount, count_rows, read_blocks, sum_products
+from crosslevel.design.stream import StreamedRows
 from crosslevel.design.weighting import RowWeights, offset_column, offset_values, weigh
 from crosslevel.errors import DesignError
 from crosslevel.formula import Spec, learn, parse
+from crosslevel.residual import Known, ResidualStructure
+from crosslevel.residual.bound import BoundResidual
 from crosslevel.table import Columns
 from crosslevel.types import BoolArray, CodeArray, FloatArray, Frame, IntArray, Missing
 from crosslevel.weights import Weights, positive_rows
@@ -35,7 +39,8 @@ class Design:
     Attributes
     ----------
     spec : the formula with what it remembers of the data.
-    columns : the data, for whoever needs a second look at rows.
+    columns : the data, for whoever needs a second look at rows. Of data that were read in batches they are the rows
+        used, and a column is read when it is asked for.
     mask : (rows read,) true where a row is used; None if all are.
     rows : rows read and used.
     factors : the grouping factors with their random effects, in the order of the formula.
@@ -48,6 +53,8 @@ class Design:
     weights : what rows and levels weigh; None if each counts once.
     offset : (rows used,) what is subtracted from the outcome; None if nothing is.
     offset_column : the column that it comes from, None if it was given as numbers.
+    residual : covariance structure of the residuals, bound to the rows used; None if they are independent and alike.
+    stream : reads the rows used again, in batches; None if the data are in memory.
     """
 
     spec: Spec
@@ -63,6 +70,8 @@ class Design:
     weights: RowWeights | None = field(default=None, repr=False)
     offset: FloatArray | None = field(default=None, repr=False)
     offset_column: str | None = None
+    residual: BoundResidual | None = field(default=None, repr=False)
+    stream: StreamedRows | None = field(default=None, repr=False)
 
     @property
     def nobs(self) -> int:
@@ -83,8 +92,8 @@ class Design:
 
     @property
     def group(self) -> str:
-        """Name of the first grouping factor."""
-        return self.factors[0].name
+        """Name of the first grouping factor, "" where there is none."""
+        return self.factors[0].name if self.factors else ""
 
     @property
     def codes(self) -> CodeArray:
@@ -191,8 +200,18 @@ class Design:
 
         The levels are those of `factor`, the first if None; the response is the outcome less the offset.
         """
+        if self.stream is not None:
+            return self.stream.blocks(self.response)
         codes = self._any_codes if factor is None else factor.codes
         return read_blocks(self.spec, self.columns, self.mask, codes, CHUNK, self.response, self.offset)
+
+    def component_blocks(self, name: str, factor: GroupingFactor) -> Iterator[tuple[FloatArray, CodeArray]]:
+        """A component of the design columns at the used rows, some at a time: values (1, L), levels of `factor` (L,)."""
+        if self.stream is not None:
+            yield from self.stream.component_blocks(name)
+            return
+        for _, codes, rows in self.blocks(factor):
+            yield self.spec.component(name, self.columns, rows, self.mask)[None, :], codes
 
     @property
     def _any_codes(self) -> CodeArray:
@@ -213,7 +232,10 @@ class Design:
                 f" with {np.count_nonzero(~np.isfinite(y))} that are not finite."
             )
         y.setflags(write=False)
-        products = _products(self.spec, self.columns, self.mask, self.factors, self.weights, self.offset, y)
+        if self.stream is not None:
+            products = self.stream.products(y)
+        else:
+            products = _products(self.spec, self.columns, self.mask, self.factors, self.weights, self.offset, y)
         check_columns(products)
         design = replace(self, products=products, response=y)
         check_identified(design)
@@ -221,7 +243,13 @@ class Design:
 
 
 def build_design(
-    formula: str, data: Frame, *, missing: Missing = "drop", weights: Weights | None = None, offset: object = None
+    formula: str,
+    data: Frame,
+    *,
+    missing: Missing = "drop",
+    weights: Weights | None = None,
+    offset: object = None,
+    residual: ResidualStructure | None = None,
 ) -> Design:
     """Parse a formula, learn its state from the data, and sum the cross-products.
 
@@ -233,6 +261,7 @@ def build_design(
         "raise" refuses them.
     weights : what rows weigh.
     offset : a column, or numbers (rows read,), to subtract from the outcome.
+    residual : covariance structure of the residuals; with one, the formula needs no random term.
 
     Raises
     ------
@@ -241,40 +270,50 @@ def build_design(
     columns = Columns.from_frame(data)
     parsed = parse(formula, columns.names)
     columns.require(parsed.variables, "formula")
-    if not parsed.random:
+    if not parsed.random and residual is None:
         raise DesignError(
             f"`formula` has no random term, such as (1 | school): {formula!r}. "
             "Add one that names the clusters of your data."
         )
-    mask, counts, offset_all = _used_rows(columns, parsed.variables, weights, offset)
+    needed = parsed.variables if residual is None else (*parsed.variables, *residual_columns(residual, columns))
+    mask, counts, offset_all = _used_rows(columns, needed, weights, offset)
     n_zero = 0
     if weights is not None:
         mask, n_zero = positive_rows(weights, columns, mask)
     rows = count_rows(columns, mask, counts, missing, weightless=n_zero)
     spec = learn(parsed, columns, mask)
-    factors = tuple(grouping_factor(term, columns, mask, rows) for term in spec.terms)
+    known = isinstance(residual, Known)
+    factors = tuple(grouping_factor(term, columns, mask, rows, one_row_each=known) for term in spec.terms)
     row_weights = None if weights is None else weigh(weights, columns, mask, factors)
     used_offset = offset_all if offset_all is None or mask is None else offset_all[mask]
 
     products = _products(spec, columns, mask, factors, row_weights, used_offset)
-    names = products.names
-    constant = names.index("Intercept") if "Intercept" in names else -1
-    check_columns(products)
-    kept, dropped = independent_columns(products, np.arange(spec.n_fixed), constant)
-    design = Design(
-        spec=spec,
-        columns=columns,
-        mask=mask,
-        rows=rows,
-        factors=factors,
-        products=products,
-        x=kept,
-        aliased=tuple(names[j] for j in dropped),
-        constant=constant,
-        weights=row_weights,
-        offset=used_offset,
-        offset_column=offset_column(offset, columns),
+    return finish_design(
+        Design(
+            spec=spec,
+            columns=columns,
+            mask=mask,
+            rows=rows,
+            factors=factors,
+            products=products,
+            x=np.arange(spec.n_fixed),
+            aliased=(),
+            constant=-1,
+            weights=row_weights,
+            offset=used_offset,
+            offset_column=offset_column(offset, columns),
+            residual=None if residual is None else bind_residual(residual, columns, mask, rows.used),
+        )
     )
+
+
+def finish_design(design: Design) -> Design:
+    """Leave out the fixed columns that earlier ones determine, and refuse what cannot be estimated."""
+    names = design.products.names
+    constant = names.index("Intercept") if "Intercept" in names else -1
+    check_columns(design.products)
+    kept, dropped = independent_columns(design.products, design.x, constant)
+    design = replace(design, x=kept, aliased=tuple(names[j] for j in dropped), constant=constant)
     check_identified(design)
     return design
 

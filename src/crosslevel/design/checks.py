@@ -42,6 +42,8 @@ def check_identified(design: "Design") -> None:
     if n <= p:
         raise DesignError(f"`formula` has {p} fixed coefficients for {n} rows. Drop predictors or add rows.")
     _check_random_columns(design)
+    if design.residual is not None and design.residual.known:  # random effects need no rows to be told from residuals
+        return
     if design.is_single:
         if not (_is_saturated(design) and _is_tied(design)):  # else the search asks whether all can be told apart
             _check_effects(design)

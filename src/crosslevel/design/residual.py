@@ -20,9 +20,16 @@ if TYPE_CHECKING:
     from crosslevel.design.build import Design
 
 
-def residual_columns(residual: ResidualStructure) -> tuple[str, ...]:
-    """The data columns a structure needs."""
-    return (*residual.numbers, *(name for factor in residual.factors for name in factor.split(":")))
+def residual_columns(residual: ResidualStructure, columns: Columns) -> tuple[str, ...]:
+    """The data columns a structure needs.
+
+    Raises
+    ------
+    ColumnNotFoundError : one of them is not in the data.
+    """
+    names = (*residual.numbers, *(name for factor in residual.factors for name in factor.split(":")))
+    columns.require(names, "residual")
+    return names
 
 
 def bind_residual(residual: ResidualStructure, columns: Columns, mask: BoolArray | None, n_used: int) -> BoundResidual:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from crosslevel.estimators.random import intercepts
+from crosslevel.estimators.random import has_shares
 
 if TYPE_CHECKING:
     from crosslevel.estimators.mixed import MixedFit
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def as_record(fit: "MixedFit", *, level: float = 0.95) -> dict[str, Any]:
     """Every number of a fit, by name; what has no value is None."""
-    has_intercept = any(place >= 0 for place in intercepts(fit.design))
+    shared = has_shares(fit.design)
     return {
         "formula": fit.formula,
         "method": fit.method,
@@ -35,13 +35,15 @@ def as_record(fit: "MixedFit", *, level: float = 0.95) -> dict[str, Any]:
         "aliased": list(fit.design.aliased),
         "vcov": {"terms": list(fit.design.fixed_names), "values": plain(fit.solution.vcov)},
         "variance_components": records(fit.varcomp(level=level)),
+        "residual": None if fit.design.residual is None else fit.design.residual.words,
+        "residual_parameters": records(fit.residual_parameters(level=level)),
         "theta": plain(fit.theta),
         "sigma": fit.sigma,
-        "icc": {key: plain(value) for key, value in vars(fit.icc(level=level)).items()} if has_intercept else None,
+        "icc": {key: plain(value) for key, value in vars(fit.icc(level=level)).items()} if shared else None,
         "test_random": None
-        if fit.design.is_sampled
+        if fit.design.is_sampled or not fit.design.factors
         else {key: plain(value) for key, value in vars(fit.test_random()).items()},
-        "variance_shares": records(fit.variance_shares(level=level)) if has_intercept else None,
+        "variance_shares": records(fit.variance_shares(level=level)) if shared else None,
         "clusters": [_clusters(fit, factor.name) for factor in fit.design.factors],
         "labels": dict(fit.labels),
     }

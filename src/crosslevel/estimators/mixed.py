@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from crosslevel.design import Design, build_design
+from crosslevel.design.residual import working_rows
 from crosslevel.errors import ConvergenceWarning, CrosslevelError, DataWarning
 from crosslevel.estimators.mixed_fit import MixedFit as MixedFit
 from crosslevel.inference.df import df_method
 from crosslevel.inference.sandwich import with_sandwich
 from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.optimise import MAX_STEPS, Status
+from crosslevel.residual import ResidualStructure
 from crosslevel.solve import solve
+from crosslevel.table import open_source
 from crosslevel.types import Frame, Method, Missing
 from crosslevel.weights import Sampling, Weights, check_weights
 
@@ -25,8 +28,10 @@ def mixed(
     missing: Missing = "drop",
     weights: Weights | None = None,
     offset: object = None,
+    residual: ResidualStructure | None = None,
     ddf: str = "m-l-1",
     max_steps: int = MAX_STEPS,
+    progress: bool = True,
 ) -> MixedFit:
     """Fit a linear mixed model.
 
@@ -39,7 +44,11 @@ def mixed(
     ----------
     formula : as in lme4, for example "y ~ x * z + (x | country)". Besides everything formulaic has:
         within(x, g), between(x, g), center(x), scale(x), wec(f).
-    data : a frame of pandas, polars, pyarrow or any library that narwhals supports.
+    data : a frame of pandas, polars, pyarrow or any library that narwhals supports; or data that are read in batches,
+        so that they need not fit in memory: the path of a file (parquet, feather, csv), of a folder of such files or a
+        pattern such as "waves/*.parquet", a DuckDB relation, or a Dask DataFrame, which is worked through on its
+        cluster. That is possible with one grouping factor. The rows are read once, or twice if the formula has to
+        remember something, such as means or categories; what needs rows again (`augment`, `resid`) reads them again.
     family : "gaussian".
     method : "reml" (restricted likelihood: nearly unbiased variances) or "ml" (to compare fixed parts).
     missing : "drop" the rows with missing values in the model's variables, and count them; or "raise".
@@ -47,8 +56,12 @@ def mixed(
         is never guessed. Sampling weights need method "ml"; their standard errors come from the sandwich.
     offset : a part of the outcome that is known: the name of a column, or one number per row. Fitted values and
         predictions contain it.
+    residual : covariance structure of the residuals, Var(e) = sigma^2 R, such as cl.residual.By("sector"),
+        cl.residual.Power("x"), cl.residual.AR1("time", within="id") or cl.residual.Known("se"); by default R = I. With
+        one, the formula needs no random term.
     ddf : degrees of freedom of the t tests: "m-l-1", "residual" or "normal".
     max_steps : largest number of steps of the search.
+    progress : whether to report, on the standard error stream, how far a long reading in batches has come.
 
     Returns
     -------
@@ -88,20 +101,55 @@ def mixed(
         )
     announce_compilation()
     given = {
-        "family": family, "method": method, "missing": missing, "weights": reading, "offset": offset, "ddf": ddf,
-        "max_steps": max_steps,
+        "family": family, "method": method, "missing": missing, "weights": reading, "offset": offset,
+        "residual": check_residual(residual, reading), "ddf": ddf, "max_steps": max_steps,
+        "progress": progress,
     }  # fmt: skip
-    design = build_design(formula, data, missing=missing, weights=reading, offset=offset)
+    source = open_source(data)
+    if source is None:
+        design = build_design(formula, data, missing=missing, weights=reading, offset=offset, residual=residual)
+    else:
+        from crosslevel.design.streamed import build_streamed  # what it needs is slow to load
+
+        extra = {"weights": reading, "offset": offset, "residual": residual}
+        refused = [name for name, value in extra.items() if value is not None]
+        design = build_streamed(formula, source, missing=missing, refused=refused, progress=progress)
     if design.weights is not None and design.weights.concern is not None:
         warnings.warn(design.weights.concern, DataWarning, stacklevel=2)
     return fit_design(formula, data, given, design)
+
+
+def check_residual(residual: object, weights: Weights | None) -> ResidualStructure | None:
+    """The residual structure, if it is one and can be used together with the weights.
+
+    Raises
+    ------
+    CrosslevelError : it is not, or cannot.
+    """
+    if residual is None:
+        return None
+    if not isinstance(residual, ResidualStructure):
+        raise CrosslevelError(
+            "`residual` is a structure such as cl.residual.By('sector') or cl.residual.AR1('time', within='id'); "
+            f"got {residual!r}."
+        )
+    if weights is not None:
+        raise CrosslevelError(
+            "`weights` and `residual` cannot be given together: both say how precise a row is. Leave one of them out."
+        )
+    return residual
 
 
 def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Design) -> MixedFit:
     """Solve, and warn once if the optimum was not reached."""
     reml, max_steps = given["method"] == "reml", given["max_steps"]
     copies = None if design.weights is None else design.weights.copies
-    if design.is_single:
+    if design.residual is not None:
+        from crosslevel.solve.residual import solve_residual
+
+        rows = working_rows(design, design.residual)
+        solution = solve_residual(rows, design.residual, reml=reml, max_steps=max_steps)
+    elif design.is_single:
         solution = solve(design.reduced, reml=reml, max_steps=max_steps)
     else:
         from crosslevel.solve.several import solve_crossing  # what it needs is slow to load

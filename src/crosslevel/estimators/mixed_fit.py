@@ -103,7 +103,8 @@ class MixedFit:
     @cached_property
     def slope_of(self) -> tuple[int, ...]:
         """For each coefficient the random effect (by position) that it explains as a cross-level interaction, or -1."""
-        return tuple(int(k) for k in slopes_explained(self.design))
+        found = slopes_explained(self.design) if self.design.factors else [-1] * len(self.design.x)
+        return tuple(int(k) for k in found)
 
     # -- fixed effects --------------------------------------------------------------------------------------------
     @property
@@ -177,6 +178,14 @@ class MixedFit:
         """Variances, covariances and the residual variance, with standard errors and intervals."""
         return tables.variance_table(self.design, self.solution, self.variance_components, level=level)
 
+    def residual_parameters(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Parameters of the residual structure by name: estimate, std_error, conf_low, conf_high.
+
+        Standard deviations have intervals made on the log scale, correlations on Fisher's z scale or on one that keeps
+        to the possible range. Empty where residuals are independent and alike.
+        """
+        return tables.residual_table(self.design, self.solution, level=level)
+
     def ranef(self, se: bool = True) -> dict[str, pd.DataFrame]:
         """Conditional modes of the random effects by level; with `se`, their standard errors as "<term>_se"."""
         return random.modes(self.design, self._modes, se=se)
@@ -245,8 +254,9 @@ class MixedFit:
 
     @property
     def n_params(self) -> int:
-        """Coefficients, covariance parameters and sigma."""
-        return len(self.solution.beta) + len(self.theta) + 1
+        """Coefficients, covariance parameters, those of the residual structure, and sigma unless it is known."""
+        estimated = self.solution.criterion.sigma is None
+        return len(self.solution.beta) + len(self.theta) + len(self.solution.phi) + estimated
 
     @property
     def aic(self) -> float:

@@ -82,6 +82,21 @@ def intercepts(design: Design) -> tuple[int, ...]:
     return tuple(effects.index("Intercept") if "Intercept" in effects else -1 for effects in names)
 
 
+def has_shares(design: Design) -> bool:
+    """Whether intercepts have a share in the total variance: some vary, and the residual variance is one."""
+    one = design.residual is None or design.residual.is_homogeneous
+    return one and any(place >= 0 for place in intercepts(design))
+
+
+def _require_one_variance(design: Design) -> None:
+    """Refuse shares of a variance that differs between rows."""
+    if design.residual is not None and not design.residual.is_homogeneous:
+        raise CrosslevelError(
+            f"`icc` needs one residual variance; this model has {design.residual.words}, so that the share differs "
+            "between rows. Compute it from `fit.varcomp()` and `fit.residual_parameters()` for the rows you mean."
+        )
+
+
 def intraclass(
     design: Design, components: tuple[VarianceComponents, ...], group: str | None, *, level: float
 ) -> IntraclassCorrelation:
@@ -89,8 +104,9 @@ def intraclass(
 
     Raises
     ------
-    CrosslevelError : there is no random intercept, or none over `group`.
+    CrosslevelError : there is no random intercept, or none over `group`, or the residual variance differs.
     """
+    _require_one_variance(design)
     places = intercepts(design)
     wanted = [group is None or factor.name == design.factor_named(group).name for factor in design.factors]
     if not any(place >= 0 and chosen for place, chosen in zip(places, wanted, strict=True)):
@@ -105,6 +121,7 @@ def intraclass(
 
 def variance_shares(design: Design, components: tuple[VarianceComponents, ...], *, level: float) -> pd.DataFrame:
     """Shares of the levels in the variance of intercepts and residuals, the residual's last."""
+    _require_one_variance(design)
     places = intercepts(design)
     records = []
     for k, factor in enumerate(design.factors):
@@ -134,17 +151,35 @@ def nested_in(design: Design, inner: int, outer: int) -> bool:
 
 
 def test_of_all(design: Design, solution: Solution) -> BoundaryTest:
-    """Likelihood-ratio test of no random effects at all."""
+    """Likelihood-ratio test of no random effects at all.
+
+    Raises
+    ------
+    CrosslevelError : the model has none.
+    """
+    if not design.factors:
+        raise CrosslevelError(
+            "`test_random` tests random effects; this model has none. Add a term such as (1 | school)."
+        )
     if design.is_sampled:
         raise CrosslevelError(
             "`test_random` compares likelihoods, and with sampling weights these are pseudo-likelihoods, whose ratio "
             "has no chi-square distribution. Judge the variances by their intervals in `varcomp()`."
         )
-    criterion = solution.criterion
-    without = criterion.at_factors(tuple(np.zeros_like(factor) for factor in solution.factors)).deviance
+    without = _deviance_without(design, solution)
     blocks = tuple(
         (len(columns), kind.free)
         for factor in design.factors
         for kind, columns in zip(factor.structure.kinds, factor.structure.columns, strict=True)
     )
     return boundary_test(without - solution.deviance, blocks)
+
+
+def _deviance_without(design: Design, solution: Solution) -> float:
+    """Deviance without random effects, a residual structure fitted anew."""
+    if design.residual is not None:
+        from crosslevel.solve.residual import deviance_without_effects
+
+        return deviance_without_effects(solution)
+    zeros = tuple(np.zeros_like(factor) for factor in solution.factors)
+    return float(solution.criterion.at_factors(zeros).deviance)

@@ -25,6 +25,7 @@ from crosslevel.display import (
     percent,
 )
 from crosslevel.estimators.equations import Part, by_level, coefficients, equation_of, in_one, with_factors
+from crosslevel.estimators.random import has_shares
 from crosslevel.inference.df import df_method
 from crosslevel.inference.icc import IntraclassCorrelation
 
@@ -55,8 +56,10 @@ def summarise(fit: "MixedFit", *, level: float = 0.95) -> Document:
     """
     parts = parts_of(fit)
     blocks: list[Block] = [facts(fit), *warnings(fit), *equations(fit, parts), fixed_effects(fit, parts, level)]
-    blocks += [variance_components(fit, level), *between_clusters(fit, level), fit_statistics(fit)]
-    return Document(f"Multilevel model of {fit.spec.response_name}", blocks)
+    blocks += [variance_components(fit, level), *residual_structure(fit, level)]
+    blocks += [*between_clusters(fit, level), fit_statistics(fit)]
+    kind = "Multilevel" if fit.design.factors else "Linear"
+    return Document(f"{kind} model of {fit.spec.response_name}", blocks)
 
 
 def facts(fit: "MixedFit") -> Table:
@@ -73,6 +76,9 @@ def facts(fit: "MixedFit") -> Table:
     for factor in fit.design.factors:
         sizes = cluster_sizes(fit, factor.name)
         rows.append(["Clusters", f"{counted(factor.n_levels)} ({factor.name}), {sizes}"])
+    if fit.design.residual is not None:
+        words = fit.design.residual.words
+        rows.append(["Residuals", words[0].upper() + words[1:]])
     rows.append(["Status", fit.status])
     return Table(["", ""], rows)
 
@@ -132,7 +138,7 @@ def equations(fit: "MixedFit", parts: list[Part]) -> Iterator[Block]:
     response = fit.spec.response_name
     if not fit.design.is_single:
         effects = {factor.name: fit.design.effects_of(factor) for factor in fit.design.factors}
-        yield Equations([*with_factors(response, parts, effects), "r ~ N(0, σ²)"], title="Model")
+        yield Equations([*with_factors(response, parts, effects), of_residuals(fit, "r")], title="Model")
         return
     level_1, level_2 = by_level(response, parts)
     yield Equations(level_1, title="Level 1 (rows i)")
@@ -149,7 +155,14 @@ def distributions(fit: "MixedFit", parts: list[Part]) -> Iterator[str]:
         names = ", ".join(f"u_{{{m}j}}" for m in block)
         matrix = "T" if len(blocks) == 1 else f"T_{{{k + 1}}}"
         yield f"({names}) ~ N(0, {matrix})" if len(block) > 1 else f"{names} ~ N(0, τ_{{{block[0]}{block[0]}}})"
-    yield "r_{ij} ~ N(0, σ²)"
+    yield of_residuals(fit, "r_{ij}")
+
+
+def of_residuals(fit: "MixedFit", symbol: str) -> str:
+    """What is assumed of the residuals."""
+    if fit.design.residual is None:
+        return f"{symbol} ~ N(0, σ²)"
+    return "r ~ N(0, R)" if fit.design.residual.known else "r ~ N(0, σ² R)"
 
 
 def fixed_effects(fit: "MixedFit", parts: list[Part], level: float) -> Table:
@@ -233,13 +246,30 @@ def variance_components(fit: "MixedFit", level: float) -> Table:
         for _, row in pairs.iterrows():
             correlation = [fixed(row[name], 3) for name in ("std_dev", "std_dev_low", "std_dev_high")]
             rows.append([f"{row['term1']}, {row['term2']}", correlation[0], None, *correlation[1:], None])
-    rows.append(Section("Within clusters: variance"))
+    rows.append(Section("Within clusters: variance" if fit.design.factors else "Variance"))
     rows += [variance_row("Residual", row) for _, row in frame[frame["kind"] == "residual"].iterrows()]
     columns: list[str | Column] = [
         "Component",
         *(Column(name, align="decimal") for name in ("Estimate", "SE", f"{percent_of(level)} low", "high", "SD")),
     ]
     return Table(columns, rows, title="Variance components")
+
+
+def residual_structure(fit: "MixedFit", level: float) -> Iterator[Table]:
+    """Parameters of the residual structure."""
+    frame = fit.residual_parameters(level=level)
+    if not len(frame):
+        return
+    rows: list[Row] = []
+    for name, row in frame.iterrows():
+        decimals = shown_decimals(row["std_error"], row["estimate"])
+        rows.append([str(name), *(fixed(row[column], decimals) for column in frame.columns)])
+    columns: list[str | Column] = [
+        "Parameter",
+        *(Column(name, align="decimal") for name in ("Estimate", "SE", f"{percent_of(level)} low", "high")),
+    ]
+    assert fit.design.residual is not None
+    yield Table(columns, rows, title=f"Residual structure: {fit.design.residual.words}")
 
 
 def variance_row(name: str, row: "pd.Series[Any]") -> Row:
@@ -253,9 +283,13 @@ def variance_row(name: str, row: "pd.Series[Any]") -> Row:
 
 def between_clusters(fit: "MixedFit", level: float) -> Iterator[Block]:
     """How much the clusters matter: intraclass correlation, test of the random effects, reliabilities."""
-    if not fit.design.is_single:
+    if not fit.design.factors:
+        return
+    if not has_shares(fit.design):
+        pass
+    elif not fit.design.is_single:
         yield from shares(fit, level)
-    elif "Intercept" in fit.design.random_names:
+    else:
         icc = fit.icc(level=level)
         yield Paragraph(
             f"Intraclass correlation: {fixed(icc.estimate, 3)}{precision(icc)}. Of the variance that the fixed effects "
@@ -268,7 +302,7 @@ def between_clusters(fit: "MixedFit", level: float) -> Iterator[Block]:
             f"{fixed(test.statistic, 2)} with {test.df} covariance {'parameter' if test.df == 1 else 'parameters'}, "
             f"p {as_statement(test.p_value)} (mixture distribution for the boundary)."
         )
-    if fit.design.is_single:
+    if fit.design.is_single and fit.design.residual is None:
         yield Paragraph(reliabilities(fit))
 
 

@@ -12,6 +12,7 @@ from crosslevel.inference.distributions import normal_quantile
 from crosslevel.inference.varcomp import (
     VarianceComponents,
     correlation_interval,
+    parameter_covariance,
     residual_variance,
     variance_interval,
 )
@@ -45,6 +46,21 @@ def variance_table(
         sigma2, error = residual_variance(solution, components)
         records.append(("Residual", None, None, "residual", *_variance(sigma2, error, level)))
     return pd.DataFrame.from_records(records, columns=list(VARIANCE_COLUMNS))
+
+
+def residual_table(design: Design, solution: Solution, *, level: float) -> pd.DataFrame:
+    """Parameters of the residual structure in their own terms."""
+    check_level(level)
+    columns = ["estimate", "std_error", "conf_low", "conf_high"]
+    structure, phi = solution.criterion.residual if design.residual is not None else None, solution.phi
+    parts = () if structure is None else structure.natural(phi, float(np.log(solution.sigma)))
+    if not parts:
+        return pd.DataFrame(columns=columns, index=pd.Index([], name="parameter"), dtype=np.float64)
+    vcov = parameter_covariance(solution)
+    chosen = np.append(np.arange(len(phi)), len(vcov) - 1)
+    vcov, quantile = vcov[np.ix_(chosen, chosen)], normal_quantile(0.5 + level / 2.0)
+    values = [(part.estimate, *part.interval(float(part.jacobian @ vcov @ part.jacobian), quantile)) for part in parts]
+    return pd.DataFrame(values, columns=columns, index=pd.Index([part.name for part in parts], name="parameter"))
 
 
 def _factor_rows(
@@ -116,7 +132,8 @@ def reliability_tables(values: FloatArray, clusters: pd.Index, names: tuple[str,
 
 def glance(fit: "MixedFit") -> pd.DataFrame:
     """A fit in one row."""
-    has_intercept = any("Intercept" in fit.design.effects_of(factor) for factor in fit.design.factors)
+    from crosslevel.estimators.random import has_shares
+
     groups = list(fit.ngroups)
     record = {
         "nobs": fit.nobs,
@@ -130,7 +147,7 @@ def glance(fit: "MixedFit") -> pd.DataFrame:
         "n_params": fit.n_params,
         "df_residual": fit.nobs - fit.n_params,
         "sigma": fit.sigma,
-        "icc": fit.icc().estimate if has_intercept else np.nan,
+        "icc": fit.icc().estimate if has_shares(fit.design) else np.nan,
         "converged": fit.converged,
         "singular": fit.is_singular,
     }

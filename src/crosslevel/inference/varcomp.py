@@ -18,7 +18,7 @@ class VarianceComponents:
     ----------
     covariance : (q, q) sigma^2 Lambda Lambda'.
     sigma2 : residual variance.
-    jacobian : (q, q, k + 1) derivative of `covariance` in (theta, log sigma).
+    jacobian : (q, q, k + 1) derivative of `covariance` in (theta, log sigma); theta after the residual structure's phi.
     vcov : (k + 1, k + 1) sampling covariance of (theta, log sigma) from the observed information, or with sampling
         weights from the sandwich; NaN for theta where a variance is on its boundary, since no standard error has a
         meaning there.
@@ -84,7 +84,7 @@ def variance_components(solution: Solution) -> tuple[VarianceComponents, ...]:
     criterion, at = solution.criterion, solution.at
     vcov = parameter_covariance(solution)
     sigma2, k = solution.sigma**2, len(vcov) - 1
-    out, start = [], 0
+    out, start = [], len(solution.phi)
     for structure, basis, working, factor in zip(
         criterion.structures, criterion.bases, at.factors, solution.factors, strict=True
     ):
@@ -109,16 +109,16 @@ def residual_variance(solution: Solution, components: tuple[VarianceComponents, 
 
 
 def parameter_covariance(solution: Solution) -> FloatArray:
-    """Sampling covariance (k + 1, k + 1) of (working theta, log sigma).
+    """Sampling covariance (k + 1, k + 1) of (working theta, log sigma), theta after the residual structure's phi.
 
     NaN for theta on a boundary, 0 for a sigma that is known.
     """
     if solution.parameter_vcov is not None:
         return solution.parameter_vcov
-    k, nu = len(solution.theta), solution.at.nu
+    k, nu, n_phi = len(solution.minimum.theta), solution.at.nu, len(solution.phi)
     vcov = np.full((k + 1, k + 1), np.nan)
     vcov[k, k] = 1.0 / (2.0 * nu) if solution.criterion.sigma is None else 0.0
-    if solution.is_singular:
+    if solution.is_singular and not n_phi:
         return vcov
     hessian, gradient = solution.criterion.curvature(solution.minimum.state, solution.minimum.theta)
     try:
@@ -128,6 +128,8 @@ def parameter_covariance(solution: Solution) -> FloatArray:
     vcov[:k, :k] = 2.0 * np.linalg.inv(hessian)
     vcov[:k, k] = vcov[k, :k] = vcov[:k, :k] @ gradient
     vcov[k, k] += gradient @ vcov[:k, :k] @ gradient
+    if solution.is_singular:
+        vcov[n_phi:k] = vcov[:, n_phi:k] = np.nan
     return vcov
 
 

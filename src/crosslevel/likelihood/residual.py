@@ -26,7 +26,7 @@ from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.crossing import Crossing
 from crosslevel.design.working import WorkingRows, multiply
 from crosslevel.likelihood.blocked import BlockedConditional, BlockedDeviance, ProductGradient
-from crosslevel.likelihood.whitened import Extra, Products, RowProducts, StratumProducts, Whitened
+from crosslevel.likelihood.whitened import Extra, FixedProducts, Products, RowProducts, StratumProducts, Whitened
 from crosslevel.optimise import Derivatives
 from crosslevel.residual.bound import BoundResidual
 from crosslevel.residual.correlation import Independent
@@ -126,6 +126,8 @@ class ResidualDeviance:
         products: Products = RowProducts(rows=rows, residual=residual)
         if isinstance(residual.variance, StratumVariance) and isinstance(residual.correlation, Independent):
             products = StratumProducts.of(rows, residual.variance)
+        elif residual.n_phi == 0:
+            products = FixedProducts.of(rows, residual)
         engine = BlockedDeviance.of(products.at(residual.starts()[0]).crossing, reml=reml)
         if residual.known:
             engine = replace(engine, sigma=1.0 / float(rows.empty.coordinates.scale[-1]))

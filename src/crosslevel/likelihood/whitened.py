@@ -92,6 +92,35 @@ class RowProducts(Products):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class FixedProducts(Products):
+    """Cross-products that do not depend on any parameter: residual variances that are known.
+
+    Attributes
+    ----------
+    whitened : what they are.
+    rows, residual : what they come from.
+    """
+
+    whitened: Whitened
+    rows: WorkingRows
+    residual: BoundResidual
+
+    @classmethod
+    def of(cls, rows: WorkingRows, residual: BoundResidual) -> "FixedProducts":
+        """Whiten once."""
+        whitened = RowProducts(rows=rows, residual=residual).at(np.zeros(0))
+        return cls(whitened=whitened, rows=rows, residual=residual)
+
+    def at(self, phi: FloatArray) -> Whitened:
+        """Always the same."""
+        return self.whitened
+
+    def without_effects(self) -> Products:
+        """Those of [X y]."""
+        return FixedProducts.of(self.rows.without_effects(), self.residual)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class WhitenedRows(Whitened):
     """Whitened rows themselves.
 

@@ -103,6 +103,11 @@ class BoundResidual:
             correlation=self.correlation.at(phi[n_variance:]),
         )
 
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether all residuals have the same variance."""
+        return self.variance.n_phi == 0 and not self.known
+
     def natural(self, phi: FloatArray, log_sigma: float) -> tuple[NaturalParameter, ...]:
         """The parameters in their own terms, with jacobians in (phi, log sigma)."""
         n_variance, k = self.variance.n_phi, self.n_phi
