@@ -20,12 +20,14 @@ HEADER = """# Benchmarks
 Made by `make bench`. {processor}; {system}; {packages}; {date}.
 Threads per tool: {threads}. Rounds: {rounds}; times are medians, and in brackets the smallest and the largest.
 
-Times are from data frame to result (coefficients, standard errors, variance components), by REML. Each run is a process
-of its own and starts with a small fit that is not counted, so that imports are not counted either. CPU is user and
-system time; the ratio is to `glmm`. MB before is the process with the data loaded, MB peak the highest during the fits,
-and the title gives the size of the data frame. The criterion is -2 times the restricted log-likelihood: 0 is the lowest
-of all, and what is above it stopped short of the optimum. `glmm` computes Satterthwaite's degrees of freedom as it
-comes; the row "without df" leaves them out. "From cross-products" is a refit to the same data without the rows.
+Times are from data frame to result (coefficients, standard errors, variance components), by REML where the title says
+nothing else. Each run is a process of its own and starts with a small fit that is not counted, so that imports are not
+counted either. CPU is user and system time; the ratio is to `glmm`. MB before is the process with the data loaded, MB
+peak the highest during the fits, and the title gives the size of the data frame. The criterion is -2 times the
+(restricted) log-likelihood: 0 is the lowest of all, and what is above it stopped short of the optimum. `glmm` computes
+Satterthwaite's degrees of freedom as it comes; the row "without df" leaves them out. "From cross-products" is a refit
+to the same data without the rows. `gpboost` and, in the largest models, crosslevel estimate the likelihood of crossed
+factors from random vectors, so that their criteria differ from the exact one in both directions.
 """
 
 

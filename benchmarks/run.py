@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from results import write_results
-from worker import REFIT, TOOLS
+from worker import GPBOOST, REFIT, TOOLS
 from workloads import REFERENCE, WORKLOADS, Workload, store
 
 HERE = Path(__file__).parent
@@ -131,7 +131,10 @@ def lme4_report(printed: str) -> dict[str, Any]:
 
 def able_to(tool: str, what: str) -> bool:
     """Whether a workload makes sense for a tool: only crosslevel compiles, and a refit has had its start."""
-    return {FIRST: tool == "crosslevel", START: tool != REFIT}.get(what, True)
+    if what in (START, FIRST):
+        return tool == "crosslevel" if what == FIRST else tool not in (REFIT, GPBOOST)
+    only = WORKLOADS[what].tools
+    return tool in only if only else tool != GPBOOST
 
 
 def make_data(workload: Workload) -> None:

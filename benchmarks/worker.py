@@ -12,11 +12,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from workloads import WORKLOADS, Workload, load
+from workloads import WORKLOADS, Workload, load, rated
 
 Run = Callable[[], float]
 Prepare = Callable[[Workload, pd.DataFrame], Run]
@@ -27,7 +28,7 @@ def crosslevel_fit(workload: Workload, frame: pd.DataFrame) -> Run:
     import crosslevel as cl
 
     def run() -> float:
-        fit = cl.mixed(workload.formula, frame)
+        fit = cl.mixed(workload.formula, frame, method=workload.method)
         assert fit.params.size == fit.bse.size == fit.pvalues.size
         return -2.0 * fit.loglik
 
@@ -36,8 +37,6 @@ def crosslevel_fit(workload: Workload, frame: pd.DataFrame) -> Run:
 
 def crosslevel_refit(workload: Workload, frame: pd.DataFrame) -> Run:
     """From the cross-products, as every later fit of the same data can start."""
-    from dataclasses import replace
-
     from crosslevel.design.build import build_design
     from crosslevel.solve import solve
 
@@ -74,11 +73,30 @@ def statsmodels_fit(workload: Workload, frame: pd.DataFrame) -> Run:
     """MixedLM from formulas."""
     from statsmodels.formula.api import mixedlm
 
-    formula, random = f"{workload.response} ~ {workload.fixed}", f"~ {workload.random}"
-    return lambda: -2.0 * float(mixedlm(formula, frame, groups=workload.group, re_formula=random).fit().llf)
+    ((varying, group),) = workload.terms
+    formula, random = f"{workload.response} ~ {workload.fixed}", f"~ {varying}"
+    return lambda: -2.0 * float(mixedlm(formula, frame, groups=group, re_formula=random).fit().llf)
+
+
+def gpboost_fit(workload: Workload, frame: pd.DataFrame) -> Run:
+    """Maximum likelihood, random intercepts only, as it comes: with several factors its likelihood is stochastic."""
+    import gpboost
+    import numpy as np
+
+    groups = frame[[group for _, group in workload.terms]].to_numpy()
+    x = np.column_stack([np.ones(len(frame)), *(frame[name] for name in workload.fixed.split(" + "))])
+    y = frame[workload.response].to_numpy()
+
+    def run() -> float:
+        model = gpboost.GPModel(group_data=groups, likelihood="gaussian")
+        model.fit(y=y, X=x, params={"std_dev": True})
+        return 2.0 * float(model.get_current_neg_log_likelihood())
+
+    return run
 
 
 REFIT = "crosslevel from cross-products"
+GPBOOST = "gpboost"
 TOOLS: dict[str, tuple[str, Prepare]] = {
     "crosslevel": ("crosslevel", crosslevel_fit),
     REFIT: ("crosslevel", crosslevel_refit),
@@ -86,6 +104,7 @@ TOOLS: dict[str, tuple[str, Prepare]] = {
     "glmm without df": ("glmm", glmm_fit_without_df),
     "mixedlm": ("mixedlm", mixedlm_fit),
     "statsmodels": ("statsmodels", statsmodels_fit),
+    GPBOOST: ("gpboost", gpboost_fit),
 }
 
 
@@ -108,7 +127,11 @@ def forget_peak() -> None:
 def time_fits(prepare: Prepare, workload: Workload, folder: Path) -> dict[str, Any]:
     """Times and memory of the fits of one process."""
     sleepstudy = WORKLOADS["sleepstudy"]
-    prepare(sleepstudy, sleepstudy.make())()
+    if not workload.tools:
+        prepare(sleepstudy, sleepstudy.make())()
+    else:
+        small = rated(2_000, 100, 30, power=0.0, seed=1)
+        prepare(replace(WORKLOADS["crossed"], method=workload.method), small)()
     frame = load(folder)
     run = prepare(workload, frame)
     if workload.fits > 1:

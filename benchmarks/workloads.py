@@ -1,4 +1,4 @@
-"""What is timed: six models, with their data made once by seed and stored where every tool can read them.
+"""What is timed: models, with their data made once by seed and stored where every tool can read them.
 
 A data set is a folder with one raw file per column (float64 or int32, little endian) and `columns.tsv`, which names
 the columns, their kinds and the levels of the categorical ones: Python and R read it quickly and without any package.
@@ -23,24 +23,28 @@ class Workload:
 
     name : of the folder with the data.
     title : what the results call it.
-    response, fixed, random, group : the parts of the formula `response ~ fixed + (random | group)`.
+    response, fixed : the parts of the formula before the random terms.
+    terms : for each random term what varies and between which groups.
+    method : "reml" or "ml".
     make : makes the data.
     fits : how many fits one process times, after a first one that is not counted; 1 means that the first one counts.
+    tools : those that are timed; all if empty.
     """
 
     name: str
     title: str
     response: str
     fixed: str
-    random: str
-    group: str
+    terms: tuple[tuple[str, str], ...]
     make: Callable[[], pd.DataFrame]
     fits: int
+    method: str = "reml"
+    tools: tuple[str, ...] = ()
 
     @property
     def formula(self) -> str:
         """The formula as lme4, glmm, mixedlm and crosslevel read it."""
-        return f"{self.response} ~ {self.fixed} + ({self.random} | {self.group})"
+        return f"{self.response} ~ {self.fixed} + " + " + ".join(f"({what} | {group})" for what, group in self.terms)
 
 
 def sleepstudy() -> pd.DataFrame:
@@ -100,6 +104,61 @@ def large() -> pd.DataFrame:
     return frame
 
 
+def insteval() -> pd.DataFrame:
+    """Lecture evaluations at the ETH Zurich: 73,421 ratings by students of lecturers."""
+    frame = pd.read_csv(REFERENCE / "InstEval.csv.gz", usecols=["s", "d", "service", "dept", "y"])
+    frame["y"] = frame["y"].astype(float)
+    frame["cell"] = pd.Categorical(frame["dept"].astype(str) + ":" + frame["service"].astype(str))
+    for name in ("s", "d", "service"):
+        frame[name] = pd.Categorical(frame[name])
+    return frame.drop(columns="dept")
+
+
+def rated(rows: int, people: int, items: int, *, power: float, seed: int) -> pd.DataFrame:
+    """Ratings of items by people, with three covariates; popularity falls with this power of an item's rank."""
+    rng = np.random.default_rng(seed)
+    popularity = np.arange(1.0, items + 1) ** -power
+    person = rng.integers(0, people, rows)
+    item = np.searchsorted(np.cumsum(popularity) / popularity.sum(), rng.random(rows)).clip(max=items - 1)
+    y = rng.normal(0.0, 0.5, people)[person] + rng.normal(0.0, 0.4, items)[item] + rng.standard_normal(rows)
+    frame = pd.DataFrame({"person": person.astype(np.int32), "item": item.astype(np.int32)})
+    for k in range(3):
+        x = rng.standard_normal(rows)
+        y += (0.3 - 0.2 * k) * x
+        frame[f"x{k + 1}"] = x
+    frame.insert(0, "y", y)
+    return frame
+
+
+def crossed() -> pd.DataFrame:
+    """200,000 ratings of 2,000 items by 20,000 people."""
+    return rated(200_000, 20_000, 2_000, power=0.0, seed=4)
+
+
+def crossed_millions() -> pd.DataFrame:
+    """2,000,000 ratings of 20,000 items by 100,000 people."""
+    return rated(2_000_000, 100_000, 20_000, power=0.0, seed=5)
+
+
+def crossed_films() -> pd.DataFrame:
+    """32,000,000 ratings of 84,000 items by 200,000 people, few items having most: the size of MovieLens-32M."""
+    return rated(32_000_000, 200_000, 84_000, power=0.9, seed=6)
+
+
+def nested() -> pd.DataFrame:
+    """1,000,000 rows in 100,000 units in 5,000 clusters."""
+    rng = np.random.default_rng(7)
+    rows, units, clusters = 1_000_000, 100_000, 5_000
+    unit = np.sort(rng.integers(0, units, rows))
+    cluster = np.sort(rng.integers(0, clusters, units))[unit]
+    x1, x2 = rng.standard_normal((2, rows))
+    y = 0.3 * x1 + 0.2 * x2 + rng.normal(0.0, 0.6, units)[unit] + rng.normal(0.0, 0.4, clusters)[cluster]
+    y += rng.standard_normal(rows)
+    return pd.DataFrame(
+        {"y": y, "x1": x1, "x2": x2, "unit": unit.astype(np.int32), "cluster": cluster.astype(np.int32)}
+    )
+
+
 def numbered(n: int) -> str:
     """Sum of the first n predictors."""
     return " + ".join(f"x{k + 1}" for k in range(n))
@@ -113,8 +172,7 @@ WORKLOADS = {
             title="sleepstudy: 180 rows, 18 people, random slope",
             response="Reaction",
             fixed="Days",
-            random="Days",
-            group="Subject",
+            terms=(("Days", "Subject"),),
             make=sleepstudy,
             fits=20,
         ),
@@ -123,8 +181,7 @@ WORKLOADS = {
             title="High School & Beyond, slopes as outcomes: 7,185 rows, 160 schools, random slope",
             response="mAch",
             fixed="cses * sector + cses * meanses",
-            random="cses",
-            group="school",
+            terms=(("cses", "school"),),
             make=hsb,
             fits=10,
         ),
@@ -133,8 +190,7 @@ WORKLOADS = {
             title="Survey of 28 countries: 50,000 rows, 9 predictors, 7 correlated random effects",
             response="y",
             fixed=numbered(9),
-            random=numbered(6),
-            group="country",
+            terms=((numbered(6), "country"),),
             make=ess,
             fits=5,
         ),
@@ -143,8 +199,7 @@ WORKLOADS = {
             title="500,000 rows, 20,000 clusters, random slope",
             response="y",
             fixed="x1",
-            random="x1",
-            group="g",
+            terms=(("x1", "g"),),
             make=medium,
             fits=1,
         ),
@@ -153,10 +208,72 @@ WORKLOADS = {
             title="5,000,000 rows, 50,000 clusters, 5 predictors, random slope",
             response="y",
             fixed=numbered(5),
-            random="x1",
-            group="g",
+            terms=(("x1", "g"),),
             make=large,
             fits=1,
+        ),
+        Workload(
+            name="insteval",
+            title="InstEval, crossed: 73,421 ratings, 2,972 students x 1,128 lecturers x 28 departments by service",
+            response="y",
+            fixed="service",
+            terms=(("1", "s"), ("1", "d"), ("1", "cell")),
+            make=insteval,
+            fits=3,
+            tools=("crosslevel", "glmm", "glmm without df", "mixedlm", "lme4"),
+        ),
+        Workload(
+            name="crossed",
+            title="Crossed: 200,000 ratings, 20,000 people x 2,000 items, 3 covariates",
+            response="y",
+            fixed=numbered(3),
+            terms=(("1", "person"), ("1", "item")),
+            make=crossed,
+            fits=1,
+            tools=("crosslevel", "glmm", "glmm without df", "mixedlm", "lme4"),
+        ),
+        Workload(
+            name="crossed_ml",
+            title="The same by maximum likelihood",
+            response="y",
+            fixed=numbered(3),
+            terms=(("1", "person"), ("1", "item")),
+            make=crossed,
+            fits=1,
+            method="ml",
+            tools=("crosslevel", "gpboost"),
+        ),
+        Workload(
+            name="nested",
+            title="Nested: 1,000,000 rows in 100,000 units in 5,000 clusters",
+            response="y",
+            fixed=numbered(2),
+            terms=(("1", "cluster"), ("1", "unit")),
+            make=nested,
+            fits=1,
+            tools=("crosslevel", "glmm", "glmm without df", "mixedlm", "lme4"),
+        ),
+        Workload(
+            name="crossed_millions",
+            title="Crossed: 2,000,000 ratings, 100,000 people x 20,000 items, 3 covariates, maximum likelihood",
+            response="y",
+            fixed=numbered(3),
+            terms=(("1", "person"), ("1", "item")),
+            make=crossed_millions,
+            fits=1,
+            method="ml",
+            tools=("crosslevel", "gpboost"),
+        ),
+        Workload(
+            name="crossed_films",
+            title="Crossed: 32,000,000 ratings, 200,000 people x 84,000 items, power-law popularity, ML",
+            response="y",
+            fixed=numbered(3),
+            terms=(("1", "person"), ("1", "item")),
+            make=crossed_films,
+            fits=1,
+            method="ml",
+            tools=("crosslevel",),
         ),
     )
 }
