@@ -206,7 +206,7 @@ class Design:
         return read_blocks(self.spec, self.columns, self.mask, codes, CHUNK, self.response, self.offset)
 
     def component_blocks(self, name: str, factor: GroupingFactor) -> Iterator[tuple[FloatArray, CodeArray]]:
-        """A component of the design columns at the used rows, some at a time: values (1, L), levels of `factor` (L,)."""
+        """A component of the design columns at the used rows, some at a time: values (1, L), levels (L,)."""
         if self.stream is not None:
             yield from self.stream.component_blocks(name)
             return

@@ -1,6 +1,8 @@
 """Grouping factors: which level of each a row belongs to, and what varies between its levels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -21,7 +23,7 @@ class GroupingFactor:
     name : as in "school" or "school:class".
     group : the data columns that make it.
     levels : its J levels.
-    codes : (rows read,) level of each row.
+    given : (rows read,) level of each row, or what finds them when they are asked for.
     z : (q,) positions of its random effects' columns among the design columns.
     structure : blocks of its random effects.
     """
@@ -29,9 +31,14 @@ class GroupingFactor:
     name: str
     group: tuple[str, ...]
     levels: tuple[object, ...] = field(repr=False)
-    codes: CodeArray = field(repr=False)
+    given: CodeArray | Callable[[], CodeArray] = field(repr=False)
     z: IntArray
     structure: BlockStructure
+
+    @cached_property
+    def codes(self) -> CodeArray:
+        """(rows read,) level of each row."""
+        return self.given if isinstance(self.given, np.ndarray) else self.given()
 
     @property
     def n_levels(self) -> int:
@@ -61,13 +68,25 @@ def grouping_factor(
     """
     factor = group_codes(columns, term.group)
     codes, levels = _used_codes(factor.codes, factor.levels, mask)
+    return factor_of(term, levels, codes, rows, one_row_each=one_row_each)
+
+
+def factor_of(
+    term: RandomTerm,
+    levels: tuple[object, ...],
+    codes: CodeArray | Callable[[], CodeArray],
+    rows: RowCount,
+    *,
+    one_row_each: bool = False,
+) -> GroupingFactor:
+    """The grouping factor of one random term, whose levels are known; see `grouping_factor`."""
     name = ":".join(term.group)
     _check_group(name, levels, rows, term.group, one_row_each=one_row_each)
     return GroupingFactor(
         name=name,
         group=term.group,
         levels=levels,
-        codes=codes,
+        given=codes,
         z=np.concatenate([np.asarray(block.columns, dtype=np.int64) for block in term.blocks]),
         structure=_structure(term.blocks),
     )

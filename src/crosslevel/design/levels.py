@@ -38,8 +38,7 @@ def constant_components(design: Design, k: int = 0) -> dict[str, bool]:
 def _is_constant(design: Design, component: str, k: int) -> bool:
     """Look at the rows of a component that is no column of its own."""
     factor, moments = design.factors[k], None
-    for _, codes, rows in design.blocks(factor):
-        values = design.spec.component(component, design.columns, rows, design.mask)[None, :]
+    for values, codes in design.component_blocks(component, factor):
         if moments is None:
             moments = Moments.starting(values, factor.n_levels)
         moments.add(np.ascontiguousarray(values), codes)

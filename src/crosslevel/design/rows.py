@@ -78,19 +78,24 @@ def count_rows(
 
     `mask` leaves out rows with missing values, counted in `counts`, and `weightless` rows that weigh nothing.
     """
+    used = columns.n_rows if mask is None else int(np.count_nonzero(mask))
+    return count_of(columns.n_rows, used, counts, missing, weightless=weightless)
+
+
+def count_of(read: int, used: int, counts: Mapping[str, int], missing: Missing, *, weightless: int = 0) -> RowCount:
+    """Rows read and used, with missing values counted in `counts`; see `count_rows`."""
     if missing not in ("drop", "raise"):
         raise DesignError(f"`missing` is 'drop' or 'raise'; got {missing!r}.")
-    used = columns.n_rows if mask is None else int(np.count_nonzero(mask))
     lacking = {name: count for name, count in counts.items() if count}
     listed = ", ".join(f"{name} ({count})" for name, count in lacking.items())
     if used == 0:
-        raise DesignError(f"`data` has no row without missing values among {columns.n_rows}. Missing: {listed}.")
-    if missing == "raise" and used + weightless < columns.n_rows:
+        raise DesignError(f"`data` has no row without missing values among {read}. Missing: {listed}.")
+    if missing == "raise" and used + weightless < read:
         raise DesignError(
-            f"`data` has {columns.n_rows - used - weightless} rows with missing values: {listed}. "
+            f"`data` has {read - used - weightless} rows with missing values: {listed}. "
             "Use missing='drop' to leave them out, or impute them first."
         )
-    return RowCount(read=columns.n_rows, used=used, missing=lacking, weightless=weightless)
+    return RowCount(read=read, used=used, missing=lacking, weightless=weightless)
 
 
 def sum_products(

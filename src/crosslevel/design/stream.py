@@ -1,6 +1,6 @@
 """Cross-products by cluster from rows that are read in batches: memory does not grow with the rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -11,10 +11,11 @@ from crosslevel.errors import DataError
 from crosslevel.formula import Formula, Spec
 from crosslevel.formula.streamed import learn_streamed
 from crosslevel.table import Columns
-from crosslevel.table.batches import RowSource
+from crosslevel.table.batches import RowSource, used_rows
 from crosslevel.table.book import LevelBook, SettledLevels
+from crosslevel.table.factor import Factor
 from crosslevel.table.progress import Progress
-from crosslevel.types import CodeArray, FloatArray, IntArray
+from crosslevel.types import BoolArray, CodeArray, FloatArray, IntArray
 
 RUN = 8
 """Rows are sorted by cluster where fewer than this come in a row from one cluster."""
@@ -72,21 +73,11 @@ class Tally:
         factors = {names: known.factor(columns, mask) for names, known in self.task.known.items()}
         codes = factors[group].codes if group in factors else self.book.codes(columns)
         codes = codes if mask is None else codes[mask]
-        if not len(codes):
-            return
-        evaluator = spec.bind(columns, mask, factors=factors)
-        m = len(spec.columns)
         mixed = bool(RUN * np.count_nonzero(codes[1:] != codes[:-1]) > len(codes))
-        done, step = 0, columns.n_rows if mixed else CHUNK
-        for start in range(0, columns.n_rows, step):
-            rows = slice(start, start + step)
-            response = evaluator.response(rows)
-            if len(response):
-                block = np.empty((m + 1, len(response)))
-                evaluator.evaluate(rows, out=block[:m])
-                block[m] = response
-                self._add(block, codes[done : done + len(response)], mixed=mixed)
-                done += len(response)
+        done = 0
+        for block in _evaluated(spec, columns, mask, factors, columns.n_rows if mixed else CHUNK):
+            self._add(block, codes[done : done + block.shape[1]], mixed=mixed)
+            done += block.shape[1]
 
     def result(self) -> CrossProducts | None:
         """The sums, in which clusters have their numbers as names; None if no row is used."""
@@ -182,6 +173,102 @@ def stream_products(formula: Formula, group: Names, source: RowSource, *, progre
         used=part.used,
         missing={name: count for name, count in part.missing.items() if count},
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StreamedRows:
+    """Reads the used rows of a fitted model again.
+
+    source : the data.
+    spec : the formula with what it remembers.
+    known : the levels of its one grouping factor, and those that its columns depend on.
+    group : the columns of the grouping factor.
+    n_used : number of used rows.
+    """
+
+    source: RowSource
+    spec: Spec
+    known: Mapping[Names, SettledLevels]
+    group: Names
+    n_used: int
+
+    @property
+    def n_levels(self) -> int:
+        """Clusters."""
+        return len(self.known[self.group].levels)
+
+    def blocks(self, response: FloatArray | None = None) -> Iterator[tuple[FloatArray, CodeArray, slice]]:
+        """The used rows, some at a time: design columns and response (m + 1, L), clusters (L,), place among them.
+
+        `response` (used rows,) stands in for the outcome in the data.
+        """
+        done = 0
+        for columns, mask, factors in self._batches():
+            codes = factors[self.group].codes if mask is None else factors[self.group].codes[mask]
+            start = done
+            for block in _evaluated(self.spec, columns, mask, factors, CHUNK, response=response is None):
+                place = slice(done, done + block.shape[1])
+                if response is not None:
+                    block[-1] = response[place]
+                yield block, codes[place.start - start : place.stop - start], place
+                done = place.stop
+
+    def component_blocks(self, name: str) -> Iterator[tuple[FloatArray, CodeArray]]:
+        """A component of the design columns at the used rows, some at a time: values (1, L), clusters (L,)."""
+        for columns, mask, factors in self._batches():
+            codes = factors[self.group].codes if mask is None else factors[self.group].codes[mask]
+            if len(codes):
+                evaluator = self.spec.bind(columns, mask, response=False, factors=factors)
+                yield np.ascontiguousarray(evaluator.component(name)[None, :]), codes
+
+    def codes(self) -> CodeArray:
+        """(used rows,) cluster of each."""
+        found = [f[self.group].codes if mask is None else f[self.group].codes[mask] for _, mask, f in self._batches()]
+        return np.concatenate(found)
+
+    def columns(self) -> Columns:
+        """The used rows, of which a column is read when it is asked for."""
+        return used_rows(self.source, self.spec.variables, self.n_used)
+
+    def products(self, response: FloatArray) -> CrossProducts:
+        """Cross-products with another response (used rows,)."""
+        moments: Moments | None = None
+        for block, codes, _ in self.blocks(response):
+            moments = Moments.starting(block, self.n_levels) if moments is None else moments
+            moments.add(block, codes)
+        assert moments is not None
+        names = (*(column.name for column in self.spec.columns), self.spec.response_name)
+        return moments.products(names=names, levels=self.known[self.group].levels)
+
+    def _batches(self) -> Iterator[tuple[Columns, BoolArray | None, dict[Names, Factor]]]:
+        """Batches of rows, which of them are used, and their level codes."""
+        for columns in self.source.batches(self.spec.variables):
+            mask, _ = columns.complete(self.spec.variables)
+            yield columns, mask, {names: known.factor(columns, mask) for names, known in self.known.items()}
+
+
+def _evaluated(
+    spec: Spec,
+    columns: Columns,
+    mask: BoolArray | None,
+    factors: Mapping[Names, Factor],
+    step: int,
+    *,
+    response: bool = True,
+) -> Iterator[FloatArray]:
+    """Design columns, with the response last, at the used rows of a batch: (m + 1, L), L > 0, `step` rows at a time."""
+    if mask is not None and not mask.any():
+        return
+    m, evaluator = len(spec.columns), spec.bind(columns, mask, response=response, factors=factors)
+    for start in range(0, columns.n_rows, step):
+        rows = slice(start, min(start + step, columns.n_rows))
+        length = rows.stop - rows.start if mask is None else int(np.count_nonzero(mask[rows]))
+        if length:
+            block = np.empty((m + 1, length))
+            evaluator.evaluate(rows, out=block[:m])
+            if response:
+                block[m] = evaluator.response(rows)
+            yield block
 
 
 def tally(batches: Iterable[Columns], task: Task) -> Part:

@@ -8,7 +8,7 @@ import pandas as pd
 from crosslevel.design import Design
 from crosslevel.design.factors import GroupingFactor, new_codes
 from crosslevel.errors import CrosslevelError
-from crosslevel.table import Columns
+from crosslevel.table import Columns, used_index
 from crosslevel.types import FloatArray, Frame
 
 CHUNK = 1 << 16
@@ -22,9 +22,11 @@ def augment(design: Design, beta: FloatArray, effects: Effects) -> pd.DataFrame:
     """The rows used: outcome, clusters, fitted values, residuals, and the fixed part."""
     n = design.rows.used
     outcome, fixed, fitted, done = np.empty(n), np.empty(n), np.empty(n), 0
-    codes = [design.used_codes(factor) for factor, _ in effects]
-    for block, _, _ in design.blocks():
+    codes = [np.empty(n, dtype=np.int32) if design.is_single else design.used_codes(factor) for factor, _ in effects]
+    for block, block_codes, _ in design.blocks():
         place = slice(done, done + block.shape[1])
+        if design.is_single:
+            codes[0][place] = block_codes
         done = place.stop
         outcome[place] = block[-1]
         fixed[place] = beta @ block[design.x]
@@ -35,9 +37,11 @@ def augment(design: Design, beta: FloatArray, effects: Effects) -> pd.DataFrame:
     if design.offset is not None:
         outcome, fixed, fitted = (values + design.offset for values in (outcome, fixed, fitted))
     record = {"fitted": fitted, "resid": outcome - fitted, "fixed": fixed}
-    return pd.DataFrame(
-        {design.spec.response_name: outcome, **groups, **record}, index=design.columns.index(design.mask)
-    )
+    if design.stream is None:
+        index = design.columns.index(design.mask)
+    else:
+        index = used_index(design.stream.source, design.spec.variables)
+    return pd.DataFrame({design.spec.response_name: outcome, **groups, **record}, index=index)
 
 
 def predict(design: Design, beta: FloatArray, effects: Effects | None, new: Frame) -> pd.Series:

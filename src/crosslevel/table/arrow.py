@@ -12,10 +12,17 @@ from crosslevel.table.options import ReadOptions
 
 def read_parquet(file: Path, options: ReadOptions) -> pd.DataFrame:
     """A parquet file; pandas' `attrs`, and so the labels, come with it."""
+    names = parquet_names(file)
+    refuse_duplicates(names, "path")
+    wanted = None if options.columns is None else [name for name in options.columns if name in names]
+    return _index_as_columns(pd.read_parquet(file, engine="pyarrow", columns=wanted))
+
+
+def parquet_names(file: Path) -> list[str]:
+    """Names of the columns of a parquet file."""
     import pyarrow.parquet
 
-    refuse_duplicates(pyarrow.parquet.read_schema(file).names, "path")
-    return _index_as_columns(pd.read_parquet(file, engine="pyarrow"))
+    return list(pyarrow.parquet.read_schema(file).names)
 
 
 def read_feather(file: Path, options: ReadOptions) -> pd.DataFrame:

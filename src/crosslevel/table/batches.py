@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import pandas as pd
+from pandas.api.types import union_categoricals
 
-from crosslevel.errors import DataError
 from crosslevel.table.columns import Columns, refuse_duplicates
 from crosslevel.table.progress import Progress
 from crosslevel.types import Frame
@@ -36,6 +36,10 @@ class RowSource(Protocol):
     @property
     def n_rows(self) -> int | None:
         """Number of rows, where it is known without reading them."""
+
+    @property
+    def has_index(self) -> bool:
+        """Whether rows have labels of their own."""
 
     def batches(self, names: Sequence[str]) -> Iterator[Columns]:
         """All rows of some columns, in order, some at a time; no batch is empty.
@@ -103,6 +107,7 @@ class QueryRows:
     names: tuple[str, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     n_rows: int | None = None
+    has_index: bool = False
 
     @classmethod
     def of(cls, relation: Any) -> QueryRows:
@@ -150,14 +155,44 @@ def regrouped(parts: Iterable[Any], size: int) -> Iterator[Columns]:
         yield Columns.from_frame(pa.Table.from_batches(held).unify_dictionaries(), ARGUMENT)
 
 
-def whole(source: RowSource, names: Sequence[str]) -> pd.DataFrame:
-    """All rows of some columns in memory, numbered from 0.
+def used_rows(source: RowSource, variables: Sequence[str], n_used: int) -> Columns:
+    """The rows without a missing value in `variables` as columns, each of which is read when it is asked for."""
+    frame: Any = OnRequest(source, variables)
+    return Columns(names=source.names, n_rows=n_used, labels=source.labels, argument=ARGUMENT, frame=frame)
 
-    Raises
-    ------
-    DataError : no rows.
-    """
-    frames = [batch.to_pandas(names) for batch in source.batches(names)]
-    if not frames:
-        raise DataError(f"`{ARGUMENT}` has no rows.")
-    return pd.concat(frames, ignore_index=True)
+
+def used_index(source: RowSource, variables: Sequence[str]) -> pd.Index:
+    """Row labels of a Dask frame, or row numbers of anything else, of the rows without a missing value."""
+    found: list[pd.Index] = []
+    start = 0
+    for batch in source.batches(variables):
+        mask, _ = batch.complete(variables)
+        index = batch.index(mask)
+        found.append(index if source.has_index else index + start)
+        start += batch.n_rows
+    return found[0].append(found[1:])
+
+
+class OnRequest:
+    """Stands in for a frame: a column is read when it is asked for."""
+
+    def __init__(self, source: RowSource, variables: Sequence[str]) -> None:
+        self.source, self.variables = source, tuple(variables)
+
+    def __getitem__(self, name: str) -> Any:
+        """The column in the rows that have a value in all of `variables`."""
+        import narwhals as nw
+
+        parts = []
+        for batch in self.source.batches(tuple(dict.fromkeys([*self.variables, name]))):
+            mask, _ = batch.complete(self.variables)
+            parts.append(batch.to_pandas([name], mask=mask)[name])
+        if all(isinstance(part.dtype, pd.CategoricalDtype) for part in parts):
+            whole = pd.Series(union_categoricals(parts), name=name)
+        else:
+            whole = pd.concat(parts, ignore_index=True)
+        return nw.from_native(whole, series_only=True)
+
+    def to_native(self) -> OnRequest:
+        """No frame of any library."""
+        return self

@@ -17,6 +17,7 @@ class ReadOptions:
     encoding : encoding of the text in the file; None for what the file says, or UTF-8.
     user_missing : whether values declared missing become missing.
     value_labels : whether labelled values become categories; or the columns in which they do.
+    columns : the columns that are needed; all if None. A reader may read more.
     """
 
     kind: str
@@ -24,3 +25,4 @@ class ReadOptions:
     encoding: str | None = None
     user_missing: bool = True
     value_labels: bool | Sequence[str] = True
+    columns: Sequence[str] | None = None

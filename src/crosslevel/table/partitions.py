@@ -23,6 +23,7 @@ class PartitionedRows:
     names: tuple[str, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     n_rows: int | None = None
+    has_index: bool = True
 
     @classmethod
     def of(cls, frame: Any) -> PartitionedRows:

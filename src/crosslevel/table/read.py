@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 import pandas as pd
 
-from crosslevel.errors import CrosslevelError, DataError, FileError
+from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DataError, FileError
 from crosslevel.table import arrow, delimited, excel, labelled
 from crosslevel.table.columns import refuse_duplicates
 from crosslevel.table.files import existing_file
@@ -60,6 +60,7 @@ def read(
     encoding: str | None = None,
     user_missing: bool = True,
     value_labels: bool | Sequence[str] = True,
+    columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Read a data file, with its labels, into a pandas frame.
 
@@ -76,6 +77,7 @@ def read(
     value_labels : true: a column becomes a category where every value that occurs has a label; where some have none,
         or are labelled by their own number only (a scale from 0 to 10 with labelled ends), it remains a number.
         False: all remain numbers. A list of columns: just these become categories.
+    columns : the columns to keep, in this order; all by default. Of a parquet file only these are read.
 
     Returns
     -------
@@ -87,6 +89,7 @@ def read(
     ------
     FileError : no such file (the nearest name is suggested), an unknown type, a truncated or damaged file.
     DataError : no rows, or two columns of the same name.
+    ColumnNotFoundError : `columns` names one that is not in the file.
 
     Notes
     -----
@@ -109,8 +112,9 @@ def read(
     """
     file = existing_file(path)
     kind = _known_format(format) if format is not None else _format_of(file)
+    keep = None if columns is None else _checked_names(columns)
     options = ReadOptions(
-        kind=kind, sheet=sheet, encoding=encoding, user_missing=user_missing, value_labels=value_labels
+        kind=kind, sheet=sheet, encoding=encoding, user_missing=user_missing, value_labels=value_labels, columns=keep
     )
     _refuse_pointless(options)
     try:
@@ -123,12 +127,40 @@ def read(
             "The file is truncated, damaged or of another type: copy or download it again, or name its type with "
             "format=."
         ) from error
-    if frame.empty:
-        raise DataError(f"`path`: {str(file)!r} has {len(frame)} rows and {len(frame.columns)} columns, so no data.")
     frame.columns = [str(name) for name in frame.columns]
     refuse_duplicates(frame.columns, "path")
+    if keep is not None:
+        frame = _kept(frame, keep, file)
+    if frame.empty:
+        raise DataError(f"`path`: {str(file)!r} has {len(frame)} rows and {len(frame.columns)} columns, so no data.")
     frame.attrs.setdefault("labels", {})
     return frame
+
+
+def _checked_names(columns: Sequence[str]) -> list[str]:
+    """The names of some columns, each once."""
+    if isinstance(columns, str) or not all(isinstance(name, str) for name in columns) or not len(columns):
+        raise DataError(f"`columns` is a list of names such as ['y', 'x']; got {columns!r}.")
+    return list(dict.fromkeys(columns))
+
+
+def _kept(frame: pd.DataFrame, names: list[str], file: Path) -> pd.DataFrame:
+    """Some columns with their labels."""
+    absent = [name for name in names if name not in frame.columns]
+    if absent:
+        raise ColumnNotFoundError.in_argument("columns", absent, _all_names(frame, file))
+    kept = frame[names]
+    for what in ("labels", "value_labels"):
+        if what in frame.attrs:
+            kept.attrs[what] = {name: label for name, label in frame.attrs[what].items() if name in names}
+    return kept
+
+
+def _all_names(frame: pd.DataFrame, file: Path) -> list[str]:
+    """Names of all columns of a file of which only some may have been read."""
+    with file.open("rb") as stream:
+        is_parquet = stream.read(4) == b"PAR1"
+    return arrow.parquet_names(file) if is_parquet else [str(name) for name in frame.columns]
 
 
 def _known_format(name: str) -> str:

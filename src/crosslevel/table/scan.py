@@ -44,6 +44,7 @@ class DatasetRows:
     names: tuple[str, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     n_rows: int | None = None
+    has_index: bool = False
 
     @classmethod
     def of(cls, dataset: Any, title: str) -> DatasetRows:
