@@ -82,6 +82,8 @@ def our_group(r_group: str, names: list[str]) -> str:
 
 def our_level(r_level: str, r_group: str, ours: str) -> str:
     """Our name of a level: its parts in the order of our group's name."""
+    if r_group == ours:
+        return r_level
     parts = dict(zip(r_group.split(":"), r_level.split(":"), strict=True))
     return ":".join(parts[name] for name in ours.split(":"))
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.crossing import Crossing
-from crosslevel.errors import CrosslevelError
+from crosslevel.errors import CrosslevelError, DesignError
 from crosslevel.likelihood.blocked import BlockedConditional, BlockedDeviance
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Minimum, Status, minimise
 from crosslevel.solve.solution import NEGLIGIBLE, Solution, in_data_units, polish
@@ -17,6 +17,10 @@ STARTS = (0.1, 3.0)
 
 CHEAP = 2000
 """from the first only where there are more random effects than this."""
+
+
+NOTHING = 1e-13
+"""Share of the outcome's sum of squares that counts as no residual: it is rounding error."""
 
 
 def solve_crossing(
@@ -41,6 +45,7 @@ def solve_crossing(
     Raises
     ------
     CrosslevelError : less than one step.
+    DesignError : the random effects reproduce the outcome, so that no residual variance is left.
     """
     if max_steps < 1:
         raise CrosslevelError(f"`max_steps` is a number of steps, at least 1; got {max_steps!r}.")
@@ -52,6 +57,11 @@ def solve_crossing(
     best = min(ends, key=lambda end: (end.status is not Status.CONVERGED, end.state.deviance))
     lowest = min(ends, key=lambda end: end.state.deviance)
     minimum = best if best.state.deviance <= lowest.state.deviance + TOLERANCE else lowest
+    if not minimum.state.rss > NOTHING * crossing.gram[-1, -1]:
+        raise DesignError(
+            "`formula` reproduces the outcome exactly by its random effects: the residual variance is zero and the "
+            "likelihood has no maximum. Check for an outcome that is constant within the levels of the factors."
+        )
     minimum = _settle(criterion, replace(minimum, evaluations=sum(end.evaluations for end in ends)))
     if small and minimum.status is Status.CONVERGED:
         minimum = polish(criterion, minimum)
