@@ -127,8 +127,15 @@ class PowerVariance(VarianceFunction):
         return (self.log_size - self.centre)[None, :]
 
     def natural(self, phi: FloatArray, log_sigma: float) -> tuple[NaturalParameter, ...]:
-        """The power."""
-        return (NaturalParameter(name="power", value=float(phi[0]), jacobian=np.array([1.0, 0.0]), inverse=identity),)
+        """The power, and the standard deviations where |v| is g and 1."""
+        delta, at_one = float(phi[0]), np.array([-self.centre, 1.0])
+        return (
+            NaturalParameter(name="power", value=delta, jacobian=np.array([1.0, 0.0]), inverse=identity),
+            NaturalParameter(
+                name=f"sigma[{np.exp(self.centre):.4g}]", value=log_sigma, jacobian=np.array([0.0, 1.0]), inverse=np.exp
+            ),
+            NaturalParameter(name="sigma[1]", value=log_sigma - delta * self.centre, jacobian=at_one, inverse=np.exp),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,6 +18,12 @@ from crosslevel.types import FloatArray
 START = 0.3
 """Variance of all standardised random effects, relative to the residual's, from which the search starts."""
 
+POLISH_STEPS, LAST_DIGIT, NEAR = 3, 1e-18, 1e-6
+"""Final Newton steps, taken while the decrease that they promise lies between these."""
+
+CHEAP = 2_000_000
+"""Numbers in the rows up to which the last digits are taken, with a Hessian by differences of the gradient."""
+
 ROUNDS, SETTLED = 100, 1e-9
 """Most rounds of new fitted values, and the relative change of the whitened coefficients and of phi that ends them."""
 
@@ -57,6 +63,8 @@ def solve_residual(
         ends = [_search(criterion, start, tolerance=tolerance, max_steps=max_steps) for start in starts]
         minimum = _best(ends)
     minimum = _settle(criterion, minimum)
+    if minimum.status is Status.CONVERGED and rows.columns.size <= CHEAP:
+        minimum = _polish(criterion, minimum)
     phi = read_only(criterion.split(minimum.theta)[0].copy())
     return replace(in_data_units(criterion, minimum), criterion=replace(criterion, held=phi), phi=phi)
 
@@ -132,6 +140,8 @@ def _by_fitted(
         residual = criterion.residual.with_covariate(fitted)
         criterion = replace(criterion, products=RowProducts(rows=rows, residual=residual), residual=residual)
         minimum = _search(criterion, parameters, tolerance=tolerance, max_steps=max_steps)
+        if minimum.status is Status.CONVERGED and rows.columns.size <= CHEAP:
+            minimum = _polish(criterion, minimum)
         steps, evaluations = steps + minimum.steps, evaluations + minimum.evaluations
         new = fitted_rows(rows, minimum.state)
         change = max(
@@ -161,3 +171,25 @@ def _settle(criterion: ResidualDeviance, minimum: Minimum[ResidualConditional]) 
     if not isinstance(trial, ResidualConditional) or trial.deviance > minimum.state.deviance + TOLERANCE:
         return minimum
     return replace(minimum, theta=theta, state=trial, derivatives=criterion.derivatives(trial, theta))
+
+
+def _polish(criterion: ResidualDeviance, minimum: Minimum[ResidualConditional]) -> Minimum[ResidualConditional]:
+    """Newton steps with the observed information, which the average one only resembles, to the last digits."""
+    for _ in range(POLISH_STEPS):
+        if not len(minimum.theta):
+            break
+        hessian, _ = criterion.curvature(minimum.state, minimum.theta)
+        exact = replace(minimum.derivatives, hessian=hessian)
+        newton = exact.newton_step()
+        if newton is None or not LAST_DIGIT < newton[1] < NEAR:
+            break
+        theta = minimum.theta + newton[0]
+        state = criterion.value(theta)
+        if not isinstance(state, ResidualConditional) or state.deviance > minimum.state.deviance + TOLERANCE:
+            break
+        derivatives = criterion.derivatives(state, theta)
+        minimum = replace(
+            minimum, theta=theta, state=state, derivatives=derivatives, decrement=newton[1],
+            evaluations=minimum.evaluations + 1,
+        )  # fmt: skip
+    return minimum
