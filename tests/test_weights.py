@@ -1,60 +1,23 @@
 """`weights=` of `mixed`: the three readings, what they must and must not change, and wrong weights."""
 
 import json
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from reference_cases import load_data
+from survey_weights import assert_same, fit, sampled, schools
 
 import crosslevel as cl
-from crosslevel.inference.sandwich import cluster_scores, joint_information
 
-FORMULA = "y ~ x + z + (x | school)"
 REFERENCE = Path(__file__).parent / "reference" / "weights"
 METHODS = pytest.mark.parametrize("method", ["reml", "ml"])
-
-
-def schools(seed: int = 1, n_clusters: int = 30, size: int = 30) -> pd.DataFrame:
-    """Schools of 15 to `size` rows with weights of all kinds."""
-    rng = np.random.default_rng(seed)
-    school = np.repeat(np.arange(n_clusters), rng.integers(15, size + 1, n_clusters))
-    n = len(school)
-    x, z, u = rng.normal(size=n), rng.normal(size=n_clusters), rng.normal(size=(n_clusters, 2)) * [0.8, 0.4]
-    y = 1.0 + 0.5 * x + 0.3 * z[school] + u[school, 0] + u[school, 1] * x + rng.normal(size=n)
-    return pd.DataFrame(
-        {
-            "y": y,
-            "x": x,
-            "z": z[school],
-            "school": school,
-            "w": rng.lognormal(0.0, 0.5, n),
-            "f": rng.integers(0, 4, n),
-            "w2": rng.lognormal(0.0, 0.5, n_clusters)[school],
-        }
-    )
 
 
 @pytest.fixture(scope="module")
 def data():
     return schools()
-
-
-def fit(data, formula=FORMULA, **arguments):
-    return cl.mixed(formula, data, **arguments)
-
-
-def assert_same(a, b, rtol=1e-6):
-    """All that two fits say of the model, though not of rows."""
-    assert a.deviance == pytest.approx(b.deviance, rel=1e-11)
-    pd.testing.assert_frame_equal(a.tidy(), b.tidy(), rtol=rtol)
-    pd.testing.assert_frame_equal(a.varcomp(), b.varcomp(), rtol=10 * rtol)
-    pd.testing.assert_frame_equal(a.glance(), b.glance(), rtol=rtol)
-    for name in a.ranef():
-        pd.testing.assert_frame_equal(a.ranef()[name], b.ranef()[name], rtol=10 * rtol, atol=1e-8)
-    assert a.icc().estimate == pytest.approx(b.icc().estimate, rel=rtol)
 
 
 # -- precision --------------------------------------------------------------------------------------------------------
@@ -159,150 +122,6 @@ def test_precisions_with_two_factors():
     twin = (len(data) - 2) * np.log(2 * np.pi) + np.linalg.slogdet(V)[1] + np.linalg.slogdet(information)[1]
     assert a.deviance == pytest.approx(twin + resid @ precision @ resid, rel=1e-9)
     np.testing.assert_allclose(a.params, beta, rtol=1e-7)
-
-
-# -- sampling ---------------------------------------------------------------------------------------------------------
-
-
-def sampled(data, weights, formula=FORMULA):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", cl.DataWarning)
-        return fit(data, formula, weights=weights, method="ml")
-
-
-def test_equal_weights_are_no_weights(data):
-    plain = fit(data, method="ml")
-    both = data.assign(one=3.0, same=7.0)
-    for scaling in ("size", "effective"):
-        ours = sampled(both, cl.Sampling("one", clusters={"school": "same"}, scaling=scaling))
-        pd.testing.assert_series_equal(ours.params, plain.params, rtol=1e-7)
-        pd.testing.assert_frame_equal(ours.cov_re["school"], plain.cov_re["school"], rtol=1e-5)
-        assert ours.sigma == pytest.approx(plain.sigma, rel=1e-8)
-        assert ours.deviance == pytest.approx(7.0 * plain.deviance, rel=1e-11)
-    unscaled = sampled(both.assign(one=1.0, same=1.0), cl.Sampling("one", clusters={"school": "same"}, scaling="none"))
-    assert unscaled.deviance == pytest.approx(plain.deviance, rel=1e-12)
-    assert unscaled.nobs == len(data)
-
-
-def test_weight_two_on_a_cluster_is_the_cluster_twice(data):
-    twice = data["school"] < 10
-    weighted = sampled(data.assign(w2=np.where(twice, 2.0, 1.0)), cl.Sampling(clusters={"school": "w2"}))
-    again = pd.concat([data, data[twice].assign(school=data["school"] + 1000)], ignore_index=True)
-    copied = fit(again, method="ml")
-    pd.testing.assert_series_equal(weighted.params, copied.params, rtol=1e-7)
-    pd.testing.assert_frame_equal(weighted.cov_re["school"], copied.cov_re["school"], rtol=1e-5)
-    assert weighted.deviance == pytest.approx(copied.deviance, rel=1e-12)
-
-    # the sandwich has the cluster's score once, times 4, where two clusters have it twice
-    robust = sampled(again.assign(one=1.0), cl.Sampling(clusters={"school": "one"}))
-    solution, products = weighted.solution, weighted.design.products
-    columns = np.append(weighted.design.x, len(products.names) - 1)
-    criterion, minimum = solution.criterion, solution.minimum
-    scores = cluster_scores(criterion, minimum.state, minimum.theta, products, columns)
-    bread = np.linalg.inv(joint_information(criterion, minimum))
-    turn, p = criterion.coordinates.beta_map, len(solution.beta)
-    for fitted, times, n_clusters in ((weighted, 4.0, 30), (robust, 2.0, 40)):
-        meat = (scores.T * np.where(np.arange(30) < 10, times, 1.0)) @ scores
-        expected = (bread @ meat @ bread)[:p, :p] * n_clusters / (n_clusters - 1)
-        np.testing.assert_allclose(fitted.vcov, turn @ expected @ turn.T, rtol=1e-5, atol=1e-9)
-
-
-@pytest.mark.parametrize("scaling", ["size", "effective"])
-def test_the_unit_of_row_weights_does_not_matter(data, scaling):
-    """Neither in all clusters nor in each: overall weights, times the cluster's, are as good as conditional ones."""
-    a = sampled(data, cl.Sampling("w", clusters={"school": "w2"}, scaling=scaling))
-    for unit in (1000.0, data["w2"]):
-        b = sampled(data.assign(w=data["w"] * unit), cl.Sampling("w", clusters={"school": "w2"}, scaling=scaling))
-        assert_same(a, b)
-
-
-def test_the_unit_of_cluster_weights_does_not_matter(data):
-    a = sampled(data, cl.Sampling("w", clusters={"school": "w2"}))
-    b = sampled(data.assign(w2=50.0 * data["w2"]), cl.Sampling("w", clusters={"school": "w2"}))
-    pd.testing.assert_frame_equal(a.tidy(), b.tidy(), rtol=1e-6)
-    pd.testing.assert_frame_equal(a.varcomp(), b.varcomp(), rtol=1e-5)
-
-
-def test_published_pseudo_likelihoods():
-    """Log-likelihoods of R's lme4 with rows or subjects repeated, as in the tests of the R package WeMix (2-5-2022)."""
-    data = cl.datasets.load("sleepstudy")
-    data["w"] = np.where(data["Subject"].astype(str).isin(["308", "309", "310"]), 2.0, 1.0)
-    formula = "Reaction ~ Days + (1 | Subject)"
-    rows = sampled(data, cl.Sampling("w", scaling="none"), formula)
-    assert rows.loglik == pytest.approx(-1048.34318418762, rel=1e-12)
-    assert fit(data, formula, weights=cl.Frequency("w"), method="ml").loglik == pytest.approx(rows.loglik, rel=1e-12)
-    clusters = sampled(data, cl.Sampling(clusters={"Subject": "w"}), formula)
-    assert clusters.loglik == pytest.approx(-1055.34690957995, rel=1e-12)
-
-
-def test_sandwich_of_a_model_without_variance_between_clusters():
-    """Then it is that of least squares, by cluster, with the factor J / (J - 1)."""
-    rng = np.random.default_rng(8)
-    data = pd.DataFrame({"x": rng.normal(size=400), "g": np.repeat(np.arange(20), 20), "w2": 1.0})
-    noise = rng.normal(size=(20, 20))
-    data["y"] = data["x"] + (noise - noise.mean(axis=1, keepdims=True)).ravel()
-    ours = sampled(data, cl.Sampling(clusters={"g": "w2"}), "y ~ x + (1 | g)")
-    assert ours.is_singular
-    X = np.column_stack([np.ones(400), data["x"]])
-    beta = np.linalg.lstsq(X, data["y"], rcond=None)[0]
-    scores = np.array([X[part].T @ (data["y"] - X @ beta)[part] for part in data.groupby("g").groups.values()])
-    bread = np.linalg.inv(X.T @ X)
-    np.testing.assert_allclose(ours.vcov, bread @ scores.T @ scores @ bread * 20.0 / 19.0, rtol=1e-7)
-    assert ours.varcomp()["std_error"].notna().tolist() == [False, True]
-
-
-def test_reml_is_refused_with_the_reason(data):
-    with pytest.raises(cl.CrosslevelError, match=r"need method='ml'.*restricted likelihood is no sum"):
-        fit(data, weights=cl.Sampling("w"))
-
-
-def test_likelihood_ratios_are_refused(data):
-    ours = sampled(data, cl.Sampling("w"))
-    with pytest.raises(cl.CrosslevelError, match="pseudo-likelihoods, whose ratio"):
-        ours.test_random()
-    assert ours.to_dict()["test_random"] is None
-    text = str(ours.summary())
-    assert "pseudo-maximum likelihood" in text
-    assert "sandwich" in text
-
-
-def test_small_clusters_and_row_weights_raise_one_warning():
-    data = schools(6, n_clusters=40, size=16)
-    with pytest.warns(cl.DataWarning, match=r"15\.\d rows on average.*'size', 'effective' and 'none'") as caught:
-        ours = fit(data, weights=cl.Sampling("w"), method="ml")
-    assert len(caught) == 1
-    assert any("rows on average" in note for note in ours.notes)
-    fit(data.assign(w=2.0), weights=cl.Sampling("w"), method="ml")  # the same in all rows: nothing to choose
-    fit(data, weights=cl.Sampling(clusters={"school": "w2"}), method="ml")  # no weights of rows
-    large = schools(7, size=40)
-    fit(large, weights=cl.Sampling("w"), method="ml")
-
-
-def test_informative_weights():
-    """Clusters and rows drawn by their random effects: without weights the intercept is biased, with them it is not."""
-    truth, tau, sigma, replications, n_schools, size = 2.0, 0.7, 1.0, 40, 1000, 100
-    estimates = []
-    for seed in range(replications):
-        rng = np.random.default_rng(seed)
-        u = rng.normal(0.0, tau, n_schools)
-        p2 = np.where(u > 0.0, 0.3, 0.15)
-        school = np.repeat(np.flatnonzero(rng.random(n_schools) < p2), size)
-        e = rng.normal(0.0, sigma, len(school))
-        p1 = np.where(e > 0.0, 0.75, 0.35)
-        kept = rng.random(len(school)) < p1
-        frame = pd.DataFrame({"y": truth + u[school] + e, "school": school, "w": 1 / p1, "w2": 1 / p2[school]})[kept]
-        plain = fit(frame, "y ~ 1 + (1 | school)", method="ml")
-        ours = fit(frame, "y ~ 1 + (1 | school)", weights=cl.Sampling("w", clusters={"school": "w2"}), method="ml")
-        components = ours.varcomp().set_index("kind")["estimate"]
-        covered = abs(ours.params.iloc[0] - truth) <= 1.96 * ours.bse.iloc[0]
-        estimates.append([plain.params.iloc[0], ours.params.iloc[0], *components[["variance", "residual"]], covered])
-    means = np.mean(estimates, axis=0)
-    errors = np.std(estimates, axis=0, ddof=1) / np.sqrt(replications)
-    assert means[0] - truth > 10.0 * errors[0]
-    assert abs(means[1] - truth) <= 3.0 * errors[1]
-    assert abs(means[2] - tau**2) <= 3.0 * errors[2]
-    assert abs(means[3] - sigma**2) <= 3.0 * errors[3]
-    assert means[4] >= 0.85
 
 
 # -- what comes with weights ------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from weighted_models import (
 )
 
 from crosslevel.design import CrossProducts
-from crosslevel.inference.sandwich import cluster_scores, joint_information, sandwich
+from crosslevel.inference.sandwich import bread_and_meat, cluster_scores, joint_information
 from crosslevel.kernels.moments import RUN, accumulate, accumulate_weighted, mirror
 from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.optimise import Status
@@ -292,16 +292,22 @@ def test_information_and_sandwich_against_differences(sampled):
     point, p = working_point(solution), len(solution.beta)
     products = weighted_products(model, weights, clusters=clusters)
     twin = -dense.hessian(lambda at: clusters @ by_cluster(at), point)
-    information = joint_information(solution.criterion, solution.minimum)
+    criterion, at, theta = solution.criterion, solution.minimum.state, solution.minimum.theta
+    information = joint_information(criterion, at, theta, (at.cross,), (clusters,))
     size = np.sqrt(np.diag(twin))
     assert np.abs((information - twin) / np.outer(size, size)).max() <= 1e-6
 
-    scores = dense.gradient(by_cluster, point, step=1e-3).T * clusters[:, None]
-    expected = np.linalg.solve(twin, np.linalg.solve(twin, scores.T @ scores).T) * 9.0 / 8.0
-    ours = sandwich(solution.criterion, solution.minimum, products, xy_columns(model), interior=True)
+    differences = dense.gradient(by_cluster, point, step=1e-3).T
+    half = np.linalg.solve(twin, (differences * clusters[:, None]).T)
+    expected = half @ half.T * 9.0 / 8.0
+    scores = cluster_scores(criterion, at, theta, products, xy_columns(model))
+    ours = bread_and_meat(information, scores, clusters, np.ones(len(point), dtype=bool))
     errors = np.sqrt(np.diag(expected))
-    assert np.abs((ours.components - expected[p:, p:]) / np.outer(errors[p:], errors[p:])).max() <= 1e-5
-    turn = solution.criterion.reduced.coordinates.beta_map
-    in_units = turn @ expected[:p, :p] @ turn.T
-    errors = np.sqrt(np.diag(in_units))
-    assert np.abs((ours.beta - in_units) / np.outer(errors, errors)).max() <= 1e-5
+    assert np.abs((ours - expected) / np.outer(errors, errors)).max() <= 1e-5
+
+    some = np.arange(len(point)) < p
+    held = bread_and_meat(information, scores, clusters, some)
+    assert np.isnan(held[~some]).all()
+    bread = np.linalg.inv(twin[:p, :p])
+    meat = differences[:, :p].T @ (differences[:, :p] * clusters[:, None] ** 2)
+    np.testing.assert_allclose(held[:p, :p], bread @ meat @ bread * 9.0 / 8.0, rtol=1e-4, atol=1e-9)

@@ -25,6 +25,7 @@ class RowWeights:
     inside : for each factor (rows used,) what each row counts in one copy of its level: its weight times those of the
         levels of all factors nested in this one.
     total : (rows used,) what each row counts in all.
+    outermost : position of the factor whose levels were drawn first, with sampling weights.
     concern : what has to be known of their scaling, in words; None if nothing.
     """
 
@@ -33,7 +34,8 @@ class RowWeights:
     copies: tuple[FloatArray, ...] | None
     inside: tuple[FloatArray | None, ...]
     total: FloatArray | None
-    concern: str | None
+    outermost: int = 0
+    concern: str | None = None
 
     @property
     def is_precision(self) -> bool:
@@ -62,9 +64,7 @@ def weigh(weights: Weights, columns: Columns, mask: BoolArray | None, factors: S
     if isinstance(weights, Sampling):
         return _sampling(weights, columns, mask, factors)
     values = row_weights(weights, columns, mask, np.zeros(0, dtype=np.int32), 0)
-    return RowWeights(
-        given=weights, rows=values, copies=None, inside=(values,) * len(factors), total=values, concern=None
-    )
+    return RowWeights(given=weights, rows=values, copies=None, inside=(values,) * len(factors), total=values)
 
 
 def _sampling(
@@ -95,6 +95,7 @@ def _sampling(
         copies=tuple(copies) if weights.clusters else None,
         inside=tuple(inside),
         total=total,
+        outermost=order[-1],
         concern=scaling_concern(weights, rows, used[order[0]], innermost.n_levels, innermost.name),
     )
 

@@ -5,21 +5,28 @@ s_j = d l_j / d (beta, theta, log sigma) and H = -d^2 l,
 
     V = J / (J - 1) H^-1 (sum_j w_j^2 s_j s_j') H^-1.
 
+The part of H between beta and the variances, whose expectation is zero, is set to zero, and J / (J - 1) is applied, as
+in Stata's `mixed` and R's WeMix; gllamm has the observed part.
+
 Source: Pfeffermann, Skinner, Holmes, Goldstein & Rasbash (1998), J. R. Statist. Soc. B 60: 23-40; Rabe-Hesketh &
-Skrondal (2006), J. R. Statist. Soc. A 169: 805-827, section 3.3. The factor J / (J - 1) is that of Stata's `_robust`.
+Skrondal (2006), J. R. Statist. Soc. A 169: 805-827, section 3.3.
 """
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crosslevel.design import CrossProducts, Design
 from crosslevel.design.coordinates import Coordinates
-from crosslevel.errors import DesignError
 from crosslevel.likelihood.profiled import Conditional, ProfiledDeviance
-from crosslevel.optimise import Minimum
 from crosslevel.solve import Solution
-from crosslevel.types import BoolArray, FloatArray, IntArray
+from crosslevel.solve.solution import Engine
+from crosslevel.types import BoolArray, CodeArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from crosslevel.likelihood.blocked import BlockedDeviance
+    from crosslevel.likelihood.blocked_state import BlockedConditional
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,49 +45,35 @@ class Sandwich:
 
 
 def with_sandwich(solution: Solution, design: Design) -> Solution:
-    """The same estimates with covariances that take the sampling weights into account.
-
-    Raises
-    ------
-    DesignError : several grouping factors.
-    """
-    if not design.is_single:
-        named = ", ".join(factor.name for factor in design.factors)
-        raise DesignError(
-            f"`weights` are sampling weights, for which this version has one grouping factor; the model has {named}. "
-            "Keep the outermost."
-        )
-    columns = np.append(design.x, len(design.products.names) - 1)
-    found = sandwich(solution.criterion, solution.minimum, design.products, columns, interior=not solution.is_singular)
+    """The same estimates with covariances that take the sampling weights into account."""
+    found = sandwich(solution, design)
     for array in (found.beta, found.components):
         array.setflags(write=False)
     return replace(solution, vcov=found.beta, parameter_vcov=found.components)
 
 
-def sandwich(
-    criterion: ProfiledDeviance,
-    minimum: Minimum[Conditional],
-    products: CrossProducts,
-    columns: IntArray,
-    *,
-    interior: bool,
-) -> Sandwich:
-    """Covariance of a pseudo-maximum likelihood estimate, by cluster.
+def sandwich(solution: Solution, design: Design) -> Sandwich:
+    """Covariance of a pseudo-maximum likelihood estimate, by cluster of the outermost factor.
 
-    Parameters
-    ----------
-    criterion, minimum : the pseudo-likelihood (not restricted) and its maximum.
-    products : cross-products that it was reduced from; their multiplicities are the weights of the clusters.
-    columns : (p + 1,) positions of the fixed columns and the response.
-    interior : whether all variances are positive. If not, theta is held where it is.
+    Where a variance is zero, theta is held where it is.
     """
-    at, p = minimum.state, criterion.reduced.p
-    scores = cluster_scores(criterion, at, minimum.theta, products, columns)
-    information = joint_information(criterion, minimum)
+    criterion, at, theta = solution.criterion, solution.minimum.state, solution.minimum.theta
+    if design.is_single:
+        columns = np.append(design.x, len(design.products.names) - 1)
+        scores = cluster_scores(criterion, at, theta, design.products, columns)
+        cross, weights = (at.cross,), (criterion.reduced.multiplicity,)
+        counts = weights[0]
+    else:
+        scores = nested_scores(criterion, at, theta, design)
+        cross, weights = at.cross, criterion.weights
+        counts = weights[0 if design.weights is None else design.weights.outermost]
+    information = joint_information(criterion, at, theta, cross, weights)
+    p = len(at.beta)
+    information[:p, p:] = information[p:, :p] = 0.0
     free = np.ones(len(information), dtype=np.bool_)
-    free[p:-1] = interior
-    vcov = bread_and_meat(information, scores, criterion.reduced.multiplicity, free)
-    turn = criterion.reduced.coordinates.beta_map
+    free[p:-1] = not solution.is_singular
+    vcov = bread_and_meat(information, scores, counts, free)
+    turn = criterion.coordinates.beta_map
     return Sandwich(beta=turn @ vcov[:p, :p] @ turn.T, components=vcov[p:, p:])
 
 
@@ -119,7 +112,8 @@ def cluster_scores(
     explained = np.einsum("jka,jk->ja", reduced.image, np.einsum("jkq,jq->jk", reduced.root, modes))
     whitened = own - explained
 
-    directions = _directions(criterion, at, theta)
+    half = criterion.structure.factor_gradient(theta) @ at.factor.T
+    directions = half + half.transpose(0, 2, 1)
     trace = np.einsum("jkl,akl->ja", at.precision, directions)
     squares = np.einsum("jk,akl,jl->ja", t, directions, t, optimize=True)
     return np.column_stack(
@@ -144,31 +138,96 @@ def residual_products(
     return np.asarray(out)
 
 
-def joint_information(criterion: ProfiledDeviance, minimum: Minimum[Conditional]) -> FloatArray:
+def nested_scores(
+    criterion: "BlockedDeviance", at: "BlockedConditional", theta: FloatArray, design: Design
+) -> FloatArray:
+    """Derivatives (J, p + k + 1) of the log-likelihoods of the outermost clusters, in working coordinates.
+
+    As `cluster_scores`, with sums over the levels inside each cluster, counted as often as in one copy of it. For
+    regular Lambda, Z_j'V^-1 Z_j Lambda = Lambda'^-1 (I - [M^-1]_jj), so that
+    tr(P dPsi_a) = 2 tr(Lambda^-1 dLambda_a (I - [M^-1]_jj)).
+    """
+    outer, inside = (0, None) if design.weights is None else (design.weights.outermost, design.weights.inside)
+    p, top = len(at.beta), design.used_codes(design.factors[outer])
+    times = None if inside is None else inside[outer]
+    own, n = _outer_sums(criterion, at, design, top, np.ones(len(top)) if times is None else times)
+    scores = np.zeros((len(own), p + len(theta) + 1))
+    for k, (factor, part) in enumerate(zip(at.factors, criterion.crossing.parts, strict=True)):
+        parent = np.zeros(len(criterion.weights[k]), dtype=np.int64)
+        parent[design.used_codes(design.factors[k])] = top
+        copies = criterion.weights[k] / criterion.weights[outer][parent]
+        explained = np.einsum("jqa,jq->ja", criterion.crossing.image[k], at.modes[k])
+        np.add.at(own, parent, -explained * copies[:, None])
+
+        slopes = criterion.structures[k].factor_gradient(theta[part])
+        half = slopes @ factor.T
+        t = at.cross[k] @ np.append(-at.beta, 1.0)
+        squares = np.einsum("jk,akl,jl->ja", t, half + half.transpose(0, 2, 1), t, optimize=True)
+        relative = np.linalg.pinv(factor) @ slopes
+        trace = 2.0 * np.einsum("akl,jlk->ja", relative, np.eye(len(factor)) - at.inverse_blocks[k])
+        share = np.zeros((len(own), relative.shape[0]))
+        np.add.at(share, parent, -0.5 * (trace - squares * at.scale) * copies[:, None])
+        scores[:, p + part.start : p + part.stop] = share
+    scores[:, :p] = own[:, :-1] * at.scale
+    scores[:, -1] = own @ np.append(-at.beta, 1.0) * at.scale - n
+    return scores
+
+
+def _outer_sums(
+    criterion: "BlockedDeviance", at: "BlockedConditional", design: Design, top: CodeArray, weights: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """[X y]'W e (J, p + 1) and sum w (J,) of one copy of each outermost cluster; cluster and weight (rows used,)."""
+    coordinates, n_clusters = criterion.coordinates, int(top.max()) + 1
+    columns = np.append(design.x, len(design.products.names) - 1)
+    out, done = np.zeros((n_clusters, len(columns))), 0
+    for block, _, _ in design.blocks():
+        place = slice(done, done + block.shape[1])
+        done = place.stop
+        working = (block[columns] - coordinates.shift[:, None]) / coordinates.scale[:, None]
+        working[-1] -= coordinates.removed @ working[:-1]
+        residual = weights[place] * (working[-1] - at.beta @ working[:-1])
+        for a, row in enumerate(working):
+            out[:, a] += np.bincount(top[place], row * residual, n_clusters)
+    return out, np.bincount(top, weights, n_clusters).astype(np.float64)
+
+
+def joint_information(
+    criterion: Engine,
+    at: "Conditional | BlockedConditional",
+    theta: FloatArray,
+    cross: tuple[FloatArray, ...],
+    weights: tuple[FloatArray, ...],
+) -> FloatArray:
     """H (p + k + 1, p + k + 1): minus the second derivative of the log-likelihood in (beta, theta, log sigma).
 
-    XX
-        u = H_theta,log sigma = sum t' dPsi t / sigma^2. At the optimum H_beta,log sigma is zero.
+    The Hessian of the profiled deviance is 2 (H_tt - H_tb H_bb^-1 H_bt - u u' / (2 nu)), with t for theta, b for beta,
+    and u that of theta and log sigma, -2 nu times the gradient of the profiled log sigma. At the optimum beta and log
+    sigma have no second derivative.
+
+    Parameters
+    ----------
+    criterion, at, theta : the pseudo-likelihood at its maximum.
+    cross : for each factor (J, q, p + 1) Z'V^-1 [X y].
+    weights : for each factor (J,) how often each level counts in all.
     """
-    at, p = minimum.state, criterion.reduced.p
-    sums = at.psi_derivatives
-    directions = _directions(criterion, at, minimum.theta)
-    k, q = len(directions), criterion.structure.q
-    flat = directions.reshape(k, q * q)
-    chol = at.chol[:-1, :-1]
-    w, u = flat @ sums.tc.reshape(q * q, p), flat @ sums.tt.ravel()
+    p, k = len(at.beta), len(theta)
+    profiled, log_sigma = criterion.curvature(at, theta)
+    u = -2.0 * at.nu * log_sigma
+    chol, contrast, start = at.chol[:-1, :-1], np.append(-at.beta, 1.0), 0
+    mixed = np.zeros((k, p))
+    for structure, factor, own, weight in zip(criterion.structures, at.factors, cross, weights, strict=True):
+        part = slice(start, start + structure.n_theta)
+        start = part.stop
+        half = structure.factor_gradient(theta[part]) @ factor.T
+        sums = np.einsum("j,jka,jl->kla", weight, own[:, :, :-1], own @ contrast, optimize=True)
+        mixed[part] = np.tensordot(half + half.transpose(0, 2, 1), sums, axes=2) * at.scale
+    whitened = np.linalg.solve(chol, mixed.T)
 
     out = np.zeros((p + k + 1, p + k + 1))
     out[:p, :p] = chol @ chol.T * at.scale
-    out[p:-1, :p] = w @ chol.T * at.scale
-    out[:p, p:-1] = out[p:-1, :p].T
-    out[p:-1, p:-1] = 0.5 * minimum.derivatives.hessian + at.scale * (w @ w.T) + np.outer(u, u) / (2.0 * at.nu)
+    out[p:-1, :p] = mixed
+    out[:p, p:-1] = mixed.T
+    out[p:-1, p:-1] = 0.5 * profiled + whitened.T @ whitened / at.scale + np.outer(u, u) / (2.0 * at.nu)
     out[p:-1, -1] = out[-1, p:-1] = u
     out[-1, -1] = 2.0 * at.nu
     return out
-
-
-def _directions(criterion: ProfiledDeviance, at: Conditional, theta: FloatArray) -> FloatArray:
-    """(k, q, q) derivatives of Psi in working theta."""
-    half = criterion.structure.factor_gradient(theta) @ at.factor.T
-    return np.asarray(half + half.transpose(0, 2, 1))
