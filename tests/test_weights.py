@@ -90,6 +90,21 @@ def test_a_frequency_of_two_is_the_data_twice(data):
     assert_same(fit(data.assign(two=2), weights=cl.Frequency("two")), fit(pd.concat([data, data])))
 
 
+def test_formulas_remember_what_the_repeated_rows_would_have():
+    data = schools(9)
+    data["kind"] = np.array(["a", "b", "c"])[np.arange(len(data)) % 3]
+    repeated = data.loc[data.index.repeat(data["f"])].reset_index(drop=True)
+    formula = "y ~ within(x, school) + between(x, school) + scale(w) + center(z) + wec(kind) + (1 | school)"
+    a, b = fit(data, formula, weights=cl.Frequency("f")), fit(repeated, formula)
+    assert_same(a, b)
+    with pytest.raises(cl.DataError, match=r"poly\(\), which looks at all rows and knows no frequency weights"):
+        fit(data, "y ~ poly(x, 2) + (1 | school)", weights=cl.Frequency("f"))
+    assert_same(
+        fit(data, "y ~ C(kind, contr.sum) + log(w) + (1 | school)", weights=cl.Frequency("f")),
+        fit(repeated, "y ~ C(kind, contr.sum) + log(w) + (1 | school)"),
+    )
+
+
 def test_frequencies_with_two_factors():
     data = schools(4, n_clusters=12, size=20)
     data["item"] = np.arange(len(data)) % 7

@@ -18,12 +18,12 @@ from crosslevel.design.rows import CHUNK, RowCount, count_rows, read_blocks, sum
 from crosslevel.design.stream import StreamedRows
 from crosslevel.design.weighting import RowWeights, offset_column, offset_values, weigh
 from crosslevel.errors import DesignError
-from crosslevel.formula import Spec, learn, parse
+from crosslevel.formula import Repeated, Spec, learn, parse
 from crosslevel.residual import Known, ResidualStructure
 from crosslevel.residual.bound import BoundResidual
 from crosslevel.table import Columns
 from crosslevel.types import BoolArray, CodeArray, FloatArray, Frame, IntArray, Missing
-from crosslevel.weights import Weights, positive_rows
+from crosslevel.weights import Frequency, Weights, positive_rows
 
 CONSTANT = 1e-20
 """Share of a column's variance within clusters below which it is constant within them."""
@@ -281,7 +281,10 @@ def build_design(
     if weights is not None:
         mask, n_zero = positive_rows(weights, columns, mask)
     rows = count_rows(columns, mask, counts, missing, weightless=n_zero)
-    spec = learn(parsed, columns, mask)
+    memory = None
+    if isinstance(weights, Frequency):
+        memory = Repeated.of(columns, mask, columns.numeric(weights.column))
+    spec = learn(parsed, columns, mask, memory=memory)
     known = isinstance(residual, Known)
     factors = tuple(grouping_factor(term, columns, mask, rows, one_row_each=known) for term in spec.terms)
     row_weights = None if weights is None else weigh(weights, columns, mask, factors)

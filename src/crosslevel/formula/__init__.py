@@ -15,6 +15,7 @@ from crosslevel.formula.learn import learn as learn
 from crosslevel.formula.parse import Formula as Formula
 from crosslevel.formula.parse import RandomPart as RandomPart
 from crosslevel.formula.parse import parse as parse
+from crosslevel.formula.repeated import Repeated as Repeated
 from crosslevel.formula.spec import Block as Block
 from crosslevel.formula.spec import DesignColumn as DesignColumn
 from crosslevel.formula.spec import RandomTerm as RandomTerm
