@@ -12,6 +12,7 @@ from crosslevel.formula.change import update as update
 from crosslevel.formula.components import Coding as Coding
 from crosslevel.formula.evaluate import Evaluator as Evaluator
 from crosslevel.formula.learn import learn as learn
+from crosslevel.formula.membership import Membership as Membership
 from crosslevel.formula.parse import Formula as Formula
 from crosslevel.formula.parse import RandomPart as RandomPart
 from crosslevel.formula.parse import parse as parse

@@ -116,7 +116,7 @@ def _written(terms: Terms) -> str:
 def _identity(part: RandomPart) -> tuple[object, ...]:
     """What makes two random parts the same, however they are written."""
     blocks = frozenset(frozenset(term.key for term in block) for block in part.blocks)
-    return frozenset(part.group), part.structure, blocks
+    return frozenset(part.group), part.membership, part.structure, part.known, blocks
 
 
 def _remaining(parts: Iterable[RandomPart], removed: list[RandomPart], text: str) -> list[RandomPart]:

@@ -92,7 +92,7 @@ def learn(formula: Formula, columns: Columns, mask: BoolArray | None = None, *, 
     ----------
     formula : the parsed formula.
     columns : the data.
-    mask : (n_rows,) true where a row is used, with no missing value in `formula.variables`; None if all are.
+    mask : (n_rows,) true where a row is used, with no missing value in `formula.required`; None if all are.
     memory : what is to be remembered, where `columns` are only a part of the data; None to learn it from them.
 
     Returns
@@ -118,7 +118,7 @@ def learn(formula: Formula, columns: Columns, mask: BoolArray | None = None, *, 
     columns.require(formula.variables, "formula")
     source = Source(columns=columns, mask=mask)
     if mask is not None and not mask.any():
-        raise DataError("no row is left: every row misses a value in one of " + ", ".join(formula.variables) + ".")
+        raise DataError("no row is left: every row misses a value in one of " + ", ".join(formula.required) + ".")
     learning = Learning(formula=formula.text, source=source, memory=memory or FromRows(source=source))
     response = _response(formula.response, learning)
     catalogue = _Catalogue(learning=learning)
@@ -159,13 +159,16 @@ def _response(expression: Expression, learning: Learning) -> Component:
 
 def _random_terms(parts: Iterable[RandomPart], catalogue: _Catalogue) -> tuple[RandomTerm, ...]:
     """Random terms, parts with the same groups merged; the blocks stay in the order in which they are written."""
-    groups: dict[frozenset[str], tuple[str, ...]] = {}
+    first: dict[frozenset[str], RandomPart] = {}
     blocks: dict[frozenset[str], list[Block]] = {}
     for part in parts:
         key = frozenset(part.group)
-        groups.setdefault(key, part.group)
+        first.setdefault(key, part)
         blocks.setdefault(key, []).extend(_blocks(part, catalogue))
-    return tuple(RandomTerm(group=groups[key], blocks=tuple(blocks[key])) for key in groups)
+    return tuple(
+        RandomTerm(group=part.group, blocks=tuple(blocks[key]), membership=part.membership)
+        for key, part in first.items()
+    )
 
 
 def _blocks(part: RandomPart, catalogue: _Catalogue) -> list[Block]:
@@ -179,5 +182,5 @@ def _blocks(part: RandomPart, catalogue: _Catalogue) -> list[Block]:
                 for position in positions
             )
         else:
-            found.append(Block(structure=part.structure, columns=positions, text=text))
+            found.append(Block(structure=part.structure, columns=positions, text=text, known=part.known))
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from crosslevel.errors import FormulaError
 from crosslevel.formula.expressions import Expression, column_expression, python_expression, quoted
+from crosslevel.formula.membership import Membership
 from crosslevel.formula.syntax import Bar, Node, Number, Sum, Tokens, read_all
 from crosslevel.formula.terms import Term, Terms, expand, random_terms
 from crosslevel.formula.tokens import find_top_level, tokenize
@@ -21,10 +22,14 @@ class RandomPart:
 
     text : the term, as in "(1 + x | g)".
     group : the grouping columns: ("g",), or ("a", "b") for the interaction `a:b`.
-    structure : how the coefficients of a block vary together: "us" (freely), "diag", "cs", "ar1", "hcs" or "har1".
+        For multiple membership its name, as in ("mm(teacher1, teacher2)",), which is no column.
+    structure : how the coefficients of a block vary together: "us" (freely), "diag", "cs", "ar1", "hcs", "har1" or
+        "propto".
     rhs : for each block the text of its design, intercept spelt out.
     blocks : for each block its terms.
     start : the place of the term in the formula.
+    membership : the groups of a row where they are several.
+    known : the name of the known matrix of "propto".
     """
 
     text: str
@@ -33,6 +38,13 @@ class RandomPart:
     rhs: tuple[str, ...]
     blocks: tuple[Terms, ...]
     start: int
+    membership: Membership | None = None
+    known: str | None = None
+
+    @property
+    def group_text(self) -> str:
+        """What stands after the bar, the matrix excepted."""
+        return self.membership.text if self.membership else ":".join(quoted(name) for name in self.group)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,10 +67,22 @@ class Formula:
     @property
     def variables(self) -> tuple[str, ...]:
         """All columns of the data that the formula uses, each once: response, fixed part, random terms, groups."""
+        several = (name for part in self.random if part.membership for name in part.membership.variables)
+        return tuple(dict.fromkeys([*self.required, *several]))
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns in which a row may have no missing value: all but members of ``mm(...)`` and their weights."""
         slopes = (term for part in self.random for block in part.blocks for term in block)
         expressions = [self.response, *_expressions(self.fixed_terms), *_expressions(slopes)]
         names = [name for expression in expressions for name in expression.variables]
-        return tuple(dict.fromkeys([*names, *(name for part in self.random for name in part.group)]))
+        groups = (name for part in self.random if part.membership is None for name in part.group)
+        return tuple(dict.fromkeys([*names, *groups]))
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Names of the known matrices, each once."""
+        return tuple(dict.fromkeys(part.known for part in self.random if part.known))
 
 
 def parse(text: str, names: Iterable[str] = ()) -> Formula:
@@ -76,6 +100,8 @@ def parse(text: str, names: Iterable[str] = ()) -> Formula:
     ``(1 | a/b)``               as ``(1 | a) + (1 | a:b)``
     ``blocks(1 + a, 0 + b | g)``  several uncorrelated blocks; an intercept only where a 1 is written
     ``diag(1 + x | g)``         all columns uncorrelated, those of a factor too; ``cs ar1 hcs har1 us`` likewise
+    ``propto(0 + f | g, V)``    covariance known up to a factor: the matrix named `V`
+    ``(1 | mm(a, b))``          rows belong to the groups in `a` and in `b`, equally or ``weights=[v, w]``
     ==========================  =====================================================================
 
     Parameters
@@ -111,7 +137,7 @@ def parse(text: str, names: Iterable[str] = ()) -> Formula:
     tree = read_right_side(formula, tilde)
     random = tuple(part for bar in random_terms(tree) for part in random_parts(bar, formula))
     refuse_repeated(random, formula)
-    groups = {name for part in random for name in part.group}
+    groups = {name for part in random for name in (part.membership.variables if part.membership else part.group)}
     others = [name for name in names if name not in groups and name not in response.variables]
     dot = tuple(Term((column_expression(name, 0),), 1.0, 0) for name in others) if names else None
     terms = expand(tree, formula, intercept=True, dot=dot)
@@ -185,9 +211,9 @@ def write_random(part: RandomPart) -> str:
     >>> [write_random(part) for part in parse("y ~ 1 + (x || a/b)").random]
     ['blocks(1, 0 + x | a)', 'blocks(1, 0 + x | a:b)']
     """
-    group = ":".join(quoted(name) for name in part.group)
     name = "blocks" if len(part.rhs) > 1 else "" if part.structure == "us" else part.structure
-    return f"{name}({', '.join(part.rhs)} | {group})"
+    known = f", {quoted(part.known)}" if part.known else ""
+    return f"{name}({', '.join(part.rhs)} | {part.group_text}{known})"
 
 
 def _expressions(terms: Iterable[Term]) -> list[Expression]:
@@ -212,6 +238,8 @@ def random_parts(bar: Bar, formula: str) -> list[RandomPart]:
             rhs=tuple(write_terms(terms) for terms in blocks),
             blocks=blocks,
             start=bar.start,
+            membership=bar.membership,
+            known=bar.known,
         )
         for group in bar.groups
     ]
@@ -238,9 +266,13 @@ def _speaks_of_intercept(node: Node) -> bool:
 
 
 def refuse_repeated(parts: tuple[RandomPart, ...], formula: str) -> None:
-    """Raise `FormulaError` if a coefficient varies twice over the same groups."""
+    """Raise `FormulaError` if a coefficient varies twice over the same groups, or members have several weights."""
     seen: set[tuple[frozenset[str], frozenset[Expression]]] = set()
+    weights: dict[tuple[str, ...], Membership | None] = {}
     for part in parts:
+        if weights.setdefault(part.group, part.membership) != part.membership:
+            problem = f"{part.group[0]} has other weights in an earlier term; terms of the same groups share theirs."
+            raise FormulaError.at(formula, part.start, problem)
         for term in (term for block in part.blocks for term in block):
             slope = (frozenset(part.group), term.key)
             if slope in seen:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from crosslevel.formula.components import ClusterMeans, Coding, Component, Product, parts
 from crosslevel.formula.evaluate import Evaluator, bind
+from crosslevel.formula.membership import Membership
 from crosslevel.formula.parse import Formula
 from crosslevel.table.columns import Columns
 from crosslevel.table.factor import Factor
@@ -35,22 +36,28 @@ class DesignColumn:
 class Block:
     """Coefficients that vary together.
 
-    structure : "us" (freely), "cs", "ar1", "hcs" or "har1".
+    structure : "us" (freely), "cs", "ar1", "hcs", "har1" or "propto".
     columns : positions in `Spec.columns`.
     text : the design as written, intercept spelt out.
+    known : the name of the known matrix of "propto".
     """
 
     structure: str
     columns: tuple[int, ...]
     text: str
+    known: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RandomTerm:
-    """All that varies over one grouping factor: `group` holds its columns, each of `blocks` is independent."""
+    """All that varies over one grouping factor: `group` holds its columns, each of `blocks` is independent.
+
+    Where rows belong to several groups, `membership` says to which, and `group` holds its name.
+    """
 
     group: tuple[str, ...]
     blocks: tuple[Block, ...]
+    membership: Membership | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias
 
 from crosslevel.errors import FormulaError
 from crosslevel.formula.expressions import Expression, column_expression, python_expression
-from crosslevel.formula.tokens import STRUCTURES, Token
+from crosslevel.formula.membership import MARK, Membership, read_membership
+from crosslevel.formula.tokens import STRUCTURES, WITH_MATRIX, Token
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,12 +57,17 @@ class Product:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bar:
-    """A random term: `structure` is "" where none is named; `groups` holds one tuple of columns per level of ``/``."""
+    """A random term: `structure` is "" where none is named; `groups` holds one tuple of columns per level of ``/``.
+
+    `membership` says that rows belong to several groups, and `known` names the matrix of a structure that takes one.
+    """
 
     structure: str
     parts: "tuple[Sum, ...]"
     double: bool
     groups: tuple[tuple[str, ...], ...]
+    membership: Membership | None
+    known: str | None
     start: int
     end: int
 
@@ -204,10 +210,36 @@ def _read_bar(tokens: Tokens, opening: Token, parts: tuple[Sum, ...]) -> Bar:
         raise tokens.error(f"{structure}(...) takes a single bar; (x || g) is short for separate terms.", bar)
     if len(parts) > 1 and structure != "blocks":
         raise tokens.error(f"{structure}(...) takes one part before the bar; blocks(...) takes several.", opening)
-    groups = _read_groups(tokens)
+    membership = _read_membership(tokens)
+    groups = _read_groups(tokens) if membership is None else ((membership.name,),)
+    known = _read_known(tokens, structure) if structure in WITH_MATRIX else None
     end = _close(tokens, opening).end
-    node = Bar(structure=structure, parts=parts, double=bar.text == "||", groups=groups, start=opening.start, end=end)
-    return node
+    return Bar(
+        structure=structure, parts=parts, double=bar.text == "||", groups=groups, membership=membership, known=known,
+        start=opening.start, end=end,
+    )  # fmt: skip
+
+
+def _read_membership(tokens: Tokens) -> Membership | None:
+    """Read ``mm(a, b)`` if it comes next; it stands alone."""
+    token = tokens.queue[0]
+    if not (token.kind == "python" and token.text.startswith(MARK)):
+        return None
+    tokens.take()
+    if tokens.next_is("operator", ":", "/"):
+        raise tokens.error("mm(...) cannot be combined with other groups; give those a random term of their own.")
+    return read_membership(token.text, token.start, tokens.formula)
+
+
+def _read_known(tokens: Tokens, structure: str) -> str:
+    """Read the comma and the name of a known matrix."""
+    if not tokens.next_is("comma"):
+        raise tokens.error(f"{structure}(...) names its matrix after the group, as in {structure}(0 + f | g, V).")
+    tokens.take()
+    token = tokens.take()
+    if token.kind != "name":
+        raise tokens.error("the name of a known matrix is expected here.", token)
+    return token.text
 
 
 def _read_groups(tokens: Tokens) -> tuple[tuple[str, ...], ...]:
@@ -215,6 +247,8 @@ def _read_groups(tokens: Tokens) -> tuple[tuple[str, ...], ...]:
     levels: list[tuple[str, ...]] = [()]
     while True:
         token = tokens.take()
+        if token.kind == "python" and token.text.startswith(MARK):
+            raise tokens.error("mm(...) cannot be combined with other groups; give it a random term of its own.", token)
         if token.kind == "python":
             raise tokens.error("a group must be a column; make the column first, then name it here.", token)
         if token.kind != "name":

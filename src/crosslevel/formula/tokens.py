@@ -8,7 +8,10 @@ from crosslevel.errors import FormulaError
 
 Kind: TypeAlias = Literal["name", "number", "python", "operator", "structure", "open", "close", "comma", "dot", "end"]
 
-STRUCTURES = ("us", "diag", "cs", "ar1", "hcs", "har1", "blocks")
+WITH_MATRIX = ("propto",)
+"""Names of random terms that take a known matrix, as in ``propto(0 + f | g, V)``."""
+
+STRUCTURES = ("us", "diag", "cs", "ar1", "hcs", "har1", "blocks", *WITH_MATRIX)
 """Names that may stand before a random term, as in ``diag(1 + x | g)``."""
 
 CLOSERS = {"(": ")", "[": "]", "{": "}"}
