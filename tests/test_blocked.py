@@ -79,6 +79,11 @@ def design(name: str, rng: np.random.Generator) -> tuple[tuple[np.ndarray, ...],
         "nested and crossed": ((a, nested[0], nested[1]), (1, 1, 2)),
         "three levels and crossed": ((nested[0], c, nested[1], nested[2]), (2, 1, 1, 2)),
         "partly crossed": ((indicator((each // 4 + (each % 7 == 0)) % 9, 9), indicator(each // 8, 5)), (1, 2)),
+        "each with each": ((indicator(each // 4, 9), indicator(each % 4, 4)), (1, 1)),
+        "each with each, three factors": (
+            (indicator(each // 4, 9), indicator(each % 4, 4), indicator(each % 3, 3)),
+            (1, 1, 2),
+        ),
         "alone": ((a,), (2,)),
         "none": ((), ()),
         "multiple membership": ((np.clip(a + 0.5 * np.roll(a, 3, axis=0), 0, 1), b), (1, 2)),
@@ -105,7 +110,8 @@ DESIGNS = [
     "crossed, slopes on both", "three crossed", "three crossed, slopes", "nested",
     "nested, the larger level more effects", "three levels, slopes", "four levels", "nested in two that cross",
     "nested and crossed",
-    "three levels and crossed", "partly crossed", "alone", "none", "multiple membership", "multiple membership alone",
+    "three levels and crossed", "partly crossed", "each with each",
+    "each with each, three factors", "alone", "none", "multiple membership", "multiple membership alone",
     "one level", "apart", "apart and crossed", "rows without a level",
 ]  # fmt: skip
 

@@ -11,8 +11,8 @@ from test_blocked import DESIGNS, FEW, criterion_of, crossing_of, example, psis,
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.reduced import Reduced
-from crosslevel.kernels import crossed, elimination
-from crosslevel.likelihood import blocked_state
+from crosslevel.kernels import crossed, elimination, spread
+from crosslevel.likelihood import blocked_state, factorised
 from crosslevel.likelihood.blocked import BlockedConditional, BlockedDeviance
 from crosslevel.likelihood.blocked_theta import average_information, psi_scores
 from crosslevel.likelihood.profiled import ProfiledDeviance
@@ -234,7 +234,7 @@ def test_kernels_interpreted(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     theta = random_theta(criterion.structures)
     theta[criterion.crossing.parts[-1]] = 0.0
     compiled = criterion.value(theta), criterion.derivatives(criterion.value(theta), theta)
-    for module in (elimination, crossed):
+    for module in (elimination, crossed, spread):
         for kernel in [some for some in vars(module).values() if hasattr(some, "py_func")]:
             monkeypatch.setattr(module, kernel.py_func.__name__, kernel.py_func)
     plain = criterion.value(theta), criterion.derivatives(criterion.value(theta), theta)
@@ -243,3 +243,17 @@ def test_kernels_interpreted(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_allclose(compiled[1].hessian, plain[1].hessian, rtol=1e-6, atol=1e-8)
     for key, block in compiled[0].product_gradient().pairs.items():
         np.testing.assert_allclose(block, plain[0].product_gradient().pairs[key], rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_whole_matrices_or_elements(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, criterion = criterion_of(name)
+    theta = random_theta(criterion.structures)
+    found = []
+    for crowded in (-1.0, 2.0):
+        monkeypatch.setattr(factorised, "CROWDED", crowded)
+        monkeypatch.setattr(factorised, "AT_ONCE", 4)
+        at = criterion.value(theta)
+        found.append((at.deviance, at.inverse.rows, at.inverse.diagonal, *at.scores))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)

@@ -156,16 +156,18 @@ def _ways_down(at: BlockedConditional, evaluate: Evaluate) -> list[tuple[float, 
     scores, floored = psi_scores(at, evaluate)
     for k, structure in enumerate(at.crossing.structures):
         score = scores[k] * structure.mask
-        size = np.sqrt(np.maximum(np.diag(scores[k] + floored.explained[k]), 1e-300))
+        total = scores[k] + floored.explained[k]  # sum over levels of P = Z'V^-1 Z
+        size = np.sqrt(np.maximum(np.diag(total), 1e-300))
         values, vectors = np.linalg.eigh(score / np.outer(size, size))
         for scaled in vectors.T[values < 0.0]:
             direction = scaled / size
             slope = float(direction @ score @ direction)
             directions = [np.zeros((0, len(factor), len(factor))) for factor in at.factors]
             directions[k] = (direction[:, None] * direction)[None]
-            information = float(average_information(floored, tuple(directions))[0, 0])
-            if information > 0.0:
-                out.append((slope * slope / (2.0 * information), k, direction, -slope / information))
+            # where t is small the average information is too; the sum of (v'P v)^2 is at least this
+            least = float(direction @ total @ direction) ** 2 / len(at.crossing.diagonal[k])
+            information = max(float(average_information(floored, tuple(directions))[0, 0]), least)
+            out.append((slope * slope / (2.0 * information), k, direction, -slope / information))
     return out
 
 

@@ -68,6 +68,11 @@ class Symbolic:
         return self.first, self.start, self.column, self.row_start, self.diagonal_start
 
     @property
+    def density(self) -> float:
+        """Share of the dense part that the nodes touch on average."""
+        return len(self.dense_node) / max(1, (len(self.dense_start) - 1) * len(self.row_start))
+
+    @property
     def dense_arrays(self) -> tuple[IntArray, CodeArray, CodeArray]:
         """What kernels that work on the dense part take in addition."""
         return self.dense_start, self.dense_node, self.dense_place

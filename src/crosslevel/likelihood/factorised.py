@@ -1,5 +1,6 @@
 """The numerical factor of M = I + Lambda'A Lambda over the random effects of all factors, and its inverse's pattern."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +9,10 @@ import numpy as np
 from crosslevel.design.crossing import Crossing
 from crosslevel.likelihood.elimination import EliminationPlan
 from crosslevel.types import FloatArray
+
+CROWDED, AT_ONCE = 0.15, 256
+"""Where nodes touch more than this share of the dense part, its updates are products of whole matrices, so many nodes
+at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,26 +102,54 @@ class Factorised:
                 weighted[rows] *= np.repeat(weight, self.plan.sizes[k])[:, None]
         return np.asarray(left.T @ weighted)
 
+    def _multiply_dense(self, dense: FloatArray, rows_out: FloatArray) -> None:
+        """V times the dense part (D, D) of M^-1, added to zeros."""
+        from scipy.linalg.blas import dsymm
+
+        from crosslevel.kernels.elimination import multiply_dense
+        from crosslevel.kernels.spread import collect_rows
+
+        symbolic = self.plan.symbolic
+        if symbolic.density > CROWDED:
+            for nodes, matrix in _spread(self.plan, self.rows):
+                product = dsymm(1.0, dense.T, matrix.T, lower=0).T
+                collect_rows(*symbolic.arrays[:4], nodes.start, nodes.stop, product, rows_out)
+        else:
+            multiply_dense(*symbolic.arrays[:4], *symbolic.dense_arrays, self.rows, dense, rows_out)
+
     def inverse(self) -> PatternInverse:
         """M^-1 on the factor's pattern."""
         from scipy.linalg.lapack import dpotri
 
-        from crosslevel.kernels.elimination import invert_pattern, multiply_dense
+        from crosslevel.kernels.elimination import invert_pattern
 
         symbolic, dense = self.plan.symbolic, self.dense
         diagonal, rows = np.empty_like(self.diagonal), np.zeros_like(self.rows)
         if self.plan.n_dense:
             dense = dense.copy()
             dpotri(dense.T, lower=0, overwrite_c=1)
-            multiply_dense(*symbolic.arrays[:4], *symbolic.dense_arrays, self.rows, dense, rows)
+            self._multiply_dense(dense, rows)
         invert_pattern(*symbolic.arrays, symbolic.owner, self.diagonal, self.rows, diagonal, rows)
         return PatternInverse(plan=self.plan, diagonal=diagonal, rows=rows, dense=dense)
+
+
+def _spread(plan: EliminationPlan, rows: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
+    """V on the dense part, as matrices (columns of some nodes, D)."""
+    from crosslevel.kernels.spread import spread_rows
+
+    symbolic = plan.symbolic
+    for begin in range(0, len(symbolic.row_start), AT_ONCE):
+        end = min(begin + AT_ONCE, len(symbolic.row_start))
+        matrix = np.zeros((int(symbolic.first[end] - symbolic.first[begin]), plan.n_dense))
+        spread_rows(*symbolic.arrays[:4], begin, end, rows, matrix)
+        yield slice(begin, end), matrix
 
 
 def factorise(
     crossing: Crossing, plan: EliminationPlan, weights: tuple[FloatArray, ...], factors: tuple[FloatArray, ...]
 ) -> Factorised:
     """Factorise M at these Lambdas (q_k, q_k); `weights` (J_k,) say how often each level counts in all."""
+    from scipy.linalg.blas import dsyrk
     from scipy.linalg.lapack import dpotrf
 
     from crosslevel.kernels.crossed import scale_diagonal, scale_pairs
@@ -133,8 +166,13 @@ def factorise(
         scale_pairs(crossing.pairs[k, m].block, factors[k], factors[m], where.place, where.step_k, where.step_l, buffer)
     weight = np.concatenate([np.empty(0), *(weights[k] for k in plan.order)])
     log_det = eliminate(*symbolic.arrays, symbolic.owner, weight, diagonal, rows)
-    if n_dense:
+    if n_dense and symbolic.density > CROWDED:
+        for nodes, matrix in _spread(plan, rows):
+            matrix *= np.repeat(np.sqrt(weight[nodes]), np.diff(symbolic.first)[nodes])[:, None]
+            dsyrk(-1.0, matrix.T, beta=1.0, c=dense.T, lower=0, overwrite_c=1)
+    elif n_dense:
         update_dense(*symbolic.arrays[:4], *symbolic.dense_arrays, weight, rows, dense)
+    if n_dense:
         _, failed = dpotrf(dense.T, lower=0, overwrite_a=1, clean=0)
         log_det = np.nan if failed else log_det + 2.0 * float(np.log(np.diag(dense)).sum())
     return Factorised(
