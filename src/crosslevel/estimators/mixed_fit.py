@@ -18,6 +18,7 @@ from crosslevel.estimators.export import as_record
 from crosslevel.estimators.notes import notes_on
 from crosslevel.formula import Spec, update
 from crosslevel.inference.df import Equations, df_method, equations_of
+from crosslevel.inference.homogeneity import ENOUGH, HomogeneityTest
 from crosslevel.inference.icc import IntraclassCorrelation
 from crosslevel.inference.lrt import BoundaryTest
 from crosslevel.inference.varcomp import VarianceComponents, variance_components
@@ -240,6 +241,23 @@ class MixedFit:
         CrosslevelError : sampling weights: a ratio of pseudo-likelihoods has no chi-square distribution.
         """
         return random.test_of_all(self.design, self.solution)
+
+    def test_residual_homogeneity(
+        self, by: str | None = None, *, group: str | None = None, min_df: int = ENOUGH
+    ) -> HomogeneityTest:
+        """Test that the residual variance is the same everywhere.
+
+        Parameters
+        ----------
+        by : column of strata: likelihood-ratio test against residual=By(by), with strata - 1 degrees of freedom. None:
+            the H test of the clusters, which compares the residual variances of each cluster's own regression
+            (Raudenbush & Bryk 2002, eq. 9.4). Both trust that residuals are normal.
+        group : for the H test, the grouping factor whose clusters are compared; the first if None.
+        min_df : for the H test, the degrees of freedom of its own that a cluster needs to be compared.
+        """
+        from crosslevel.estimators.homogeneity import between_clusters, between_strata
+
+        return between_clusters(self, group, min_df) if by is None else between_strata(self, by)
 
     # -- fit ------------------------------------------------------------------------------------------------------
     @property

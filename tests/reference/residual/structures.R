@@ -67,5 +67,17 @@ for (method in c("REML", "ML")) {
                               loglik = as.numeric(logLik(fit)) - constant, tau2 = fit$tau2, se_tau2 = fit$se.tau2,
                               fixef = as.list(setNames(as.numeric(fit$beta), c("Intercept", "ablat"))), se = fit$se)
 }
+
+# H of Raudenbush & Bryk (2002, eq. 9.4) from each school's own regression
+hsb <- read.csv("../data/Hsb82.csv", colClasses = c(school = "character"))
+h_of <- function(formula) {
+  own <- lapply(split(hsb, hsb$school), function(d) lm(formula, d))
+  f <- sapply(own, df.residual)
+  log_s2 <- log(sapply(own, function(m) summary(m)$sigma^2))
+  d <- (log_s2 - sum(f * log_s2) / sum(f)) / sqrt(2 / f)
+  list(statistic = sum(d^2), df = length(d) - 1, p = pchisq(sum(d^2), length(d) - 1, lower.tail = FALSE))
+}
+out$h_slope <- h_of(mAch ~ cses)
+out$h_mean <- h_of(mAch ~ 1)
 out$dropped <- dropped
-cat(toJSON(out, auto_unbox = TRUE, digits = 15, pretty = TRUE), "\n")
+cat(toJSON(out, auto_unbox = TRUE, digits = I(15), pretty = TRUE), "\n")
