@@ -53,12 +53,16 @@ class Model:
 
     @property
     def reduced(self) -> Reduced:
+        return self.reduced_with(self.structure)
+
+    def reduced_with(self, structure: BlockStructure) -> Reduced:
+        """The same rows with another covariance structure."""
         return reduce_products(
             self.products,
             x=np.array(self.x, dtype=np.int64),
             y=self.C.shape[1],
             z=np.array(self.z, dtype=np.int64),
-            structure=self.structure,
+            structure=structure,
             constant=self.constant,
         )
 

@@ -47,6 +47,9 @@ CHANGES = {
     ("y ~ x + (1 | a/b)", "~ . - (1 | a:b)"): "y ~ x + (1 | a)",
     ("y ~ x + (x || a/b)", "~ . - (x || a)"): "y ~ x + blocks(1, 0 + x | a:b)",
     ("y ~ x + diag(f | g)", "~ . - x"): "y ~ 1 + diag(f | g)",
+    ("y ~ x + (1 | mm(a, b))", "~ . + z"): "y ~ x + z + (1 | mm(a, b))",
+    ("y ~ x + (1 | mm(a, b, weights=[v, w]))", "~ . - (1 | mm(a, b, weights=c(v, w)))"): "y ~ x",
+    ("y ~ x + propto(0 + f | g, V)", "~ . - propto(0 + f | g, V) + (1 | g)"): "y ~ x + (1 | g)",
     ("y ~ x", "~ . + within(x, a:b) + (within(x, a:b) | a)"): "y ~ x + within(x, a:b) + (within(x, a:b) | a)",
 }
 
@@ -57,6 +60,8 @@ WRONG = {
     ("y ~ x", "~ . - x:z"): "not in the formula",
     ("y ~ x + (1 | g)", "~ . - (x | g)"): r"this random term is not in the formula. Its random terms: \(1 | g\)",
     ("y ~ x + (x | g)", "~ . - (x || g)"): "this random term is not in the formula",
+    ("y ~ x + (1 | mm(a, b, weights=[v, w]))", "~ . - (1 | mm(a, b))"): "this random term is not in the formula",
+    ("y ~ x + propto(0 + f | g, V)", "~ . - propto(0 + f | g, W)"): "this random term is not in the formula",
     ("y ~ x + (1 | g)", "~ . + (x | g)"): "the intercept varies over g in an earlier term",
     ("y ~ x", "~ . + (1 | )"): "grouping column",
     ("y ~ x", "~ . +"): "ends where a term is expected",

@@ -6,7 +6,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from crosslevel.errors import FormulaError
-from crosslevel.formula.parse import parse
+from crosslevel.formula.parse import parse, write_random
 
 # right-hand side -> fixed part
 FIXED = {
@@ -91,6 +91,11 @@ RANDOM = {
     "ar1(0 + t | g)": [("ar1", ("0 + t",), ("g",))],
     "hcs(0 + f | g)": [("hcs", ("0 + f",), ("g",))],
     "har1(0 + f | g)": [("har1", ("0 + f",), ("g",))],
+    "propto(0 + f | g, V)": [("propto", ("0 + f",), ("g",))],
+    "(1 | mm(t1, t2))": [(US, ("1",), ("mm(t1, t2)",))],
+    "(x || mm(t1,t2,weights=[w1,w2]))": [(US, ("1", "0 + x"), ("mm(t1, t2)",))],
+    "diag(x | mm(t1, `second teacher`))": [(DIAG, ("1 + x",), ("mm(t1, `second teacher`)",))],
+    "(1 | mm(a, b)) + (1 | a)": [(US, ("1",), ("mm(a, b)",)), (US, ("1",), ("a",))],
     "blocks(1 + a, b | g)": [(US, ("1 + a", "0 + b"), ("g",))],
     "blocks(0 + a, b + c | g:h)": [(US, ("0 + a", "0 + b + c"), ("g", "h"))],
     "(within(x, g) | g)": [(US, ("1 + within(x, g)",), ("g",))],
@@ -167,6 +172,27 @@ WRONG = {
     "y ~ blocks(a, b | g)": (4, "where the intercept goes"),
     "y ~ diag(a, b | g)": (4, "one part before the bar"),
     "y ~ diag(a || g)": (11, "single bar"),
+    "y ~ (1 | mm(t1))": (9, "at least two columns"),
+    "y ~ (1 | mm())": (9, "at least two columns"),
+    "y ~ (1 | mm(t1, t1))": (9, "'t1' stands here twice"),
+    "y ~ (1 | mm(t1, t2, weights=[w]))": (9, "2 members but 1 weights"),
+    "y ~ (1 | mm(t1, t2, weights=w))": (9, "the weights are a list of columns"),
+    "y ~ (1 | mm(t1, t2, weights=[0.5, 0.5]))": (9, "the weights must be columns, not `0.5`"),
+    "y ~ (1 | mm(t1, t2, weight=[a, b]))": (9, "no argument 'weight'"),
+    "y ~ (1 | mm(t1, log(t2)))": (9, "the members must be columns, not `log\\(t2\\)`"),
+    "y ~ (1 | mm(t1, t.a))": (9, "put its name in backquotes"),
+    "y ~ (1 | mm(t1, t2).x)": (9, "nothing may follow"),
+    "y ~ (1 | mm(t1, 2t))": (9, "cannot be read"),
+    "y ~ (1 | mm(t1, t2):g)": (19, "cannot be combined with other groups"),
+    "y ~ (1 | mm(t1, t2)/g)": (19, "cannot be combined with other groups"),
+    "y ~ (1 | g:mm(t1, t2))": (11, "cannot be combined with other groups"),
+    "y ~ (1 | g/mm(t1, t2))": (11, "cannot be combined with other groups"),
+    "y ~ (1 | mm(t1, t2)) + (1 | mm(t1, t2))": (23, "the intercept varies over mm"),
+    "y ~ (1 | mm(a, b)) + (0 + x | mm(a, b, weights=[v, w]))": (21, "other weights in an earlier term"),
+    "y ~ propto(0 + f | g)": (20, "names its matrix after the group"),
+    "y ~ propto(0 + f | g, 3)": (22, "the name of a known matrix"),
+    "y ~ propto(0 + f | g, V, W)": (23, "a comma may only stand"),
+    "y ~ cs(0 + f | g, V)": (16, "a comma may only stand"),
     "y ~ (1 | g) + (1 | g)": (14, "the intercept varies over g in an earlier term"),
     "y ~ (1 | g) + (x | g)": (14, "the intercept varies over g in an earlier term"),
     "y ~ (x || g) + (0 + x | g)": (15, "the slope of x varies over g in an earlier term"),
@@ -224,6 +250,45 @@ def test_variables_are_all_columns_in_order_and_no_functions():
         "+ `a b` + v.clip(0) + (0 + s | `c c`:d)"
     )
     assert formula.variables == (*("y", "x", "g", "h", "f", "z", "w", "q q", "k", "a b", "v", "s", "c c", "d"),)
+
+
+@pytest.mark.parametrize("weights", ["[v, `w 2`]", "(v, `w 2`)", "c(v, `w 2`)"])
+def test_members_and_weights(weights):
+    formula = parse(f"y ~ x + (z | mm(t1, t2, weights={weights})) + (1 | g)")
+    membership = formula.random[0].membership
+    assert (membership.members, membership.weights) == (("t1", "t2"), ("v", "w 2"))
+    assert membership.text == "mm(t1, t2, weights=[v, `w 2`])"
+    assert formula.variables == ("y", "x", "z", "g", "t1", "t2", "v", "w 2")
+    assert formula.required == ("y", "x", "z", "g")
+    assert formula.random[1].membership is None
+
+
+def test_members_that_are_used_elsewhere_are_required():
+    formula = parse("y ~ v + (1 | mm(a, b, weights=[v, w])) + (1 | a)")
+    assert formula.required == ("y", "v", "a")
+    assert formula.variables == ("y", "v", "a", "b", "w")
+
+
+@pytest.mark.parametrize("text", RANDOM)
+def test_random_parts_written_out_are_the_same(text):
+    parts = parse(f"y ~ {text}").random
+    again = parse("y ~ 1 + " + " + ".join(["x2", *(write_random(part) for part in parts)])).random
+    for one, other in zip(parts, again, strict=True):
+        if len(one.rhs) > 1:
+            assert other.blocks == one.blocks
+        assert (one.rhs, one.group, one.structure) == (other.rhs, other.group, other.structure)
+        assert (one.membership, one.known) == (other.membership, other.known)
+
+
+def test_known_matrices_are_no_columns():
+    formula = parse("y ~ propto(0 + f | g, V) + propto(0 + f | h, `my V`)")
+    assert formula.known == ("V", "my V")
+    assert formula.variables == ("y", "f", "g", "h")
+
+
+def test_dot_leaves_out_members_and_weights():
+    formula = parse("y ~ . + (1 | mm(a, b, weights=[v, w]))", names=("y", "x", "a", "b", "v", "w"))
+    assert formula.fixed == "1 + x"
 
 
 def test_dot_stands_for_all_other_columns():

@@ -1,5 +1,6 @@
 """A model with one grouping factor: reduced cross-products -> criterion -> minimum -> Solution."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -37,7 +38,7 @@ SADDLE = 1e-8
 """A negative curvature in theta, relative to the largest, that is more than rounding."""
 
 MOST_STARTS = 3
-"""Tied effects: correlations to start from, beside the start that a scoring step gives."""
+"""Tied effects: starts with equal variances, and with unequal ones, beside the one that a scoring step gives."""
 
 CONFOUNDED = 1e-9
 """Least eigenvalue of an information matrix with a diagonal of one that says that it is singular."""
@@ -139,22 +140,31 @@ def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
 
 
 def _lowest_members(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
-    """Members of a structure with equal variances, from small to large, and MINQUE: the lowest for each correlation.
+    """Where to start if effects are tied, since such deviances often have several minima.
 
-    Of these, those that are lower than for the correlations next to them; tied effects can have several minima.
+    MINQUE; then, with equal variances, the correlations that are better than those next to them; and, if variances may
+    differ, the best of those with one effect that varies much more or less than the others.
     """
     structure = criterion.structure
-    starts, heights = [], []
-    for root in structure.members():
-        thetas = [structure.nearest(np.sqrt(variance) * root) for variance in EQUAL]
-        deviances = [criterion.value(theta).deviance for theta in thetas]
-        starts.append(thetas[int(np.argmin(deviances))])
-        heights.append(min(deviances))
-    first = starting_theta(criterion)
-    around = [np.inf, *heights, np.inf]
-    lowest = [k for k in range(len(heights)) if around[k + 1] <= min(around[k], around[k + 2])]
-    lowest.sort(key=lambda k: heights[k])
-    return first, *(starts[k] for k in lowest[:MOST_STARTS])
+
+    def height(theta: FloatArray) -> float:
+        return criterion.value(theta).deviance
+
+    roots, equal = list(structure.members()), []
+    for root in roots:
+        equal.append(min((structure.nearest(np.sqrt(variance) * root) for variance in EQUAL), key=height))
+    heights = [np.inf, *(height(theta) for theta in equal), np.inf]
+    lowest = [k for k in range(len(equal)) if heights[k + 1] <= min(heights[k], heights[k + 2])]
+    lowest.sort(key=lambda k: heights[k + 1])
+
+    unequal = []
+    if any(kind.scalable and not kind.additive for kind in structure.kinds):
+        for k, root in itertools.product(range(structure.q), roots):
+            one = np.arange(structure.q)[:, None] == k
+            for size in (np.where(one, LARGE, SMALL), np.where(one, SMALL**2, 1.0)):
+                unequal.append(structure.nearest(np.sqrt(size) * root))
+    unequal = sorted(unequal, key=height)
+    return starting_theta(criterion), *(equal[k] for k in lowest[:MOST_STARTS]), *unequal[:MOST_STARTS]
 
 
 def _check_told_apart(criterion: ProfiledDeviance) -> None:
