@@ -1,6 +1,6 @@
 """Grouping factors: which level of each a row belongs to, and what varies between its levels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -94,8 +94,13 @@ def factor_of(
 
 def new_codes(factor: GroupingFactor, columns: Columns) -> CodeArray:
     """The fit's code (rows,) of each row's level in new data, -1 where it was not in the fit."""
-    found = group_codes(columns, factor.group)
-    place = {str(level): code for code, level in enumerate(factor.levels)}
+    return codes_among(factor.levels, columns, factor.group)
+
+
+def codes_among(levels: Sequence[object], columns: Columns, names: tuple[str, ...]) -> CodeArray:
+    """Position (rows,) among `levels` of each row's level of (combinations of) columns, -1 if it is none of them."""
+    found = group_codes(columns, names)
+    place = {str(level): code for code, level in enumerate(levels)}
     codes = np.array([*(place.get(str(level), -1) for level in found.levels), -1], dtype=np.int32)
     return np.asarray(codes[found.codes])
 

@@ -1,9 +1,9 @@
 """What a fitted linear mixed model answers. Every method delegates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,9 @@ from crosslevel.inference.wald import coefficient_table
 from crosslevel.optimise import Status
 from crosslevel.solve import Solution, conditional_modes, deviance_at
 from crosslevel.types import FloatArray, Frame, Method
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.prediction import Interval, NewLevels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -328,20 +331,34 @@ class MixedFit:
         """The rows used: outcome, cluster, fitted values, residuals, and the fixed part's prediction."""
         return by_row.augment(self.design, self.solution.beta, self._effects)
 
-    def predict(self, new: Frame | None = None, *, random_effects: bool = True) -> pd.Series:
-        """Predicted outcomes of the rows used or of new data.
+    def predict(
+        self,
+        new: Frame | None = None,
+        *,
+        random_effects: bool | Sequence[str] = True,
+        se: bool = False,
+        interval: "Interval | None" = None,
+        level: float = 0.95,
+        new_levels: "NewLevels" = "zero",
+    ) -> pd.Series | pd.DataFrame:
+        """Predicted outcomes of the rows used or of new data; with `se` or `interval` a frame, else a Series.
 
         Parameters
         ----------
-        new : any frame with the predictors (and the clusters); the outcome is not needed. Clusters that were not in the
-            fit get random effects of zero; rows with missing values get a missing prediction. An offset is added from
-            the column that the fit had it from.
-        random_effects : whether to add the clusters' conditional modes to the fixed part.
+        new : any frame with the predictors (and the clusters, an offset's column); missing ones: missing prediction.
+        random_effects : whether to add conditional modes to the fixed part, or for which grouping factors.
+        se : whether to give standard errors of the prediction of x'beta + z'b, exact given the variances.
+        interval : "confidence" for x'beta + z'b, "prediction" for a new row, which may be of another cluster where its
+            random effects are not added. Both use normal quantiles: there are no degrees of freedom by row.
+        level : confidence level.
+        new_levels : clusters that were not in the fit get "zero" effects, with their variance, or "raise" an error.
         """
-        if new is None:
-            return self.augment()["fitted" if random_effects else "fixed"].rename("prediction")
-        effects = self._effects if random_effects else None
-        return by_row.predict(self.design, self.solution.beta, effects, new)
+        from crosslevel.estimators.prediction import predict
+
+        return predict(
+            self.design, self.solution, self.given["residual"], new, random_effects=random_effects, se=se,
+            interval=interval, level=level, new_levels=new_levels,
+        )  # fmt: skip
 
     # -- other models ---------------------------------------------------------------------------------------------
     def refit(self, y: FloatArray | pd.Series) -> "MixedFit":
