@@ -17,6 +17,7 @@ from weighted_models import (
 
 from crosslevel.design import CrossProducts
 from crosslevel.inference.sandwich import bread_and_meat, cluster_scores, joint_information
+from crosslevel.inference.varcomp import parameter_covariance, residual_variance, variance_components
 from crosslevel.kernels.moments import RUN, accumulate, accumulate_weighted, mirror
 from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.optimise import Status
@@ -311,3 +312,84 @@ def test_information_and_sandwich_against_differences(sampled):
     bread = np.linalg.inv(twin[:p, :p])
     meat = differences[:, :p].T @ (differences[:, :p] * clusters[:, None] ** 2)
     np.testing.assert_allclose(held[:p, :p], bread @ meat @ bread * 9.0 / 8.0, rtol=1e-4, atol=1e-9)
+
+
+# -- meta-analysis ----------------------------------------------------------------------------------------------------
+
+TRIALS = np.array(
+    [
+        [4, 119, 11, 128], [6, 300, 29, 274], [3, 228, 11, 209], [62, 13536, 248, 12619], [33, 5036, 47, 5761],
+        [180, 1361, 372, 1079], [8, 2537, 10, 619], [505, 87886, 499, 87892], [29, 7470, 45, 7232],
+        [17, 1699, 65, 1600],
+        [186, 50448, 141, 27197], [5, 2493, 3, 2338], [27, 16886, 29, 17825],
+    ],
+    dtype=float,
+)  # fmt: skip
+"""BCG vaccine against tuberculosis (Colditz et al. 1994, JAMA 271: 698-702): cases and others, treated and control."""
+
+
+def meta_analysis(*, reml: bool):
+    """Log relative risks with known standard errors, each trial a cluster: weights 1 / se^2 and sigma = 1."""
+    cases, others, control, rest = TRIALS.T
+    y = np.log(cases / (cases + others)) - np.log(control / (control + rest))
+    variance = 1 / cases - 1 / (cases + others) + 1 / control - 1 / (control + rest)
+    model = Model(C=np.ones((13, 1)), y=y, codes=np.arange(13), x=[0], z=[0], blocks=(("us", [0]),))
+    reduced = reduced_of(model, weighted_products(model, 1 / variance, precision=True))
+    return y, variance, solve(reduced, reml=reml, sigma=1.0)
+
+
+@METHODS
+def test_meta_analysis(reml):
+    """metafor's rma() of dat.bcg: REML tau^2 .3132, ML .2800; mean -.7145 (SE .1798) by REML."""
+    y, variance, solution = meta_analysis(reml=reml)
+    tau2 = float(solution.theta[0] ** 2)
+    assert solution.status is Status.CONVERGED
+    assert solution.sigma == pytest.approx(1.0, rel=1e-12)
+    assert tau2 == pytest.approx(0.3132 if reml else 0.2800, abs=6e-5)
+    weight = 1 / (variance + tau2)
+    mean = weight @ y / weight.sum()
+    assert solution.beta[0] == pytest.approx(mean, rel=1e-10)
+    assert solution.vcov[0, 0] == pytest.approx(1 / weight.sum(), rel=1e-10)
+    if reml:
+        assert solution.beta[0] == pytest.approx(-0.7145, abs=6e-5)
+        assert np.sqrt(solution.vcov[0, 0]) == pytest.approx(0.1798, abs=6e-5)
+    deviance = np.sum(np.log(2 * np.pi / weight) + weight * (y - mean) ** 2)
+    deviance += np.log(weight.sum()) - np.log(2 * np.pi) if reml else 0.0
+    assert solution.deviance == pytest.approx(deviance, rel=1e-11)
+    # the score equation of tau^2
+    score = np.sum(weight**2 * (y - mean) ** 2 - weight) + (np.sum(weight**2) / weight.sum() if reml else 0.0)
+    assert abs(score) <= 1e-6 * weight.sum()
+
+
+def test_a_known_sigma_is_not_estimated():
+    _, variance, solution = meta_analysis(reml=False)
+    (part,) = variance_components(solution)
+    tau2 = float(part.covariance[0, 0])
+    weight = 1 / (variance + tau2)
+    y = meta_analysis(reml=False)[0]
+    mean = weight @ y / weight.sum()
+
+    def deviance(at: np.ndarray) -> float:
+        w = 1 / (variance + at[0])
+        center = w @ y / w.sum()
+        return float(np.sum(-np.log(w) + w * (y - center) ** 2))
+
+    observed = dense.hessian(deviance, np.array([tau2]), step=1e-3)[0, 0]
+    assert part.std_error[0, 0] == pytest.approx(np.sqrt(2.0 / observed), rel=1e-5)
+    assert mean == pytest.approx(solution.beta[0], rel=1e-9)
+    assert parameter_covariance(solution)[-1, -1] == 0.0
+    assert np.isnan(residual_variance(solution, (part,))[1])
+
+
+# -- without weights --------------------------------------------------------------------------------------------------
+
+
+def test_rows_without_weights_never_meet_the_weighted_kernel(monkeypatch):
+    def refuse(*_: object) -> None:
+        raise AssertionError("called")
+
+    monkeypatch.setattr("crosslevel.kernels.moments.accumulate_weighted", refuse)
+    products = random_model(2).products
+    assert products.precision is None
+    assert products.weight == products.n_rows == products.count.sum()
+    assert products.log_weight == 0.0

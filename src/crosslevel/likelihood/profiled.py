@@ -259,9 +259,10 @@ class PsiDerivatives:
         u = flat @ self.tt.ravel()
         w = flat @ self.tc.reshape(q * q, p)
         out = flat @ _middle(2.0 * self.pq - self.pp) @ flat.T
-        out -= 2.0 * self.scale * (w @ w.T)
+        profiled = 2.0 * self.scale * (w @ w.T)
         if not self.sigma_known:
-            out -= np.outer(u, u) / self.nu
+            profiled += np.outer(u, u) / self.nu
+        out -= profiled
         if self.cc.size:
             k = (flat @ self.cc.reshape(q * q, p * p)).reshape(-1, p, p)
             out -= _flat(k) @ _flat(k.transpose(0, 2, 1)).T
