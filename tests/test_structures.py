@@ -137,8 +137,11 @@ def test_the_boundary_is_left_where_that_pays(kind: str) -> None:
     left = descend_from_boundary(criterion, nothing, at, tolerance=1e-10)
     assert left is not None
     assert left[1].deviance < at.deviance
-    solution = solve(model.reduced, reml=True, start=nothing)
-    assert solution.deviance == pytest.approx(solve(model.reduced, reml=True).deviance, abs=1e-7)
+    solution, best = solve(model.reduced, reml=True, start=nothing), solve(model.reduced, reml=True)
+    assert solution.status is Status.CONVERGED
+    assert best.deviance - 1e-7 <= solution.deviance < at.deviance
+    if not COVARIANCES[kind].scalable:  # with variances of their own there are several minima
+        assert solution.deviance == pytest.approx(best.deviance, abs=1e-7)
 
 
 def test_a_correlation_that_is_not_identified_is_changed_where_that_pays() -> None:
