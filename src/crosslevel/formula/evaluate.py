@@ -98,7 +98,7 @@ def bind(
     factors: Mapping[tuple[str, ...], Factor] | None = None,
 ) -> Evaluator:
     """Match the categories and clusters of some data with those that are remembered; see `Spec.bind`."""
-    source = Source(columns=columns, mask=mask, factors=dict(factors or {}))
+    source = Source(columns=columns, mask=mask, factors=dict(factors or {}), is_batch=factors is not None)
     whole = [*components, *([outcome] if outcome is not None else [])]
     columns.require((name for each in whole for name in each.variables), "formula")
     new_clusters: dict[tuple[str, ...], int] = {}

@@ -17,8 +17,8 @@ def refuse_undefined(components: list[Component], source: Source) -> None:
             bad, total = _undefined(component, index, source)
             if bad:
                 raise DataError(
-                    f"`formula` uses `{name}`, which is infinite or undefined in {bad} of {total} used rows although "
-                    f"{', '.join(component.variables)} is finite there (a logarithm of 0, a division by 0?). "
+                    f"`formula` uses `{name}`, which is infinite or undefined in {bad} of {total} {source.rows_in_words} "
+                    f"although {', '.join(component.variables)} is finite there (a logarithm of 0, a division by 0?). "
                     "Change the expression, or leave those rows out."
                 )
     names = " and ".join(f"`{component.text}`" for component in components)
@@ -36,8 +36,8 @@ def _refuse_column(name: str, source: Source) -> None:
     what = f"{infinite} infinite" if infinite else f"{missing} missing" if missing else ""
     if what:
         raise DataError(
-            f"`{source.columns.argument}` has {what} values in column {name!r} (of {total} used rows), which `formula` "
-            "uses. Set them to missing or leave those rows out."
+            f"`{source.columns.argument}` has {what} values in column {name!r} (of {total} {source.rows_in_words}), "
+            "which `formula` uses. Set them to missing or leave those rows out."
         )
 
 

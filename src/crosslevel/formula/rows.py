@@ -20,12 +20,14 @@ class Source:
     columns : the data.
     mask : (n_rows,) true where a row is used; None if all are.
     factors : level codes of (combinations of) columns.
+    is_batch : whether these are a part of the rows of longer data.
     tables : for each record of remembered state, its values by level *of these data*, a NaN for missing levels last.
     """
 
     columns: Columns
     mask: BoolArray | None
     factors: dict[tuple[str, ...], Factor] = field(default_factory=dict)
+    is_batch: bool = False
     tables: dict[object, FloatArray] = field(default_factory=dict)
 
     def factor(self, names: tuple[str, ...]) -> Factor:
@@ -33,6 +35,11 @@ class Source:
         if names not in self.factors:
             self.factors[names] = group_codes(self.columns, names)
         return self.factors[names]
+
+    @property
+    def rows_in_words(self) -> str:
+        """What the rows are called in messages that count them."""
+        return "used rows of one batch" if self.is_batch else "used rows"
 
     def rows(self, part: slice) -> "Rows":
         """The used rows of a slice."""

@@ -24,6 +24,9 @@ from crosslevel.table.columns import Columns
 from crosslevel.table.progress import Progress
 from crosslevel.types import FloatArray
 
+SAMPLE = 1000
+"""Rows that are looked at before the first pass."""
+
 
 class NotYetError(Exception):
     """What is asked for has been noted as wanted, or depends on what has been."""
@@ -189,11 +192,12 @@ def learn_streamed(
 
 
 def _sample(formula: Formula, source: RowSource) -> Columns:
-    """The first batch in which a row is used."""
+    """Some rows, at least one of which is used."""
     for columns in source.batches(formula.variables):
         mask, _ = columns.complete(formula.variables)
-        if mask is None or mask.any():
-            return columns
+        first = 0 if mask is None else int(np.argmax(mask))
+        if mask is None or mask[first]:
+            return columns.part(slice(first, first + SAMPLE))
     raise DataError("no row is left: every row misses a value in one of " + ", ".join(formula.variables) + ".")
 
 

@@ -146,6 +146,13 @@ class Columns:
         """All categories of a column in their own order, those that do not occur included; empty if it has no order."""
         return column.own_categories(self._column(name))
 
+    def part(self, rows: slice) -> Columns:
+        """Some of the rows."""
+        length = len(range(*rows.indices(self.n_rows)))
+        return Columns(
+            names=self.names, n_rows=length, labels=self.labels, argument=self.argument, frame=self.frame[rows]
+        )
+
     def index(self, mask: BoolArray | None = None) -> pd.Index:
         """Row labels of a pandas frame, or row numbers of any other; of the rows where `mask` is true."""
         native = self.frame.to_native()

@@ -66,8 +66,8 @@ class DatasetRows:
     def batches(self, names: Sequence[str]) -> Iterator[Columns]:
         """All rows of some columns, in order; see `RowSource`.
 
-        Two batches are read ahead, by other threads, and a file's columns are read piece by piece: memory does not
-        depend on the number of rows, nor on how large the row groups of a file are.
+        Other threads read ahead, in a parquet file no further than its row group, and never more than the 1 GiB at
+        which pyarrow waits: memory does not depend on the number of rows.
         """
         import pyarrow as pa
 
@@ -95,13 +95,14 @@ class DatasetRows:
     def _scan(self, names: list[str], size: int) -> Iterator[Any]:
         import pyarrow.dataset as ds
 
-        options: dict[str, Any] = {}
-        if isinstance(getattr(self.dataset, "format", None), ds.ParquetFileFormat):
-            options["fragment_scan_options"] = ds.ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
-        scanner = self.dataset.scanner(
-            columns=names, batch_size=size, batch_readahead=2, fragment_readahead=1, use_threads=True, **options
-        )
-        return iter(scanner.to_batches())
+        options = {"schema": self.dataset.schema, "columns": names, "batch_size": size, "batch_readahead": 2}
+        for fragment in self.dataset.get_fragments():
+            if not isinstance(fragment, ds.ParquetFileFragment):
+                yield from fragment.to_batches(**options)
+                continue
+            scan = ds.ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
+            for group in fragment.split_by_row_group():
+                yield from group.to_batches(**options, fragment_scan_options=scan)
 
 
 def scan_path(path: str | os.PathLike[str]) -> DatasetRows:
