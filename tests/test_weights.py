@@ -172,6 +172,7 @@ def test_unsorted_rows_and_other_frames_give_the_same(data):
 
 def test_weights_in_words(data):
     record = fit(data, weights=cl.Precision("w")).to_dict()
+    assert "N(0, σ² / w)" in str(fit(data, weights=cl.Precision("w")).summary())
     assert record["weights"] == "precision w: residual variance sigma\u00b2 / w"
     assert fit(data).to_dict()["weights"] is None
 
@@ -261,6 +262,8 @@ def test_missing_and_wrong_offsets(data):
     assert (by_name.rows.missing, as_numbers.rows.missing) == ({"known": 1}, {"offset": 1})
     with pytest.raises(cl.CrosslevelError, match="given as numbers for the rows of the fit"):
         as_numbers.predict(known.head(3))
+    with pytest.raises(cl.FormulaError, match="Give offset='x' beside the formula"):
+        fit(data, "y ~ x + offset(z) + (1 | school)")
     with pytest.raises(cl.ColumnNotFoundError, match="`new` uses 'known'"):
         by_name.predict(data.head(3))
     with pytest.raises(cl.ColumnNotFoundError, match=r"`offset` uses 'knwon'.*'known' for 'knwon'"):

@@ -161,7 +161,9 @@ def distributions(fit: "MixedFit", parts: list[Part]) -> Iterator[str]:
 def of_residuals(fit: "MixedFit", symbol: str) -> str:
     """What is assumed of the residuals."""
     if fit.design.residual is None:
-        return f"{symbol} ~ N(0, σ²)"
+        weights = fit.design.weights
+        divided = f" / {weights.given.columns[0]}" if weights is not None and weights.is_precision else ""
+        return f"{symbol} ~ N(0, σ²{divided})"
     return "r ~ N(0, R)" if fit.design.residual.known else "r ~ N(0, σ² R)"
 
 

@@ -70,6 +70,7 @@ def unknown_function(names: tuple[str, ...], own: tuple[str, ...]) -> tuple[str,
             if not close and hasattr(np, name):
                 close = [f"np.{name}"]
             hint = f" Did you mean {close[0]}()?" if close else ""
+            hint = " Give offset='x' beside the formula." if name == "offset" else hint
             return name, f"there is no function {name}() for formulas.{hint}"
     return None
 
