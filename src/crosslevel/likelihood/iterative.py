@@ -28,6 +28,9 @@ from crosslevel.types import FloatArray
 PROBES = 16
 """Random vectors where their number is not given."""
 
+NEAR_SINGULAR, TRIALS = 1e-2, 20
+"""Least singular value of Lambda below which a way off the boundary is looked for; steps tried in one direction."""
+
 FLOOR = 1e-5
 """Least singular value of a Lambda at which d deviance / d Psi is taken from d deviance / d Lambda."""
 
@@ -48,7 +51,8 @@ class IterativeConditional:
     rss : r^2 = (y - X beta)'V^-1(y - X beta).
     nu : n - p (REML) or n (ML).
     modes : for each factor, (J_k, q_k) conditional modes.
-    images : for each factor, (J_k, q_k, p + 1) Z'V^-1[X y].
+    cross : for each factor, (J_k, q_k, p + 1) Z'V^-1[X y].
+    explained : for each factor, (q_k, q_k) sum over levels of t t' / sigma^2 [+ F F'], see `likelihood.profiled`.
     scores : for each factor, (q_k, q_k) G; the derivative of `deviance` in a direction D of Lambda_k is 2 <D, G>.
     score_draws : the random part of `scores`, (s, q_k, q_k): its mean is what enters.
     """
@@ -63,7 +67,8 @@ class IterativeConditional:
     rss: float
     nu: float
     modes: tuple[FloatArray, ...]
-    images: tuple[FloatArray, ...]
+    cross: tuple[FloatArray, ...]
+    explained: tuple[FloatArray, ...]
     scores: tuple[FloatArray, ...]
     score_draws: tuple[FloatArray, ...]
 
@@ -153,9 +158,9 @@ class IterativeDeviance:
         """Deviance at any Lambda_k (q_k, q_k) in working coordinates."""
         schur = Schur.at(self.plan, factors)
         crossing = self.crossing
-        effects, images, explained = solve_effects(schur, crossing.image)
+        effects, cross, taken = solve_effects(schur, crossing.image)
         try:
-            chol = np.linalg.cholesky(crossing.gram - explained)
+            chol = np.linalg.cholesky(crossing.gram - taken)
         except np.linalg.LinAlgError:
             chol = np.full(crossing.gram.shape, np.nan)
         rss, beta = float(chol[-1, -1] ** 2), np.linalg.solve(chol[:-1, :-1].T, chol[-1, :-1])
@@ -163,11 +168,12 @@ class IterativeDeviance:
         log_det = schur.log_det + float(self.weights @ trace.forms)
         draws = trace.forms[self.n_exact :]
         contrast = np.append(-beta, 1.0)
+        explained = self._explained(cross, chol, contrast)
         return IterativeConditional(
             schur=schur, reml=self.reml, sigma=self.sigma, deviance=self._deviance(log_det, chol, rss),
             standard_error=float(draws.std(ddof=1) / np.sqrt(len(draws))) if len(draws) > 1 else 0.0,
             chol=chol, beta=beta, rss=rss, nu=self.nu, modes=tuple(effect @ contrast for effect in effects),
-            images=images, scores=self._scores(schur, trace, images, chol, contrast),
+            cross=cross, explained=explained, scores=self._scores(schur, trace, explained),
             score_draws=self._score_draws(schur, trace),
         )  # fmt: skip
 
@@ -185,30 +191,37 @@ class IterativeDeviance:
             out += 2.0 * (float(np.log(np.diag(chol)[:-1]).sum()) + log_x)
         return float(out)
 
-    def _scores(
-        self, schur: Schur, trace: Trace, images: tuple[FloatArray, ...], chol: FloatArray, contrast: FloatArray
+    def _explained(
+        self, cross: tuple[FloatArray, ...], chol: FloatArray, contrast: FloatArray
     ) -> tuple[FloatArray, ...]:
-        """G of every factor."""
-        plan = self.plan
+        """Sums over levels of t t' / sigma^2, and of F F' for REML."""
         whitened = np.linalg.inv(chol[:-1, :-1]).T
-        precision_y = self.nu / chol[-1, -1] ** 2 if self.sigma is None else 1.0 / self.sigma**2
+        precision = self.nu / chol[-1, -1] ** 2 if self.sigma is None else 1.0 / self.sigma**2
         out = []
-        for k, (factor, image) in enumerate(zip(schur.factors, images, strict=True)):
+        for image in cross:
             t = image @ contrast
-            fitted = precision_y * t.T @ t
+            total = precision * (t.T @ t)
             if self.reml:
                 f = image[:, :, :-1] @ whitened
-                fitted = fitted + np.einsum("jap,jbp->ab", f, f)
+                total = total + np.einsum("jap,jbp->ab", f, f)
+            out.append(total)
+        return tuple(out)
+
+    def _scores(self, schur: Schur, trace: Trace, explained: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
+        """G of every factor."""
+        plan = self.plan
+        out = []
+        for k, factor in enumerate(schur.factors):
             if k == plan.leading:
-                precision = np.einsum("jab,jbc->ac", schur.residual, plan.crossing.diagonal[k])
-                precision = precision - schur.sandwich(tuple(_squares(reach)[..., None] for reach in schur.reach))[0]
-                score = (precision + np.tensordot(self.weights, trace.psi, axes=1) - fitted) @ factor
+                total = np.einsum("jab,jbc->ac", schur.residual, plan.crossing.diagonal[k])
+                total = total - schur.sandwich(tuple(_squares(reach)[..., None] for reach in schur.reach))[0]
+                score = (total + np.tensordot(self.weights, trace.psi, axes=1)) @ factor
             else:
                 at = plan.rest.index(k)
-                core, root = schur.core[at], schur.root[at]
-                score = np.einsum("jab,bc,jcd->ad", core, factor, _squares(root.transpose(0, 2, 1)), optimize=True)
-                score = score + np.tensordot(self.weights, trace.scores[at], axes=1) - fitted @ factor
-            out.append(score)
+                inverse = _squares(schur.root[at].transpose(0, 2, 1))
+                score = np.einsum("jab,bc,jcd->ad", schur.core[at], factor, inverse, optimize=True)
+                score = score + np.tensordot(self.weights, trace.scores[at], axes=1)
+            out.append(score - explained[k] @ factor)
         return tuple(out)
 
     def _score_draws(self, schur: Schur, trace: Trace) -> tuple[FloatArray, ...]:
@@ -220,63 +233,90 @@ class IterativeDeviance:
         )
 
     def derivatives(self, at: IterativeConditional, theta: FloatArray) -> Derivatives:
-        """Gradient at working `theta`, and average information with the curvature that Psi has in theta."""
+        """Gradient at working `theta`, and average information with the exact curvature of Psi in theta."""
         crossing = self.crossing
-        gradients = [
-            s.factor_gradient(theta[part]) for s, part in zip(crossing.structures, crossing.parts, strict=True)
-        ]
-        directions, curvature = [], np.zeros((len(theta), len(theta)))
-        positive = np.zeros_like(curvature)
-        psi_scores = self.psi_scores(at)
-        for k, (gradient, part) in enumerate(zip(gradients, crossing.parts, strict=True)):
-            half = gradient @ at.factors[k].T
-            directions += [(k, direction) for direction in half + half.transpose(0, 2, 1)]
-            score = psi_scores[k] * crossing.structures[k].mask
-            curvature[part, part] = _curvature(gradient, score)
-            positive[part, part] = _curvature(gradient, positive_part(score))
+        slopes, directions = _slopes(crossing, theta), _directions(at, theta)
+        curvature, positive = np.zeros((2, len(theta), len(theta)))
+        gradient = np.zeros(len(theta))
+        psi_scores, _ = self.psi_scores(at)
+        for k, (structure, part) in enumerate(zip(crossing.structures, crossing.parts, strict=True)):
+            score = psi_scores[k] * structure.mask
+            gradient[part] = 2.0 * np.tensordot(slopes[k], at.scores[k], axes=2)
+            curvature[part, part] = _curvature(slopes[k], score)
+            positive[part, part] = _curvature(slopes[k], _positive_part(score))
+            if not structure.linear:
+                curvature[part, part] += 2.0 * np.tensordot(structure.factor_hessian(theta[part]), at.scores[k], axes=2)
         information = average_information(at, directions)
-        slope = [
-            2.0 * np.tensordot(g, score, axes=([1, 2], [0, 1])) for g, score in zip(gradients, at.scores, strict=True)
-        ]
-        return Derivatives(
-            gradient=np.concatenate(slope), hessian=information + curvature, expected=lambda: information + positive
-        )
+        return Derivatives(gradient=gradient, hessian=information + curvature, expected=lambda: information + positive)
 
-    def psi_scores(self, at: IterativeConditional) -> tuple[FloatArray, ...]:
-        """(q_k, q_k) derivative of the criterion in the relative covariance Psi_k of every factor."""
+    def curvature(self, at: IterativeConditional, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Hessian (k, k) in working `theta` by average information, and the gradient (k,) of log sigma."""
+        hessian = self.derivatives(at, theta).hessian
+        if at.sigma is not None:
+            return hessian, np.zeros(len(theta))
+        t = [cross @ at.contrast for cross in at.cross]
+        slopes = [-np.sum((t[k].T @ t[k]) * direction) / (2.0 * at.rss) for k, direction in _directions(at, theta)]
+        return hessian, np.array(slopes)
+
+    def psi_scores(self, at: IterativeConditional) -> tuple[tuple[FloatArray, ...], IterativeConditional]:
+        """S = d criterion / d Psi (q_k, q_k) of every factor, and the state they were taken at.
+
+        There, singular values of Lambda below `FLOOR` have been raised to it.
+        """
         sizes = [np.linalg.svd(factor) for factor in at.factors]
         if min(float(size.min()) for _, size, _ in sizes) < FLOOR:
-            raised = tuple((left * np.maximum(size, FLOOR)) @ right for left, size, right in sizes)
-            at = self.at_factors(raised)
+            at = self.at_factors(tuple((left * np.maximum(size, FLOOR)) @ right for left, size, right in sizes))
         out = [np.linalg.solve(factor.T, score.T).T for factor, score in zip(at.factors, at.scores, strict=True)]
-        return tuple(0.5 * (score + score.T) for score in out)
+        return tuple(0.5 * (score + score.T) for score in out), at
 
     def escape(
         self, theta: FloatArray, at: IterativeConditional, *, tolerance: float
     ) -> tuple[FloatArray, IterativeConditional] | None:
-        """A lower point reached by adding variance in a direction where the criterion falls with it, if there is one.
+        """A lower point reached by adding variance to one factor in a direction where the criterion falls, or None.
 
-        See `solve.descend_from_boundary`; here for each factor in turn.
+        At a stationary point that is possible only where Lambda is singular, or nearly.
         """
-        for k, structure in enumerate(self.crossing.structures):
-            score = self.psi_scores(at)[k] * structure.mask
-            values, vectors = np.linalg.eigh(score)
-            for value, direction in zip(values, vectors.T, strict=True):
-                if value >= 0.0:
-                    break
-                curvature = average_information(at, [(k, np.outer(direction, direction))])[0, 0]
-                if not value * value > 2.0 * curvature * tolerance:
-                    continue
-                amount = -value / max(curvature, 1e-300)
-                for _ in range(20):
-                    moved = theta.copy()
-                    wide = np.column_stack([at.factors[k], np.sqrt(amount) * direction])
-                    moved[self.crossing.parts[k]] = structure.nearest(wide)
-                    trial = self.value(moved)
-                    if trial.deviance < at.deviance - 0.1 * tolerance:
-                        return moved, trial
-                    amount *= 0.25
+        inner = all(np.linalg.svd(factor, compute_uv=False).min() > NEAR_SINGULAR for factor in at.factors)
+        for gain, k, direction, amount in [] if inner else sorted(self._ways_down(at), key=lambda way: -way[0]):
+            if gain <= tolerance:
+                break
+            structure, part = self.crossing.structures[k], self.crossing.parts[k]
+            for trial_amount in amount * 0.25 ** np.arange(TRIALS):
+                moved = theta.copy()
+                moved[part] = structure.nearest(np.column_stack([at.factors[k], np.sqrt(trial_amount) * direction]))
+                trial = self.value(moved)
+                if trial.deviance < at.deviance - 0.1 * tolerance:
+                    return moved, trial
         return None
+
+    def _ways_down(self, at: IterativeConditional) -> list[tuple[float, int, FloatArray, float]]:
+        """Directions v (q,) with v'Sv < 0 by factor: the gain to be expected of Psi + t v v', factor, v and t."""
+        out = []
+        scores, floored = self.psi_scores(at)
+        for k, structure in enumerate(self.crossing.structures):
+            score, total = scores[k] * structure.mask, scores[k] + floored.explained[k]
+            size = np.sqrt(np.maximum(np.diag(total), 1e-300))
+            values, vectors = np.linalg.eigh(score / np.outer(size, size))
+            for scaled in vectors.T[values < 0.0]:
+                direction = scaled / size
+                slope = float(direction @ score @ direction)
+                information = average_information(floored, [(k, np.outer(direction, direction))])[0, 0]
+                # where t is small the average information is too; the sum over levels of (v'P v)^2 is at least this
+                least = float(direction @ total @ direction) ** 2 / len(self.crossing.diagonal[k])
+                information = max(float(information), least)
+                out.append((slope * slope / (2.0 * information), k, direction, -slope / information))
+        return out
+
+
+def _slopes(crossing: Crossing, theta: FloatArray) -> list[FloatArray]:
+    """Derivatives (n, q_k, q_k) of every factor's Lambda in its own theta."""
+    return [s.factor_gradient(theta[part]) for s, part in zip(crossing.structures, crossing.parts, strict=True)]
+
+
+def _directions(at: IterativeConditional, theta: FloatArray) -> list[tuple[int, FloatArray]]:
+    """Factor and derivative of its Psi, for every element of theta."""
+    halves = [slope @ at.factors[k].T for k, slope in enumerate(_slopes(at.crossing, theta))]
+    return [(k, direction) for k, half in enumerate(halves) for direction in half + half.transpose(0, 2, 1)]
 
 
 def average_information(at: IterativeConditional, directions: list[tuple[int, FloatArray]]) -> FloatArray:
@@ -287,14 +327,14 @@ def average_information(at: IterativeConditional, directions: list[tuple[int, Fl
     """
     plan = at.schur.plan
     n = len(directions)
-    shifts = [np.zeros((*image.shape[:2], n)) for image in at.images]
+    shifts = [np.zeros((*image.shape[:2], n)) for image in at.cross]
     for i, (k, direction) in enumerate(directions):
-        shifts[k][:, :, i] = at.images[k] @ at.contrast @ direction
+        shifts[k][:, :, i] = at.cross[k] @ at.contrast @ direction
     products = whole_product(plan, shifts)
     projected = solve_effects(at.schur, products)[1]
     whitened = np.linalg.inv(at.chol[:-1, :-1]).T
     quadratic, fixed, response = np.zeros((n, n)), np.zeros((n, at.crossing.p)), np.zeros(n)
-    for shift, image, left in zip(shifts, at.images, projected, strict=True):
+    for shift, image, left in zip(shifts, at.cross, projected, strict=True):
         quadratic += np.einsum("jas,jar->sr", shift, left)
         fixed += np.einsum("jas,jap->sp", shift, image[:, :, :-1]) @ whitened
         response += np.einsum("jas,ja->s", shift, image @ at.contrast)
@@ -310,7 +350,7 @@ def _curvature(gradient: FloatArray, score: FloatArray) -> FloatArray:
     return np.asarray(2.0 * np.einsum("aij,ik,bkj->ab", gradient, score, gradient, optimize=True))
 
 
-def positive_part(score: FloatArray) -> FloatArray:
+def _positive_part(score: FloatArray) -> FloatArray:
     """The positive semi-definite part of a symmetric matrix."""
     values, vectors = np.linalg.eigh(score)
     return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
