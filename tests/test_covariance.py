@@ -93,6 +93,15 @@ def test_members_have_variances_of_one_and_are_in_the_structure(name, q):
         np.testing.assert_allclose(again @ again.T, member @ member.T, rtol=1e-12, atol=1e-15)
 
 
+CONES = {"us": (3, True), "diag": (3, False), "cs": (2, False), "ar1": (3, True), "hcs": (3, True), "har1": (3, True)}
+
+
+@EACH
+def test_cones(name):
+    assert COVARIANCES[name].cone(3) == CONES[name]
+    assert COVARIANCES[name].cone(1)[0] == 1
+
+
 BLOCKS = (("us", [0, 2]), ("diag", [1, 4]), ("us", [3]))
 
 

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from small_models import unbalanced
 
-import crosslevel as cl
 from crosslevel.covariance import KNOWN
 from crosslevel.design.factors import grouping_factor
 from crosslevel.design.known import KnownMatrices

@@ -58,6 +58,14 @@ class Covariance(ABC):
         """
         return np.zeros((0, self.n_theta(q)))
 
+    def cone(self, q: int) -> tuple[int, bool]:
+        """Smallest simple cone around the structure's covariances, for the test that none of the effects vary.
+
+        A number m of effects, and whether the cone is that of all their covariance matrices rather than of m variances
+        each in a direction of its own. Where the structure is less than its cone the test is conservative.
+        """
+        return q, self.free
+
     def names(self, effects: tuple[str, ...]) -> tuple[str, ...]:
         """Names of what `natural` tells of a block of these effects; empty where variances and covariances say all."""
         return ()

@@ -72,6 +72,10 @@ class Proportional(Covariance):
         """The matrix, with a mean variance of 1."""
         return np.asarray(self.root[None] / np.sqrt(np.sum(self.root**2) / q))
 
+    def cone(self, q: int) -> tuple[int, bool]:
+        """One variance."""
+        return 1, False
+
     def names(self, effects: tuple[str, ...]) -> tuple[str, ...]:
         """What the matrix is multiplied by."""
         return ("sd per unit of the matrix",)

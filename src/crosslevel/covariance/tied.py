@@ -55,6 +55,10 @@ class CompoundSymmetry(Covariance):
         """A and B: all members are sums of the two."""
         return self._shape.parts(len(score))
 
+    def cone(self, q: int) -> tuple[int, bool]:
+        """Two variances: of the effects' mean and of their differences."""
+        return min(q, 2), False
+
     def names(self, effects: tuple[str, ...]) -> tuple[str, ...]:
         """One standard deviation and one correlation."""
         return ("sd", "correlation")[: len(effects)]
@@ -111,6 +115,10 @@ class Autoregressive(Covariance):
         """Correlations all over the range, its ends included."""
         q = len(score)
         return np.stack([self._shape.roots(angle, q)[0] for angle in self._shape.angles(q, DEPARTURES)])
+
+    def cone(self, q: int) -> tuple[int, bool]:
+        """All covariance matrices of q effects; the structure's own are no convex cone."""
+        return q, q > 1
 
     def names(self, effects: tuple[str, ...]) -> tuple[str, ...]:
         """One standard deviation and one correlation."""
@@ -197,6 +205,10 @@ class Heterogeneous(Covariance):
             return np.zeros((0, self.n_theta(q)))
         angles = self._shape.angles(q, STARTS + 2)[1:-1]
         return np.column_stack([np.tile(np.where(varying, theta[:q], 0.0), (STARTS, 1)), angles])
+
+    def cone(self, q: int) -> tuple[int, bool]:
+        """All covariance matrices of q effects; the structure's own are no convex cone."""
+        return q, q > 1
 
     def names(self, effects: tuple[str, ...]) -> tuple[str, ...]:
         """A standard deviation for each effect and one correlation."""

@@ -31,7 +31,9 @@ class BoundaryTest:
     naive_p_value: float
 
 
-def boundary_test(statistic: float, blocks: tuple[tuple[int, bool], ...]) -> BoundaryTest:
+def boundary_test(
+    statistic: float, blocks: tuple[tuple[int, bool], ...], *, n_parameters: int | None = None
+) -> BoundaryTest:
     """Test that the covariance matrix of the random effects is zero.
 
     Under the null hypothesis the statistic is distributed as the squared length of the projection of a normal vector on
@@ -43,7 +45,9 @@ def boundary_test(statistic: float, blocks: tuple[tuple[int, bool], ...]) -> Bou
     Parameters
     ----------
     statistic : deviance without random effects minus deviance with them.
-    blocks : for each block its number of effects, and whether their covariances are free.
+    blocks : for each block its number of effects, and whether their covariances are free; for structures that tie the
+        effects the cone around them (`Covariance.cone`), which makes the p-value an upper bound.
+    n_parameters : covariance parameters, where structures have fewer than their cones.
     """
     statistic = max(float(statistic), 0.0)
     df = sum(q * (q + 1) // 2 if free else q for q, free in blocks)
@@ -55,6 +59,7 @@ def boundary_test(statistic: float, blocks: tuple[tuple[int, bool], ...]) -> Bou
         share = _projected_share(blocks, df)
         ratio = np.divide(statistic, share, out=np.full_like(share, np.inf), where=share > 0.0)
         p_value = float(np.mean(chi_square_tail(df, ratio))) if statistic > 0.0 else 1.0
+    df = df if n_parameters is None else n_parameters
     naive = float(chi_square_tail(df, statistic))
     return BoundaryTest(statistic=statistic, df=df, p_value=p_value, naive_p_value=naive)
 
