@@ -79,7 +79,8 @@ $(OLDEST_VENV)/.installed: pyproject.toml | $(OLDEST_BIN)/python
 	@echo "Installing the oldest versions into $(OLDEST_VENV) ..."
 	@$(OLDEST_BIN)/python $(PIP) uv
 	@$(OLDEST_BIN)/uv pip install --quiet --upgrade --python $(OLDEST_BIN)/python --resolution lowest-direct -e . \
-		pytest==8.0.0 hypothesis==6.100.0 polars==1.0.0
+		pytest==8.0.0 hypothesis==6.100.0 polars==1.0.0 \
+		"dask[dataframe]==2024.8.0" distributed==2024.8.0 duckdb==1.1.0
 	@touch $@
 
 define make-environment

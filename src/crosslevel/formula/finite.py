@@ -18,7 +18,8 @@ def refuse_undefined(components: list[Component], source: Source) -> None:
             if bad:
                 raise DataError(
                     f"`formula` uses `{name}`, which is infinite or undefined in {bad} of {total} "
-                    f"{source.rows_in_words} although {', '.join(component.variables)} is finite there (a logarithm of 0, a division by 0?). "
+                    f"{source.rows_in_words} although "
+                    f"{', '.join(component.variables)} is finite there (a logarithm of 0, a division by 0?). "
                     "Change the expression, or leave those rows out."
                 )
     names = " and ".join(f"`{component.text}`" for component in components)
