@@ -11,6 +11,7 @@ from crosslevel.design.checks import check_columns, check_identified
 from crosslevel.design.crossed import cross_factors
 from crosslevel.design.crossing import Crossing
 from crosslevel.design.factors import GroupingFactor, grouping_factor
+from crosslevel.design.members import without_members
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import Reduced, independent_columns, reduce_products
 from crosslevel.design.residual import bind_residual, residual_columns
@@ -88,7 +89,7 @@ class Design:
     @property
     def is_single(self) -> bool:
         """Whether the model has one grouping factor, so that it is a sum over clusters."""
-        return len(self.factors) == 1
+        return len(self.factors) == 1 and not self.factors[0].members
 
     @property
     def group(self) -> str:
@@ -141,15 +142,29 @@ class Design:
         """(rows used,) level of each row."""
         return factor.codes if self.mask is None else factor.codes[self.mask]
 
+    def used_members(self, factor: GroupingFactor) -> tuple[tuple[CodeArray, FloatArray | None], ...]:
+        """Levels (rows used,) that rows belong to, and how much to each (None: 1); several for multiple membership."""
+        if not factor.members:
+            return ((self.used_codes(factor), None),)
+        if self.mask is None:
+            return factor.members
+        return tuple((codes[self.mask], share[self.mask]) for codes, share in factor.members)
+
     @cached_property
     def sizes(self) -> tuple[IntArray, ...]:
-        """For each factor, (J,) rows of its levels, each as often as its frequency says."""
+        """For each factor, (J,) rows that belong to its levels, each as often as its frequency says."""
         if self.is_single and self.weights is None:
             return (self.products.count.astype(np.int64),)
         times = self.weights.rows if self.weights is not None and self.weights.is_frequency else None
-        return tuple(
-            np.bincount(self.used_codes(factor), times, factor.n_levels).astype(np.int64) for factor in self.factors
-        )
+        return tuple(self._level_sizes(factor, times) for factor in self.factors)
+
+    def _level_sizes(self, factor: GroupingFactor, times: FloatArray | None) -> IntArray:
+        """(J,) rows that belong to each level, counted `times` (rows used,) each."""
+        out = np.zeros(factor.n_levels)
+        for codes, _ in self.used_members(factor):
+            known = codes >= 0
+            out += np.bincount(codes[known], None if times is None else times[known], factor.n_levels)
+        return out.astype(np.int64)
 
     @cached_property
     def constant_within(self) -> BoolArray:
@@ -167,7 +182,12 @@ class Design:
         return np.asarray(self.constant_within[0])
 
     def _scatter_within(self, factor: GroupingFactor) -> FloatArray:
-        """(m,) sums of squares of the design columns about their means in each level."""
+        """(m,) sums of squares of the design columns about their means in each level.
+
+        Rows that belong to several levels are not in clusters, so that no column is constant within those.
+        """
+        if factor.members:
+            return np.diag(self.products.total)[:-1].copy()
         codes = self.used_codes(factor)
         size = np.maximum(np.bincount(codes, minlength=factor.n_levels), 1)
         sums = np.zeros((len(self.products.names) - 1, factor.n_levels))
@@ -189,7 +209,7 @@ class Design:
     @cached_property
     def crossing(self) -> Crossing:
         """What the likelihood of a model with any number of grouping factors needs."""
-        members = [[(self.used_codes(factor), None)] for factor in self.factors]
+        members = [self.used_members(factor) for factor in self.factors]
         rows = (block for block, _, _ in self.blocks())
         return cross_factors(
             rows, self.products, self.factors, members, x=self.x, constant=self.constant, weights=self.weights
@@ -275,8 +295,13 @@ def build_design(
             f"`formula` has no random term, such as (1 | school): {formula!r}. "
             "Add one that names the clusters of your data."
         )
-    needed = parsed.variables if residual is None else (*parsed.variables, *residual_columns(residual, columns))
+    needed = parsed.required if residual is None else (*parsed.required, *residual_columns(residual, columns))
     mask, counts, offset_all = _used_rows(columns, needed, weights, offset)
+    for membership in dict.fromkeys(part.membership for part in parsed.random if part.membership is not None):
+        absent = without_members(membership, columns)
+        if np.any(absent):
+            counts[membership.name] = int(np.count_nonzero(absent))
+            mask = ~absent if mask is None else mask & ~absent
     n_zero = 0
     if weights is not None:
         mask, n_zero = positive_rows(weights, columns, mask)
@@ -348,7 +373,7 @@ def _products(
     response: FloatArray | None = None,
 ) -> CrossProducts:
     """Cross-products by level of the one factor, or of all rows."""
-    single = len(factors) == 1
+    single = len(factors) == 1 and not factors[0].members
     codes = factors[0].codes if single else np.zeros(columns.n_rows, dtype=np.int32)
     levels = factors[0].levels if single else ALL_ROWS
     if weights is None:

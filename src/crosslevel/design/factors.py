@@ -1,17 +1,22 @@
 """Grouping factors: which level of each a row belongs to, and what varies between its levels."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from crosslevel.covariance import COVARIANCES, BlockStructure
+from crosslevel.covariance import COVARIANCES, KNOWN, BlockStructure
+from crosslevel.design.known import KnownMatrices
+from crosslevel.design.members import Member, join_members, member_shares
 from crosslevel.design.rows import RowCount
 from crosslevel.errors import DesignError
-from crosslevel.formula import Block, RandomTerm
+from crosslevel.formula import Block, Formula, Membership, RandomTerm
 from crosslevel.table import Columns, group_codes
-from crosslevel.types import BoolArray, CodeArray, IntArray
+from crosslevel.types import BoolArray, CodeArray, FloatArray, IntArray
+
+NO_MATRICES = KnownMatrices(matrices={}, names=())
+"""What a model without known matrices has."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +31,8 @@ class GroupingFactor:
     given : (rows read,) level of each row, or what finds them when they are asked for.
     z : (q,) positions of its random effects' columns among the design columns.
     structure : blocks of its random effects.
+    membership : the groups a row belongs to where they are several; `given` then has the first of them.
+    members : for multiple membership the levels (rows read,) a row belongs to, -1 for none, and how much to each.
     """
 
     name: str
@@ -34,6 +41,8 @@ class GroupingFactor:
     given: CodeArray | Callable[[], CodeArray] = field(repr=False)
     z: IntArray
     structure: BlockStructure
+    membership: Membership | None = None
+    members: tuple[Member, ...] = field(default=(), repr=False)
 
     @cached_property
     def codes(self) -> CodeArray:
@@ -52,7 +61,13 @@ class GroupingFactor:
 
 
 def grouping_factor(
-    term: RandomTerm, columns: Columns, mask: BoolArray | None, rows: RowCount, *, one_row_each: bool = False
+    term: RandomTerm,
+    columns: Columns,
+    mask: BoolArray | None,
+    rows: RowCount,
+    *,
+    one_row_each: bool = False,
+    known: KnownMatrices = NO_MATRICES,
 ) -> GroupingFactor:
     """The grouping factor of one random term.
 
@@ -61,14 +76,19 @@ def grouping_factor(
     term : what varies between which groups.
     columns, mask, rows : the data, and which rows are used.
     one_row_each : whether a level for every row is allowed, because the residual variance is known.
+    known : matrices for structures that take one.
 
     Raises
     ------
     DesignError : one level only, a level for every row, or a continuous variable.
     """
+    if term.membership is not None:
+        levels, members = join_members(term.membership, columns, mask)
+        alone = factor_of(term, levels, members[0][0], rows, one_row_each=True)
+        return replace(alone, membership=term.membership, members=members)
     factor = group_codes(columns, term.group)
     codes, levels = _used_codes(factor.codes, factor.levels, mask)
-    return factor_of(term, levels, codes, rows, one_row_each=one_row_each)
+    return factor_of(term, levels, codes, rows, one_row_each=one_row_each, known=known)
 
 
 def factor_of(
@@ -78,6 +98,7 @@ def factor_of(
     rows: RowCount,
     *,
     one_row_each: bool = False,
+    known: KnownMatrices = NO_MATRICES,
 ) -> GroupingFactor:
     """The grouping factor of one random term, whose levels are known; see `grouping_factor`."""
     name = ":".join(term.group)
@@ -88,13 +109,22 @@ def factor_of(
         levels=levels,
         given=codes,
         z=np.concatenate([np.asarray(block.columns, dtype=np.int64) for block in term.blocks]),
-        structure=_structure(term.blocks),
+        structure=_structure(term.blocks, known),
     )
 
 
 def new_codes(factor: GroupingFactor, columns: Columns) -> CodeArray:
     """The fit's code (rows,) of each row's level in new data, -1 where it was not in the fit."""
     return codes_among(factor.levels, columns, factor.group)
+
+
+def new_members(factor: GroupingFactor, columns: Columns) -> tuple[tuple[CodeArray, FloatArray | None], ...]:
+    """The fit's codes (rows,) of the levels that rows of new data belong to, and how much to each (None: 1)."""
+    if factor.membership is None:
+        return ((new_codes(factor, columns), None),)
+    shares = member_shares(factor.membership, columns, None)
+    codes = (codes_among(factor.levels, columns, (name,)) for name in factor.membership.members)
+    return tuple(zip(codes, shares, strict=True))
 
 
 def codes_among(levels: Sequence[object], columns: Columns, names: tuple[str, ...]) -> CodeArray:
@@ -141,16 +171,30 @@ def _check_group(
         )
 
 
-def _structure(blocks: tuple[Block, ...]) -> BlockStructure:
+def refuse_membership(formula: Formula) -> None:
+    """Raise `DesignError` if rows belong to several groups of one factor."""
+    for part in formula.random:
+        if part.membership is not None:
+            raise DesignError(
+                f"`formula` has the multiple membership {part.group_text}, which this version reads but does not fit. "
+                f"Choose one group for each row, as in (1 | {part.membership.members[0]})."
+            )
+
+
+def _structure(blocks: tuple[Block, ...], known: KnownMatrices) -> BlockStructure:
     """Covariance structure of a term's blocks; their columns are numbered in order."""
     kinds, places, start = [], [], 0
     for block in blocks:
         name, width = block.structure, len(block.columns)
-        if name not in COVARIANCES:
+        if name in KNOWN:
+            kinds.append(known.structure(block))
+        elif name in COVARIANCES:
+            kinds.append(COVARIANCES[name])
+        else:
             raise DesignError(
-                f"`formula` asks for the covariance structure {name!r}; this version has {', '.join(COVARIANCES)}."
+                f"`formula` asks for the covariance structure {name!r}; this version has "
+                f"{', '.join((*COVARIANCES, *KNOWN))}."
             )
-        kinds.append(COVARIANCES[name])
         places.append(np.arange(start, start + width))
         start += width
     return BlockStructure(kinds=tuple(kinds), columns=tuple(places), q=start)

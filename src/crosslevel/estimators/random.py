@@ -144,7 +144,7 @@ def variance_shares(design: Design, components: tuple[VarianceComponents, ...], 
 
 def nested_in(design: Design, inner: int, outer: int) -> bool:
     """Whether each level of one factor lies in one level of another."""
-    if inner == outer or design.is_single:
+    if inner == outer or design.is_single or design.factors[inner].members or design.factors[outer].members:
         return False
     pairs = design.crossing.pairs[min(inner, outer), max(inner, outer)]
     return len(pairs.level) == design.factors[inner].n_levels
@@ -168,11 +168,12 @@ def test_of_all(design: Design, solution: Solution) -> BoundaryTest:
         )
     without = _deviance_without(design, solution)
     blocks = tuple(
-        (len(columns), kind.free)
+        kind.cone(len(columns))
         for factor in design.factors
         for kind, columns in zip(factor.structure.kinds, factor.structure.columns, strict=True)
     )
-    return boundary_test(without - solution.deviance, blocks)
+    n_parameters = sum(factor.structure.n_theta for factor in design.factors)
+    return boundary_test(without - solution.deviance, blocks, n_parameters=n_parameters)
 
 
 def _deviance_without(design: Design, solution: Solution) -> float:
