@@ -21,8 +21,8 @@ START = 0.3
 POLISH_STEPS, LAST_DIGIT, NEAR = 3, 1e-18, 1e-6
 """Final Newton steps, taken while the decrease that they promise lies between these."""
 
-CHEAP = 2_000_000
-"""Numbers in the rows up to which the last digits are taken, with a Hessian by differences of the gradient."""
+CHEAP = 500_000
+"""Numbers in the rows up to which all starts are tried, and the last digits taken with a Hessian by differences."""
 
 ROUNDS, SETTLED = 100, 1e-9
 """Most rounds of new fitted values, and the relative change of the whitened coefficients and of phi that ends them."""
@@ -56,7 +56,8 @@ def solve_residual(
     if max_steps < 1:
         raise CrosslevelError(f"`max_steps` is a number of steps, at least 1; got {max_steps!r}.")
     criterion = ResidualDeviance.of(rows, residual, reml=reml)
-    starts = [_best_effects(criterion, phi, tolerance=tolerance, max_steps=max_steps) for phi in residual.starts()]
+    phis = residual.starts() if rows.columns.size <= CHEAP else residual.starts()[:1]
+    starts = [_best_effects(criterion, phi, tolerance=tolerance, max_steps=max_steps) for phi in phis]
     if residual.of_fitted:
         criterion, minimum = _by_fitted(criterion, rows, starts[0], tolerance=tolerance, max_steps=max_steps)
     else:
