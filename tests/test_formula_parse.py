@@ -189,6 +189,7 @@ WRONG = {
     "y ~ (1 | g/mm(t1, t2))": (11, "cannot be combined with other groups"),
     "y ~ (1 | mm(t1, t2)) + (1 | mm(t1, t2))": (23, "the intercept varies over mm"),
     "y ~ (1 | mm(a, b)) + (0 + x | mm(a, b, weights=[v, w]))": (21, "other weights in an earlier term"),
+    "y ~ equalto(0 + f | g, V)": (4, "relative to the residual variance"),
     "y ~ propto(0 + f | g)": (20, "names its matrix after the group"),
     "y ~ propto(0 + f | g, 3)": (22, "the name of a known matrix"),
     "y ~ propto(0 + f | g, V, W)": (23, "a comma may only stand"),

@@ -122,7 +122,14 @@ def _word(formula: str, start: int, end: int) -> Token:
     text = formula[start:end]
     if end < len(formula) and formula[end] in "([" and not _NUMBER.match(text) and text != ".":
         close = skip_bracketed(formula, end)
-        if text in STRUCTURES and find_top_level(formula, end + 1, close - 1, "|"):
+        has_bar = bool(find_top_level(formula, end + 1, close - 1, "|"))
+        if has_bar and text == "equalto":
+            problem = (
+                "covariances are estimated relative to the residual variance, so that none can be fixed by itself; "
+                "propto(0 + f | g, V) fixes one up to a factor."
+            )
+            raise FormulaError.at(formula, start, problem)
+        if has_bar and text in STRUCTURES:
             return Token(kind="structure", text=text, start=start, end=end)
         while close < len(formula) and formula[close] in "([.":
             method = _WORD.match(formula, close)
