@@ -198,6 +198,13 @@ def test_pseudo_likelihood_scores_and_sandwich_at_three_levels(nested):
     np.testing.assert_allclose(ours.solution.parameter_vcov, expected[p:, p:], rtol=1e-4, atol=1e-9)
 
 
+def test_sampling_weights_of_several_memberships_are_refused(data):
+    rng = np.random.default_rng(1)
+    some = data.assign(t1=rng.integers(0, 9, len(data)), t2=rng.integers(0, 9, len(data)))
+    with pytest.raises(cl.DesignError, match=r"rows lie in several levels of mm\(t1, t2\)"):
+        fit(some, "y ~ x + (1 | mm(t1, t2))", weights=cl.Sampling("w"), method="ml")
+
+
 def test_sampling_weights_of_crossed_factors_are_refused(data):
     crossed = data.assign(item=np.arange(len(data)) % 40)
     with pytest.raises(cl.DesignError, match="item and school are not nested"):

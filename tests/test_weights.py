@@ -116,6 +116,20 @@ def test_frequencies_with_two_factors():
     assert a.sizes_of("item").tolist() == b.sizes_of("item").tolist()
 
 
+def test_frequencies_and_precisions_with_several_memberships():
+    data, rng = schools(6, n_clusters=12, size=20), np.random.default_rng(1)
+    data = data.assign(t1=rng.integers(0, 9, len(data)), t2=rng.integers(0, 9, len(data)), two=2.0)
+    formula = "y ~ x + (1 | mm(t1, t2))"
+    repeated = data.loc[data.index.repeat(data["f"])].reset_index(drop=True)
+    a, b = fit(data, formula, weights=cl.Frequency("f")), fit(repeated, formula)
+    assert a.deviance == pytest.approx(b.deviance, rel=1e-11)
+    pd.testing.assert_frame_equal(a.tidy(), b.tidy(), rtol=1e-6)
+    pd.testing.assert_series_equal(a.group_sizes, b.group_sizes)
+    plain, same = fit(data, formula), fit(data, formula, weights=cl.Precision("two"))
+    assert same.deviance == pytest.approx(plain.deviance, rel=1e-11)
+    assert same.sigma == pytest.approx(np.sqrt(2.0) * plain.sigma, rel=1e-7)
+
+
 def test_precisions_with_two_factors():
     data = schools(5, n_clusters=12, size=20)
     data["item"] = np.arange(len(data)) % 7

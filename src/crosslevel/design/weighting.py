@@ -72,6 +72,12 @@ def _sampling(
 ) -> RowWeights:
     """Sampling weights: scaled within the innermost clusters, and multiplied up level by level."""
     names = [factor.name for factor in factors]
+    several = [factor.name for factor in factors if factor.members]
+    if several:
+        raise DesignError(
+            f"`weights` are sampling weights, whose pseudo-likelihood is made of clusters within clusters, but rows "
+            f"belong to several levels of {several[0]}. Keep nested factors only, or use no sampling weights."
+        )
     unknown = [name for name in weights.clusters if name not in names]
     if unknown:
         raise DesignError(
@@ -102,6 +108,12 @@ def _sampling(
 
 def _inner_first(factors: Sequence[GroupingFactor], used: Sequence[CodeArray]) -> list[int]:
     """The factors from the innermost to the outermost, which all have to be nested in each other."""
+    several = [factor.name for factor in factors if factor.members]
+    if several:
+        raise DesignError(
+            "`weights` are sampling weights, whose pseudo-likelihood is made of clusters within clusters, but rows lie "
+            f"in several levels of {', '.join(several)}. Keep nested factors only, or use no sampling weights."
+        )
     order = sorted(range(len(factors)), key=lambda k: -factors[k].n_levels)
     for inner, outer in pairwise(order):
         parent = np.zeros(factors[inner].n_levels, dtype=np.int32)
