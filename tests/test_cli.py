@@ -1,5 +1,6 @@
 """The commands as a user runs them: in a process of their own, or through the app for speed."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -176,3 +177,43 @@ def test_interrupt(monkeypatch, capsys, sleepstudy, tmp_path) -> None:
     monkeypatch.setattr("crosslevel.estimators.mixed.mixed", interrupted)
     assert run(monkeypatch, "fit", sleepstudy, FORMULA) == 130
     assert "Interrupted" in capsys.readouterr().err
+
+
+def test_fit_with_weights_of_each_kind(monkeypatch, capsys, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    data = cl.datasets.load("sleepstudy").assign(w=rng.integers(1, 4, 180), v=0.5)
+    path = tmp_path / "weighted.csv"
+    data.to_csv(path, index=False)
+    for text, weights, method in [
+        ("precision:w", cl.Precision("w"), "reml"),
+        ("frequency:w", cl.Frequency("w"), "reml"),
+        ("sampling:w", cl.Sampling("w", clusters={"Subject": "v"}, scaling="effective"), "ml"),
+    ]:
+        more = ["--cluster-weights", "Subject:v", "--scaling", "effective"] if "sampling" in text else []
+        assert run(monkeypatch, "fit", path, FORMULA, "--json", "--method", method, "--weights", text, *more) == 0
+        printed = capsys.readouterr()
+        record = json.loads(printed.out)
+        assert ("Sampling weights of rows vary" in printed.err) == bool(more)
+        with pytest.warns(cl.DataWarning) if more else contextlib.nullcontext():
+            fit = cl.mixed(FORMULA, cl.read(path), method=method, weights=weights)
+        assert record["fit"]["deviance"] == fit.deviance
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--weights", "w"], "never guessed"),
+        (["--weights", "precision:w", "--scaling", "size"], "belong to sampling weights"),
+        (["--weights", "sampling:w", "--cluster-weights", "Subject"], "GROUP:COLUMN"),
+    ],
+)
+def test_weights_that_say_too_little_are_refused(monkeypatch, capsys, sleepstudy, arguments, words: str) -> None:
+    assert run(monkeypatch, "fit", sleepstudy, FORMULA, *arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_fit_with_an_offset(monkeypatch, capsys, sleepstudy) -> None:
+    assert run(monkeypatch, "fit", sleepstudy, "Reaction ~ 1 + (1 | Subject)", "--json", "--offset", "Days") == 0
+    record = json.loads(capsys.readouterr().out)
+    fit = cl.mixed("Reaction ~ 1 + (1 | Subject)", cl.read(sleepstudy), offset="Days")
+    assert record["fit"]["deviance"] == fit.deviance

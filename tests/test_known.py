@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from small_models import unbalanced
 
+import crosslevel as cl
 from crosslevel.covariance import KNOWN
 from crosslevel.design.factors import grouping_factor
 from crosslevel.design.known import KnownMatrices
@@ -90,3 +91,26 @@ def test_density_of_a_known_matrix_does_not_depend_on_its_unit() -> None:
         one = dense.profile(data, scale**2 * MATRIX, reml=True).deviance
         factor = KNOWN["propto"](9.0 * MATRIX).factor(np.array([scale / 3.0]), 3)
         assert dense.profile(data, factor @ factor.T, reml=True).deviance == pytest.approx(one, rel=1e-12)
+
+
+def test_a_random_term_with_a_known_matrix() -> None:
+    """propto with the matrix of an autoregression: at the same correlation, the deviance of ar1."""
+    rng = np.random.default_rng(3)
+    g, t = np.repeat(np.arange(30), 8), np.tile(np.arange(4), 60)
+    effects = rng.normal(size=(30, 4)) @ np.linalg.cholesky(0.6 ** abs(np.subtract.outer(range(4), range(4)))).T
+    data = pd.DataFrame({"y": effects[g, t] + rng.normal(size=240), "g": g, "t": pd.Categorical(t)})
+    free = cl.mixed("y ~ 1 + ar1(0 + t | g)", data)
+    cov = free.cov_re["g"]
+    fit = cl.mixed("y ~ 1 + propto(0 + t | g, V)", data, known={"V": cov / cov.iloc[0, 0]})
+    assert fit.deviance == pytest.approx(free.deviance, abs=1e-8)
+    np.testing.assert_allclose(fit.cov_re["g"], cov, rtol=1e-4)
+    assert fit.theta.shape == (1,)
+    assert fit.update(method="ml").converged
+
+
+def test_matrices_that_no_term_names_are_refused() -> None:
+    data = pd.DataFrame({"y": [1.0, 2, 4, 3, 5, 4], "g": [1, 1, 2, 2, 3, 3]})
+    with pytest.raises(cl.DesignError, match="no random term"):
+        cl.mixed("y ~ 1 + (1 | g)", data, known={"V": np.eye(2)})
+    with pytest.raises(cl.DesignError, match="known"):
+        cl.mixed("y ~ 1 + propto(1 | g, V)", data)

@@ -105,6 +105,18 @@ def fit(
     method: Annotated[str, typer.Option(help="reml or ml")] = "reml",
     ddf: Annotated[str, typer.Option(help="Degrees of freedom: m-l-1, residual or normal")] = "m-l-1",
     missing: Annotated[str, typer.Option(help="Rows with missing values: drop or raise")] = "drop",
+    weights: Annotated[
+        str | None, typer.Option(help="precision:COLUMN, frequency:COLUMN or sampling:COLUMN", show_default=False)
+    ] = None,
+    cluster_weights: Annotated[
+        list[str] | None, typer.Option(help="GROUP:COLUMN, with sampling weights.", show_default=False)
+    ] = None,
+    scaling: Annotated[
+        str | None, typer.Option(help="Of sampling weights in clusters: size, effective or none", show_default=False)
+    ] = None,
+    offset: Annotated[
+        str | None, typer.Option(help="Column of a known part of the outcome", show_default=False)
+    ] = None,
     level: Annotated[float, typer.Option(help="Confidence level")] = 0.95,
     json: Json = False,
     out: Annotated[
@@ -115,11 +127,13 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Fit a linear mixed model."""
+    from crosslevel.cli.weights import weights_of
     from crosslevel.estimators.mixed import mixed
 
+    given = weights_of(weights, cluster_weights or (), scaling)
     data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
     with output.progress("Fitting", quiet):
-        result = mixed(formula, data, method=method, ddf=ddf, missing=missing)  # type: ignore[arg-type]
+        result = mixed(formula, data, method=method, ddf=ddf, missing=missing, weights=given, offset=offset)  # type: ignore[arg-type]
     output.deliver(output.fit(result, level=level), json=json, path=out)
     if not result.converged:
         raise typer.Exit(NOT_CONVERGED)

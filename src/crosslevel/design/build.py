@@ -1,6 +1,6 @@
 """Read the rows of a model once: Spec and Columns become a Design with its cross-products."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -11,15 +11,16 @@ from crosslevel.design.checks import check_columns, check_identified
 from crosslevel.design.crossed import cross_factors
 from crosslevel.design.crossing import Crossing
 from crosslevel.design.factors import GroupingFactor, grouping_factor
-from crosslevel.design.members import without_members
+from crosslevel.design.known import KnownMatrices
+from crosslevel.design.members import members_present
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import Reduced, independent_columns, reduce_products
 from crosslevel.design.residual import bind_residual, residual_columns
 from crosslevel.design.rows import CHUNK, RowCount, count_rows, read_blocks, sum_products
 from crosslevel.design.stream import StreamedRows
-from crosslevel.design.weighting import RowWeights, offset_column, offset_values, weigh
+from crosslevel.design.weighting import RowWeights, offset_column, used_rows, weigh
 from crosslevel.errors import DesignError
-from crosslevel.formula import Repeated, Spec, learn, parse
+from crosslevel.formula import Formula, Repeated, Spec, learn, parse
 from crosslevel.residual import Known, ResidualStructure
 from crosslevel.residual.bound import BoundResidual
 from crosslevel.table import Columns
@@ -270,6 +271,7 @@ def build_design(
     weights: Weights | None = None,
     offset: object = None,
     residual: ResidualStructure | None = None,
+    known: Mapping[str, object] | None = None,
 ) -> Design:
     """Parse a formula, learn its state from the data, and sum the cross-products.
 
@@ -282,6 +284,7 @@ def build_design(
     weights : what rows weigh.
     offset : a column, or numbers (rows read,), to subtract from the outcome.
     residual : covariance structure of the residuals; with one, the formula needs no random term.
+    known : the matrices that the formula names in random terms such as propto(0 + f | g, V).
 
     Raises
     ------
@@ -296,12 +299,8 @@ def build_design(
             "Add one that names the clusters of your data."
         )
     needed = parsed.required if residual is None else (*parsed.required, *residual_columns(residual, columns))
-    mask, counts, offset_all = _used_rows(columns, needed, weights, offset)
-    for membership in dict.fromkeys(part.membership for part in parsed.random if part.membership is not None):
-        absent = without_members(membership, columns)
-        if np.any(absent):
-            counts[membership.name] = int(np.count_nonzero(absent))
-            mask = ~absent if mask is None else mask & ~absent
+    mask, counts, offset_all = used_rows(columns, needed, weights, offset)
+    mask = members_present(parsed, columns, mask, counts, alone=residual is not None)
     n_zero = 0
     if weights is not None:
         mask, n_zero = positive_rows(weights, columns, mask)
@@ -310,8 +309,12 @@ def build_design(
     if isinstance(weights, Frequency):
         memory = Repeated.of(columns, mask, columns.numeric(weights.column))
     spec = learn(parsed, columns, mask, memory=memory)
-    known = isinstance(residual, Known)
-    factors = tuple(grouping_factor(term, columns, mask, rows, one_row_each=known) for term in spec.terms)
+    _check_known(parsed, known)
+    matrices = KnownMatrices(matrices=known or {}, names=tuple(column.name for column in spec.columns))
+    known_errors = isinstance(residual, Known)
+    factors = tuple(
+        grouping_factor(term, columns, mask, rows, one_row_each=known_errors, known=matrices) for term in spec.terms
+    )
     row_weights = None if weights is None else weigh(weights, columns, mask, factors)
     used_offset = offset_all if offset_all is None or mask is None else offset_all[mask]
 
@@ -335,6 +338,16 @@ def build_design(
     )
 
 
+def _check_known(formula: Formula, known: Mapping[str, object] | None) -> None:
+    """Refuse known matrices that the formula does not name."""
+    unused = [name for name in known or {} if name not in formula.known]
+    if unused:
+        raise DesignError(
+            f"`known` gives {', '.join(map(repr, unused))}, which no random term of `formula` names. "
+            "Write propto(0 + f | g, V) with the name of the matrix after the comma."
+        )
+
+
 def finish_design(design: Design) -> Design:
     """Leave out the fixed columns that earlier ones determine, and refuse what cannot be estimated."""
     names = design.products.names
@@ -344,23 +357,6 @@ def finish_design(design: Design) -> Design:
     design = replace(design, x=kept, aliased=tuple(names[j] for j in dropped), constant=constant)
     check_identified(design)
     return design
-
-
-def _used_rows(
-    columns: Columns, variables: Iterable[str], weights: Weights | None, offset: object
-) -> tuple[BoolArray | None, dict[str, int], FloatArray | None]:
-    """Rows without missing values (None if all are), missing values by variable, and the offset (rows read,)."""
-    names = list(variables)
-    if weights is not None:
-        columns.require(weights.columns, "weights")
-        names += weights.columns
-    column = offset_column(offset, columns)
-    mask, counts = columns.complete(names if column is None else [*names, column])
-    values = offset_values(offset, columns)
-    if values is not None and column is None and np.any(np.isnan(values)):
-        counts["offset"] = int(np.count_nonzero(np.isnan(values)))
-        mask = ~np.isnan(values) if mask is None else mask & ~np.isnan(values)
-    return mask, counts, values
 
 
 def _products(

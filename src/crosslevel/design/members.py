@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from crosslevel.errors import DataError
-from crosslevel.formula import Membership
+from crosslevel.errors import DataError, DesignError
+from crosslevel.formula import Formula, Membership
 from crosslevel.table import Columns
 from crosslevel.types import BoolArray, CodeArray, FloatArray
 
@@ -75,6 +75,29 @@ def _refuse(name: str, member: str, wrong: BoolArray, what: str) -> None:
         )
 
 
-def without_members(membership: Membership, columns: Columns) -> BoolArray:
-    """(rows read,) whether a row belongs to no group at all."""
-    return np.asarray(np.all([columns.factor(name).codes < 0 for name in membership.members], axis=0))
+def members_present(
+    formula: Formula, columns: Columns, mask: BoolArray | None, counts: dict[str, int], *, alone: bool
+) -> BoolArray | None:
+    """Rows (rows read,) that also belong to at least one group of each multiple membership; None if all do.
+
+    Parameters
+    ----------
+    mask : rows that have all that is required; None if all have.
+    counts : missing values by variable; what is missing here is added.
+    alone : whether a row may belong to one level only.
+
+    Raises
+    ------
+    DesignError : there is a multiple membership, where rows may belong to one level only.
+    """
+    for membership in dict.fromkeys(part.membership for part in formula.random if part.membership is not None):
+        if alone:
+            raise DesignError(
+                "`residual` needs rows that lie in one level of each grouping factor, and "
+                f"{membership.name} gives them several. Leave the residual structure or the multiple membership out."
+            )
+        absent = np.all([columns.factor(name).codes < 0 for name in membership.members], axis=0)
+        if np.any(absent):
+            counts[membership.name] = int(np.count_nonzero(absent))
+            mask = ~absent if mask is None else mask & ~absent
+    return mask

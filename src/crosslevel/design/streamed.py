@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from crosslevel.design.build import Design, finish_design
-from crosslevel.design.factors import factor_of
+from crosslevel.design.factors import factor_of, refuse_membership
 from crosslevel.design.rows import count_of
 from crosslevel.design.stream import StreamedRows, stream_products
 from crosslevel.errors import ColumnNotFoundError, DesignError
@@ -65,6 +65,7 @@ def build_streamed(
 
 def _one_group(parsed: Formula, source: RowSource, refused: Sequence[str]) -> tuple[str, ...]:
     """The columns of the one grouping factor, of whose clusters the likelihood is a sum."""
+    refuse_membership(parsed)
     if not parsed.random and not refused:
         raise DesignError(
             f"`formula` has no random term, such as (1 | school): {parsed.text!r}. "

@@ -1,6 +1,6 @@
 """What the rows and the levels of a design weigh, and what is subtracted from its outcome."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -125,6 +125,23 @@ def _inner_first(factors: Sequence[GroupingFactor], used: Sequence[CodeArray]) -
                 "of the second. Keep nested factors only, or use no sampling weights."
             )
     return order
+
+
+def used_rows(
+    columns: Columns, variables: Iterable[str], weights: Weights | None, offset: object
+) -> tuple[BoolArray | None, dict[str, int], FloatArray | None]:
+    """Rows without missing values (None if all are), missing values by variable, and the offset (rows read,)."""
+    names = list(variables)
+    if weights is not None:
+        columns.require(weights.columns, "weights")
+        names += weights.columns
+    column = offset_column(offset, columns)
+    mask, counts = columns.complete(names if column is None else [*names, column])
+    values = offset_values(offset, columns)
+    if values is not None and column is None and np.any(np.isnan(values)):
+        counts["offset"] = int(np.count_nonzero(np.isnan(values)))
+        mask = ~np.isnan(values) if mask is None else mask & ~np.isnan(values)
+    return mask, counts, values
 
 
 def offset_column(offset: object, columns: Columns) -> str | None:

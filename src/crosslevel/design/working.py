@@ -119,7 +119,7 @@ def without_effects(crossing: Crossing) -> Crossing:
     return replace(crossing, diagonal=(), image=(), pairs={}, structures=(), basis=())
 
 
-def combine(crossings: Sequence[Crossing], weights: Sequence[float]) -> Crossing:
+def combine(crossings: Sequence[Crossing], weights: Sequence[float] | FloatArray) -> Crossing:
     """Weighted sum of cross-products of the same factors and pairs."""
     first = crossings[0]
 

@@ -29,6 +29,7 @@ def mixed(
     weights: Weights | None = None,
     offset: object = None,
     residual: ResidualStructure | None = None,
+    known: Mapping[str, object] | None = None,
     ddf: str = "m-l-1",
     max_steps: int = MAX_STEPS,
     progress: bool = True,
@@ -59,6 +60,8 @@ def mixed(
     residual : covariance structure of the residuals, Var(e) = sigma^2 R, such as cl.residual.By("sector"),
         cl.residual.Power("x"), cl.residual.AR1("time", within="id") or cl.residual.Known("se"); by default R = I. With
         one, the formula needs no random term.
+    known : matrices for random terms such as propto(0 + f | g, V), by the name they have there: arrays, or frames whose
+        rows and columns name the random effects.
     ddf : degrees of freedom of the t tests: "m-l-1", "residual" or "normal".
     max_steps : largest number of steps of the search.
     progress : whether to report, on the standard error stream, how far a long reading in batches has come.
@@ -102,16 +105,18 @@ def mixed(
     announce_compilation()
     given = {
         "family": family, "method": method, "missing": missing, "weights": reading, "offset": offset,
-        "residual": check_residual(residual, reading), "ddf": ddf, "max_steps": max_steps,
+        "residual": check_residual(residual, reading), "known": known, "ddf": ddf, "max_steps": max_steps,
         "progress": progress,
     }  # fmt: skip
     source = open_source(data)
     if source is None:
-        design = build_design(formula, data, missing=missing, weights=reading, offset=offset, residual=residual)
+        design = build_design(
+            formula, data, missing=missing, weights=reading, offset=offset, residual=residual, known=known
+        )
     else:
         from crosslevel.design.streamed import build_streamed  # what it needs is slow to load
 
-        extra = {"weights": reading, "offset": offset, "residual": residual}
+        extra = {"weights": reading, "offset": offset, "residual": residual, "known": known}
         refused = [name for name, value in extra.items() if value is not None]
         design = build_streamed(formula, source, missing=missing, refused=refused, progress=progress)
     if design.weights is not None and design.weights.concern is not None:
