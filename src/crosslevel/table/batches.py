@@ -19,6 +19,9 @@ BATCH_BYTES, MOST_ROWS = 1 << 25, 1 << 20
 
 ARGUMENT = "data"
 
+READERS = ("to_arrow_reader", "fetch_record_batch", "fetch_arrow_reader")
+"""Methods of a DuckDB relation that read it in batches, the one of the newest version first."""
+
 T = TypeVar("T")
 
 
@@ -86,7 +89,7 @@ def open_source(data: Frame) -> RowSource | None:
         from crosslevel.table.partitions import PartitionedRows
 
         return PartitionedRows.of(data)
-    if (hasattr(data, "to_arrow_reader") or hasattr(data, "fetch_record_batch")) and hasattr(data, "project"):
+    if hasattr(data, "project") and any(hasattr(data, name) for name in READERS):
         return QueryRows.of(data)
     return None
 
@@ -119,8 +122,9 @@ class QueryRows:
         """All rows of some columns; see `RowSource`."""
         quoted = ['"' + name.replace('"', '""') + '"' for name in names]
         relation = self.relation.project(", ".join(quoted))
-        reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
-        yield from regrouped(iter(reader(rows_per_batch(len(names)))), rows_per_batch(len(names)))
+        read = next(getattr(relation, name) for name in READERS if hasattr(relation, name))
+        size = rows_per_batch(len(names))
+        yield from regrouped(iter(read(size)), size)
 
     def reduce(
         self,

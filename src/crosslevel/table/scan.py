@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,8 @@ class DatasetRows:
         """Rows of a dataset; those of parquet files are counted in the files' footers."""
         schema = dataset.schema
         refuse_duplicates(schema.names, ARGUMENT)
-        attributes = (schema.pandas_metadata or {}).get("attributes") or {}
+        attributes = json.loads((schema.metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+        attributes = (schema.pandas_metadata or {}).get("attributes") or attributes
         names = tuple(name for name in schema.names if not name.startswith("__index_level_"))
         labels = {name: str(label) for name, label in (attributes.get("labels") or {}).items() if name in names}
         counted = "parquet" in str(getattr(getattr(dataset, "format", None), "default_extname", ""))
