@@ -137,6 +137,11 @@ def nested():
     rows, solution = ours.design.weights.rows, ours.solution
     criterion, p = solution.criterion, len(solution.beta)
 
+    X = np.column_stack([np.ones(len(data)), data["x"], data["z"]])
+    grouped = data.groupby(["school", "room"])
+    found = [(g, part.index.to_numpy(), part["some"].iloc[0]) for (g, _), part in grouped]
+    rooms_of = [[(i, rows[i], times) for school, i, times in found if school == g] for g in range(14)]
+
     def by_school(at: np.ndarray) -> np.ndarray:
         beta = criterion.coordinates.coefficients(at[:p])
         sigma2, start, psis = np.exp(2.0 * at[-1]) * criterion.coordinates.scale[-1] ** 2, p, []
@@ -144,31 +149,29 @@ def nested():
             factor = np.linalg.solve(basis, structure.factor(at[start : start + structure.n_theta]))
             start += structure.n_theta
             psis.append(factor @ factor.T)
-        e = data["y"].to_numpy() - np.column_stack([np.ones(len(data)), data["x"], data["z"]]) @ beta
-        Z = np.column_stack([np.ones(len(data)), data["x"]])
-        return np.array([school_loglik(data[data["school"] == g], e, Z, rows, psis, sigma2) for g in range(14)])
+        e = data["y"].to_numpy() - X @ beta
+        return np.array([school_loglik(part, e, X[:, :2], psis, sigma2) for part in rooms_of])
 
     return ours, by_school
 
 
-def school_loglik(part, e, Z, rows, psis, sigma2):
+def school_loglik(own_rooms, e, Z, psis, sigma2):
     """Log of the integral over a school's effects of the product of its rooms' integrals to the power of their weights.
 
-    Every integral is Gaussian: a room leaves exp(c + l'b - b'Pb / 2) of the effects b of its school.
+    Every integral is Gaussian: a room leaves exp(c + l'b - b'Pb / 2) of the effects b of its school. With weights w,
+    V^-1 = (W - w w' / (sigma^2 / tau + 1'w)) / sigma^2 of e given b.
     """
     precision, linear, constant = np.zeros((2, 2)), np.zeros(2), 0.0
-    for _, room in part.groupby("room"):
-        i, w = room.index.to_numpy(), np.diag(rows[room.index.to_numpy()])
-        one, tau = np.ones(len(i)), sigma2 * psis[1][0, 0]
-        total = np.trace(w)
-        # V^-1 = W - W 1 1'W / (sigma2 / tau + 1'W1), of e given b
-        inner = (w - w @ np.outer(one, one) @ w / (sigma2 / tau + total)) / sigma2
+    tau = sigma2 * psis[1][0, 0]
+    for i, w, times in own_rooms:
+        total = w.sum()
+        both = np.column_stack([e[i], Z[i]])
+        sums = w @ both
+        inner = ((both.T * w) @ both - np.outer(sums, sums) / (sigma2 / tau + total)) / sigma2
         log_det = np.log1p(tau * total / sigma2)
-        own = -0.5 * (total * np.log(2 * np.pi * sigma2) + log_det + e[i] @ inner @ e[i])
-        times = room["some"].iloc[0]
-        constant += times * own
-        linear += times * Z[i].T @ inner @ e[i]
-        precision += times * Z[i].T @ inner @ Z[i]
+        constant -= 0.5 * times * (total * np.log(2 * np.pi * sigma2) + log_det + inner[0, 0])
+        linear += times * inner[0, 1:]
+        precision += times * inner[1:, 1:]
     covariance = sigma2 * psis[0]
     outer = np.linalg.solve(np.eye(2) + covariance @ precision, covariance)
     return constant + 0.5 * linear @ outer @ linear - 0.5 * np.linalg.slogdet(np.eye(2) + covariance @ precision)[1]
@@ -201,7 +204,7 @@ def test_pseudo_likelihood_scores_and_sandwich_at_three_levels(nested):
 def test_sampling_weights_of_several_memberships_are_refused(data):
     rng = np.random.default_rng(1)
     some = data.assign(t1=rng.integers(0, 9, len(data)), t2=rng.integers(0, 9, len(data)))
-    with pytest.raises(cl.DesignError, match=r"rows lie in several levels of mm\(t1, t2\)"):
+    with pytest.raises(cl.DesignError, match=r"rows belong to several levels of mm\(t1, t2\)"):
         fit(some, "y ~ x + (1 | mm(t1, t2))", weights=cl.Sampling("w"), method="ml")
 
 
