@@ -64,11 +64,17 @@ def test_the_unit_of_row_weights_does_not_matter(data, scaling):
         assert_same(a, b)
 
 
-def test_the_unit_of_cluster_weights_does_not_matter(data):
+@pytest.mark.parametrize("unit", [50.0, 1e-6, 1e7])
+@pytest.mark.parametrize("seed", [1, 4])
+def test_the_unit_of_cluster_weights_does_not_matter(seed, unit):
+    """Though the deviance grows with it: weights may sum to a population."""
+    data = schools(seed)
     a = sampled(data, cl.Sampling("w", clusters={"school": "w2"}))
-    b = sampled(data.assign(w2=50.0 * data["w2"]), cl.Sampling("w", clusters={"school": "w2"}))
+    b = sampled(data.assign(w2=unit * data["w2"]), cl.Sampling("w", clusters={"school": "w2"}))
     pd.testing.assert_frame_equal(a.tidy(), b.tidy(), rtol=1e-6)
     pd.testing.assert_frame_equal(a.varcomp(), b.varcomp(), rtol=1e-5)
+    nested = sampled(rooms(seed).assign(w2=unit), cl.Sampling("w", clusters={"school": "w2"}), NESTED)
+    pd.testing.assert_frame_equal(nested.tidy(), sampled(rooms(seed), cl.Sampling("w"), NESTED).tidy(), rtol=1e-6)
 
 
 def test_published_pseudo_likelihoods():

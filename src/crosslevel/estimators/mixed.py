@@ -11,11 +11,11 @@ from crosslevel.estimators.mixed_fit import MixedFit as MixedFit
 from crosslevel.inference.df import df_method
 from crosslevel.inference.sandwich import with_sandwich
 from crosslevel.kernels.first_use import announce_compilation
-from crosslevel.optimise import MAX_STEPS, Status
+from crosslevel.optimise import MAX_STEPS, TOLERANCE, Status
 from crosslevel.residual import ResidualStructure
 from crosslevel.solve import solve
 from crosslevel.table import open_source
-from crosslevel.types import Frame, Method, Missing
+from crosslevel.types import Algebra, Frame, Method, Missing
 from crosslevel.weights import Sampling, Weights, check_weights
 
 
@@ -32,6 +32,7 @@ def mixed(
     known: Mapping[str, object] | None = None,
     ddf: str = "m-l-1",
     max_steps: int = MAX_STEPS,
+    algebra: Algebra = "auto",
     progress: bool = True,
 ) -> MixedFit:
     """Fit a linear mixed model.
@@ -64,6 +65,9 @@ def mixed(
         rows and columns name the random effects.
     ddf : degrees of freedom of the t tests: "m-l-1", "residual" or "normal".
     max_steps : largest number of steps of the search.
+    algebra : for several grouping factors, "exact" elimination, or "iterative" solutions with a log-determinant that is
+        estimated from fixed random vectors, for crossed factors with tens of thousands of levels; "auto" takes what is
+        expected to be quicker and fits into memory. The result says which, and how large its Monte-Carlo error is.
     progress : whether to report, on the standard error stream, how far a long reading in batches has come.
 
     Returns
@@ -106,7 +110,7 @@ def mixed(
     given = {
         "family": family, "method": method, "missing": missing, "weights": reading, "offset": offset,
         "residual": check_residual(residual, reading), "known": known, "ddf": ddf, "max_steps": max_steps,
-        "progress": progress,
+        "progress": progress, "algebra": check_algebra(algebra),
     }  # fmt: skip
     source = open_source(data)
     if source is None:
@@ -149,17 +153,19 @@ def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Desi
     """Solve, and warn once if the optimum was not reached."""
     reml, max_steps = given["method"] == "reml", given["max_steps"]
     copies = None if design.weights is None else design.weights.copies
+    # sampling weights that sum to a population make the deviance, and its rounding errors, as many times larger
+    tolerance = TOLERANCE * (design.products.weight / design.nobs if design.is_sampled else 1.0)
     if design.residual is not None:
         from crosslevel.solve.residual import solve_residual
 
         rows = working_rows(design, design.residual)
         solution = solve_residual(rows, design.residual, reml=reml, max_steps=max_steps)
     elif design.is_single:
-        solution = solve(design.reduced, reml=reml, max_steps=max_steps)
+        solution = solve(design.reduced, reml=reml, tolerance=tolerance, max_steps=max_steps)
     else:
         from crosslevel.solve.several import solve_crossing  # what it needs is slow to load
 
-        solution = solve_crossing(design.crossing, reml=reml, copies=copies, max_steps=max_steps)
+        solution = solve_crossing(design.crossing, reml=reml, copies=copies, tolerance=tolerance, max_steps=max_steps)
     if design.is_sampled:
         solution = with_sandwich(solution, design)
     if solution.status is not Status.CONVERGED:
