@@ -13,6 +13,9 @@ from crosslevel.table.columns import Columns
 from crosslevel.table.factor import Factor, integer_codes, sorted_by_level, spread
 from crosslevel.types import BoolArray, CodeArray, IntArray
 
+WIDEST = 1 << 22
+"""Ids that span fewer values than this are looked up in a table."""
+
 
 @dataclass(kw_only=True, eq=False)
 class ColumnBook:
@@ -21,24 +24,66 @@ class ColumnBook:
     name : the column.
     place : number of each level.
     categories : position of each category in the column's own order; empty for columns without one.
+    table : the lowest value and, by value minus that, the number of each, -1 for values that are no level; None where
+        values are no whole numbers, or lie too far apart. It saves looking up every level of every batch.
     """
 
     name: str
     place: dict[Any, int] = field(default_factory=dict)
     categories: dict[Any, int] = field(default_factory=dict)
+    table: tuple[int, CodeArray] | None = None
 
     def codes(self, columns: Columns, *, grow: bool) -> CodeArray:
         """Numbers of the levels of some rows, (n,); -1 where missing, or not known and not to be added."""
+        values = columns.integers(self.name)
+        if values is not None and values.size:
+            table = self._tabulated(int(values.min()), int(values.max()))
+            if table is not None:
+                return self._looked_up(values, *table, grow=grow)
         factor = columns.factor(self.name)
         if grow:
+            self.table = None
             self._note_order(columns.categories(self.name))
             places = [self.place.setdefault(level, len(self.place)) for level in factor.levels]
         else:
             places = [self.place.get(level, -1) for level in factor.levels]
         return np.array([*places, -1], dtype=np.int32)[factor.codes]
 
+    def _looked_up(self, values: IntArray, low: int, table: CodeArray, *, grow: bool) -> CodeArray:
+        """Numbers of the levels of whole numbers that the table covers."""
+        places = values - low
+        codes = table[places]
+        if grow and codes.min() < 0:
+            new, known = np.unique(values[codes < 0]), len(self.place)
+            numbers = range(known, known + len(new))
+            self.place.update(zip(new.tolist(), numbers, strict=True))
+            table[new - low] = numbers
+            codes = table[places]
+        return codes
+
+    def _tabulated(self, low: int, high: int) -> tuple[int, CodeArray] | None:
+        """The table, made to cover values from `low` to `high` besides the levels so far.
+
+        It is replaced as a whole, because threads may look up levels of one book at the same time.
+        """
+        known = self.table
+        if known is not None and known[0] <= low and high < known[0] + len(known[1]):
+            return known
+        if not all(type(level) is int for level in self.place):
+            return None
+        if self.place:
+            low, high = min(low, min(self.place)), max(high, max(self.place))
+        if high - low >= WIDEST or high >= 2**63:
+            return None
+        table = np.full(high - low + 1, -1, dtype=np.int32)
+        levels = np.fromiter(self.place, dtype=np.int64, count=len(self.place))
+        table[levels - low] = np.arange(len(levels), dtype=np.int32)
+        self.table = low, table
+        return self.table
+
     def merge(self, other: ColumnBook) -> list[int]:
         """Take over the levels of another book; returns the number that each of them has here."""
+        self.table = None
         self._note_order(other.categories)
         return [self.place.setdefault(level, len(self.place)) for level in other.place]
 

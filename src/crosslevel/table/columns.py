@@ -14,7 +14,7 @@ import pandas as pd
 from crosslevel.errors import ColumnNotFoundError, DataError
 from crosslevel.table import series as column
 from crosslevel.table.factor import Factor, integer_codes, spread
-from crosslevel.types import BoolArray, FloatArray, Frame
+from crosslevel.types import BoolArray, FloatArray, Frame, IntArray
 
 ALL_ROWS = slice(None)
 
@@ -141,6 +141,10 @@ class Columns:
             codes, levels = column.level_codes(self._column(name))
             self._factors[name] = Factor(name=name, codes=codes, levels=tuple(levels))
         return self._factors[name]
+
+    def integers(self, name: str) -> IntArray | None:
+        """A column of whole numbers as it is, if it is one and no value is missing; else None."""
+        return column.integers(self._column(name))
 
     def categories(self, name: str) -> list[Any]:
         """All categories of a column in their own order, those that do not occur included; empty if it has no order."""

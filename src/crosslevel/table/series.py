@@ -16,7 +16,7 @@ from crosslevel.table.factor import (
     integer_codes,
     spread,
 )
-from crosslevel.types import BoolArray, FloatArray
+from crosslevel.types import BoolArray, FloatArray, IntArray
 
 Kind: TypeAlias = Literal["integer", "float", "boolean", "categorical", "text", "other"]
 Series: TypeAlias = "nw.Series[Any]"
@@ -154,6 +154,13 @@ def _categorical_codes(series: Series) -> Coded:
         return level_codes(series.cast(nw.String))
     native = _with_categories(series)
     return category_codes(native.cat.codes.to_numpy(), native.cat.categories.tolist())
+
+
+def integers(series: Series) -> IntArray | None:
+    """A column of whole numbers (int64) in which none is missing; else None."""
+    if kind(series) != "integer" or series.dtype == nw.UInt64 or missing_values(series, slice(None)) is not None:
+        return None
+    return np.asarray(series.to_numpy()).astype(np.int64, copy=False)
 
 
 def own_categories(series: Series) -> list[Any]:
