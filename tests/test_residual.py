@@ -126,6 +126,25 @@ def test_derivatives_of_whitened_rows_and_of_the_determinant_are_those_of_differ
     assert len(root.log_det_gradient) == bound.n_phi
 
 
+def test_information_is_that_of_dense_r(case):
+    bound, phi, R = case
+    if not bound.n_phi:
+        return
+
+    def covariance(at: np.ndarray) -> np.ndarray:
+        white = bound.at(at).whiten(np.eye(len(R)))
+        return np.linalg.inv(white @ white.T)
+
+    relative = np.linalg.solve(covariance(phi), twin.jacobian(covariance, phi))
+    k = bound.variance.n_phi
+    expected = np.einsum("aij,aji->a", relative, relative)
+    root = bound.at(phi)
+    np.testing.assert_allclose(root.correlation.information, expected[k:], rtol=1e-7)
+    if bound.n_phi == k:  # beside correlations, variances are told of by more than their own share
+        profiled = expected - np.einsum("aii->a", relative) ** 2 / len(R)
+        np.testing.assert_allclose(root.information, profiled, rtol=1e-7)
+
+
 def test_adjoint_derivatives_are_transposes(case):
     bound, phi, R = case
     root, eye = bound.at(phi), np.eye(len(R))

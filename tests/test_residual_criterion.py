@@ -149,7 +149,7 @@ def test_average_information_is_the_dense_one(case):
         return
     at = case.criterion.value(case.at)
     average, slope = dense_average_information(case)
-    ours = case.criterion._average_information(at, case.theta)
+    ours = case.criterion.average_information(at, case.theta)
     np.testing.assert_allclose(ours, average, rtol=1e-7, atol=1e-7 * np.abs(average).max())
     k = len(case.phi)
     derivatives = case.criterion.derivatives(at, case.at)

@@ -252,6 +252,7 @@ def test_update_and_refit_keep_the_structure():
         ("y ~ x + (1 | who)", STRUCTURES["us"], DesignError, "the random term of who does so again"),
         ("y ~ x + C(few) + (1 | site)", cl.residual.By("few"), DesignError, "reproduced exactly by the fixed"),
         ("y ~ 0 + x", cl.residual.Power(), DesignError, "next to zero in 1 rows.*Power\\('x'\\)"),
+        ("y ~ 1", cl.residual.Power(), DesignError, "fitted values, which are the same in all rows"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused_in_words(formula, structure, error, message):
@@ -277,3 +278,40 @@ def test_a_model_without_random_effects_says_so():
     with pytest.raises(CrosslevelError, match="this model has none"):
         fit.test_random()
     assert np.all(fit.df == fit.nobs - 2)
+
+
+def test_autoregression_of_two_visits_cannot_be_told_from_a_random_intercept():
+    frame = FRAME[FRAME["when"] < 2]
+    with pytest.raises(DesignError, match="cannot be told apart from the random effects"):
+        cl.mixed("y ~ x + (1 | who)", frame, residual=STRUCTURES["ar1"])
+    assert cl.mixed("y ~ x", frame, residual=STRUCTURES["ar1"]).converged
+
+
+def test_a_correlation_at_its_bound_has_no_standard_error_and_is_said():
+    rng = np.random.default_rng(4)
+    noise = rng.normal(size=(60, 4))
+    y = (noise - noise.mean(axis=1, keepdims=True)).ravel()
+    frame = pd.DataFrame({"y": y, "who": np.repeat(np.arange(60), 4), "when": np.tile(np.arange(4), 60)})
+    fit = cl.mixed("y ~ 1", frame, residual=cl.residual.CAR1("when", within="who"))
+    assert fit.residual_parameters().loc["rho", "estimate"] == pytest.approx(0.0, abs=1e-6)
+    assert fit.residual_parameters()["std_error"].isna().all()
+    assert any("is estimated as zero" in note for note in fit.notes)
+    assert fit.deviance == pytest.approx(
+        cl.mixed("y ~ 1", frame, residual=cl.residual.AR1("when", within="who"))
+        .solution.criterion.value(np.zeros(1))
+        .deviance,
+        abs=1e-5,
+    )
+
+
+def test_correlations_next_to_one_are_found():
+    rng = np.random.default_rng(5)
+    who = np.repeat(np.arange(50), 5)
+    steps = np.cumsum(rng.normal(size=(50, 5)), axis=1) + 1000.0 * rng.normal(size=(50, 1))
+    frame = pd.DataFrame({"y": steps.ravel(), "who": who, "when": np.tile(np.arange(5), 50)})
+    symmetric = cl.mixed("y ~ 1", frame, residual=cl.residual.CompoundSymmetry(within="who"))
+    plain = cl.mixed("y ~ 1 + (1 | who)", frame)
+    assert symmetric.deviance == pytest.approx(plain.deviance, abs=1e-7)
+    lagged = cl.mixed("y ~ 1", frame, residual=cl.residual.AR1("when", within="who"))
+    assert lagged.converged
+    assert lagged.deviance < symmetric.deviance

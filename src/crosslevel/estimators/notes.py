@@ -27,7 +27,17 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
         )
     if design.weights is not None and design.weights.concern is not None:
         notes.append(design.weights.concern)
+    if design.residual is not None and solution.criterion.residual.at_bound(solution.phi):
+        notes.append(
+            f"The residual correlation within {design.residual.within} is estimated as zero, the least that this "
+            "structure allows, and has no standard error. Leave it out, or use one that can be negative (AR1)."
+        )
     notes += [_singular(design, solution, k) for k, singular in enumerate(solution.singular) if singular]
+    if solution.iterative is not None:
+        notes.append(
+            "The random effects have no standard errors, which iterative algebra does not give; algebra='exact' does, "
+            "where it fits into memory."
+        )
     for factor in design.factors:
         if factor.n_levels < FEW_CLUSTERS:
             of = "" if design.is_single else f" of {factor.name}"

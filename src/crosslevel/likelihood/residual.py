@@ -33,6 +33,9 @@ from crosslevel.residual.correlation import Independent
 from crosslevel.residual.variance import StratumVariance
 from crosslevel.types import FloatArray
 
+LEAST = 0.01
+"""Least average information on a parameter of R, as a share of that expected without random effects, for the steps."""
+
 DIFFERENCE = 1e-4
 """Step of the differences of the exact gradient that make the Hessian for standard errors."""
 
@@ -202,8 +205,10 @@ class ResidualDeviance:
         _, own = self.split(theta)
         inner = at.engine.derivatives(at.inner, own)
         gradient = np.append(self._phi_gradient(at), inner.gradient)
-        average = self._average_information(at, own)
-        k = self.residual.n_phi
+        average, k = self.average_information(at, own), self.residual.n_phi
+        # far from the optimum the data may tell much less than is expected: steps would be without measure
+        lacking = np.maximum(LEAST * at.whitened.information - np.diag(average)[:k], 0.0)
+        average[np.arange(k), np.arange(k)] += lacking
 
         def with_theta(block: FloatArray) -> FloatArray:
             out = average.copy()
@@ -255,7 +260,7 @@ class ResidualDeviance:
         extra = self._extra(at, theta)
         return at.inner.projected(extra.image, extra.border[:-1], extra.gram, extra.border[-1])
 
-    def _average_information(self, at: ResidualConditional, theta: FloatArray) -> FloatArray:
+    def average_information(self, at: ResidualConditional, theta: FloatArray) -> FloatArray:
         """(k, k) in (phi, theta)."""
         products = self._projected(at, theta)
         out = products[:-1, :-1]

@@ -47,6 +47,11 @@ class Whitened(ABC):
     def log_det_gradient(self) -> FloatArray:
         """(k,) its derivative in phi."""
 
+    @property
+    @abstractmethod
+    def information(self) -> FloatArray:
+        """(k,) expected second derivatives of the deviance in phi, were there no random effects."""
+
     @abstractmethod
     def change(self, a: int) -> Crossing:
         """Derivative of the cross-products in phi_a."""
@@ -150,6 +155,11 @@ class WhitenedRows(Whitened):
         """(k,) its derivative."""
         return self.root.log_det_gradient
 
+    @property
+    def information(self) -> FloatArray:
+        """(k,) that of the root."""
+        return self.root.information
+
     def change(self, a: int) -> Crossing:
         """Sums over rows and their derivatives."""
         return self.rows.change(self.columns, self.root.derivative(a, self.columns))
@@ -225,6 +235,12 @@ class WeightedStrata(Whitened):
     def log_det_gradient(self) -> FloatArray:
         """(S - 1,) twice the rows of each stratum."""
         return 2.0 * self.products.sizes[1:]
+
+    @property
+    def information(self) -> FloatArray:
+        """(S - 1,) from the rows of each stratum."""
+        sizes = self.products.sizes
+        return np.asarray(4.0 * sizes[1:] * (1.0 - sizes[1:] / sizes.sum()))
 
     def change(self, a: int) -> Crossing:
         """The stratum's weighted part times -2."""

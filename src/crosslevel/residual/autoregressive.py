@@ -9,6 +9,9 @@ from crosslevel.residual.correlation import Correlation, CorrelationRoot
 from crosslevel.residual.natural import NaturalParameter
 from crosslevel.types import FloatArray
 
+NO_CORRELATION = 1e-6
+"""Correlation between rows at the typical distance that counts as none."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BandRoot(CorrelationRoot):
@@ -32,6 +35,11 @@ class BandRoot(CorrelationRoot):
     def log_det_gradient(self) -> FloatArray:
         """Sum of -2 r dr / s^2."""
         return np.array([-2.0 * float(np.sum(self.r * self.dr / self.s2))])
+
+    @property
+    def information(self) -> FloatArray:
+        """Sum of 2 (1 + r^2) dr^2 / s^4."""
+        return np.array([2.0 * float(np.sum((1.0 + self.r**2) * (self.dr / self.s2) ** 2))])
 
     @cached_property
     def _bands(self) -> tuple[FloatArray, FloatArray]:
@@ -159,6 +167,10 @@ class ContinuousLags(Correlation):
     def natural(self, phi: FloatArray) -> tuple[NaturalParameter, ...]:
         """The correlation one unit of time apart."""
         return (NaturalParameter(name="rho", value=float(phi[0]), jacobian=np.ones(1), inverse=self.rho),)
+
+    def at_bound(self, phi: FloatArray) -> bool:
+        """Whether even rows at the typical distance are uncorrelated."""
+        return bool(phi[0] < np.log(NO_CORRELATION))
 
     def rho(self, phi: float) -> float:
         """The correlation one unit of time apart at phi."""

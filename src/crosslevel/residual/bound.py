@@ -39,6 +39,13 @@ class ResidualRoot:
         """(k,) its derivative in phi."""
         return np.append(2.0 * self.variance_gradient.sum(axis=1), self.correlation.log_det_gradient)
 
+    @property
+    def information(self) -> FloatArray:
+        """(k,) expected second derivatives of the deviance of these residuals, sigma profiled out."""
+        variances = 4.0 * np.sum(self.variance_gradient**2, axis=1)
+        alone = np.append(variances, self.correlation.information)
+        return np.asarray(alone - self.log_det_gradient**2 / len(self.log_sd))
+
     def whiten(self, x: FloatArray) -> FloatArray:
         """B^-1 x for columns x (m, n)."""
         return self.correlation.whiten(x * np.exp(-self.log_sd))
@@ -103,6 +110,10 @@ class BoundResidual:
             correlation=self.correlation.at(phi[n_variance:]),
         )
 
+    def at_bound(self, phi: FloatArray) -> bool:
+        """Whether a correlation has reached the end of its range."""
+        return self.correlation.at_bound(phi[self.variance.n_phi :])
+
     @property
     def is_homogeneous(self) -> bool:
         """Whether all residuals have the same variance."""
@@ -124,7 +135,7 @@ class BoundResidual:
 
         Raises
         ------
-        DesignError : a value so near zero that its row would have all the weight.
+        DesignError : a value so near zero that its row would have all the weight, or values that are all alike.
         """
         size = np.abs(values)
         n_zero = int(np.count_nonzero(size <= NEAR_ZERO * size.max()))
@@ -133,4 +144,10 @@ class BoundResidual:
                 f"`residual` makes the residual SD a power of the fitted values, which are next to zero in {n_zero} "
                 "rows: they would have no residual variance. Name a positive covariate instead, as in Power('x')."
             )
-        return replace(self, variance=PowerVariance(log_size=np.log(size)))
+        log_size = np.log(size)
+        if float(np.ptp(log_size)) <= NEAR_ZERO:
+            raise DesignError(
+                "`residual` makes the residual SD a power of the fitted values, which are the same in all rows, so "
+                "that the power cannot be estimated. Add predictors, or name a covariate, as in Power('x')."
+            )
+        return replace(self, variance=PowerVariance(log_size=log_size))

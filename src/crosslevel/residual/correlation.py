@@ -27,6 +27,11 @@ class CorrelationRoot(ABC):
     def log_det_gradient(self) -> FloatArray:
         """(k,) its derivative in phi."""
 
+    @property
+    @abstractmethod
+    def information(self) -> FloatArray:
+        """(k,) tr(C^-1 C_a C^-1 C_a): expected second derivatives of the deviance where sigma is known."""
+
     @abstractmethod
     def whiten(self, x: FloatArray) -> FloatArray:
         """L^-1 x."""
@@ -68,6 +73,10 @@ class Correlation(ABC):
     def at(self, phi: FloatArray) -> CorrelationRoot:
         """The root at phi (k,)."""
 
+    def at_bound(self, phi: FloatArray) -> bool:
+        """Whether phi (k,) has run to where residuals are uncorrelated although the search may not go further."""
+        return False
+
     @abstractmethod
     def natural(self, phi: FloatArray) -> tuple[NaturalParameter, ...]:
         """The parameters in their own terms, with jacobians in phi."""
@@ -84,6 +93,11 @@ class Independent(Correlation, CorrelationRoot):
 
     @property
     def log_det_gradient(self) -> FloatArray:
+        """Nothing to differentiate."""
+        return np.zeros(0)
+
+    @property
+    def information(self) -> FloatArray:
         """Nothing to differentiate."""
         return np.zeros(0)
 

@@ -34,8 +34,8 @@ class EqualCorrelation(Correlation):
 
     def rho(self, phi: float) -> float:
         """The correlation at phi."""
-        share = 1.0 / (1.0 + np.exp(-phi))
-        return float(share + self.low * (1.0 - share))
+        with np.errstate(over="ignore"):
+            return float(1.0 - (1.0 - self.low) / (1.0 + np.exp(phi)))
 
     def natural(self, phi: FloatArray) -> tuple[NaturalParameter, ...]:
         """The correlation, on the scale of phi, which keeps to the range where matrices are positive definite."""
@@ -47,9 +47,10 @@ class EqualCorrelation(Correlation):
 
     def at(self, phi: FloatArray) -> CorrelationRoot:
         """The root at phi."""
-        share = 1.0 / (1.0 + np.exp(-float(phi[0])))
-        slope = share * (1.0 - share) * (1.0 - self.low)
-        return EqualRoot(start=self.start, size=self.size, rho=self.rho(float(phi[0])), slope=slope)
+        with np.errstate(over="ignore"):
+            share, rest = 1.0 / (1.0 + np.exp(-phi[0])), 1.0 / (1.0 + np.exp(phi[0]))
+        within = (1.0 - self.low) * rest
+        return EqualRoot(start=self.start, size=self.size, within=within, slope=within * share)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,18 +60,19 @@ class EqualRoot(CorrelationRoot):
     Attributes
     ----------
     start, size : (U,) first row and number of rows of each unit.
-    rho, slope : the correlation and its derivative in phi.
+    within : 1 - rho, the eigenvalue of deviations from a unit's mean.
+    slope : derivative of rho in phi.
     """
 
     start: IntArray
     size: IntArray
-    rho: float
+    within: float
     slope: float
 
     @cached_property
     def _values(self) -> tuple[float, FloatArray]:
         """Eigenvalues: of deviations, and (U,) of means."""
-        return 1.0 - self.rho, 1.0 + (self.size - 1.0) * self.rho
+        return self.within, self.size - (self.size - 1.0) * self.within
 
     @property
     def log_det(self) -> float:
@@ -84,6 +86,13 @@ class EqualRoot(CorrelationRoot):
         within, between = self._values
         inner = -float(np.sum(self.size - 1.0)) / within
         return np.array([self.slope * (inner + float(np.sum((self.size - 1.0) / between)))])
+
+    @property
+    def information(self) -> FloatArray:
+        """Sum of the squared relative changes of the eigenvalues."""
+        within, between = self._values
+        deviations = float(np.sum(self.size - 1.0)) * (self.slope / within) ** 2
+        return np.array([deviations + float(np.sum(((self.size - 1.0) * self.slope / between) ** 2))])
 
     def _scaled(self, x: FloatArray, within: float, between: FloatArray) -> FloatArray:
         """Multiply deviations from the units' means by one factor and the means by another."""

@@ -35,10 +35,12 @@ class NaturalParameter:
 
         Parameters
         ----------
-        variance : of the estimate of `value`.
+        variance : of the estimate of `value`; NaN where it is unknown, and with it all three.
         quantile : of the normal distribution, as 1.96.
         """
-        half = np.sqrt(variance)
+        if not variance >= 0.0:
+            return np.nan, np.nan, np.nan
+        half = float(np.sqrt(variance))
         low, high = self.inverse(self.value - quantile * half), self.inverse(self.value + quantile * half)
         return float(self._slope * half), float(low), float(high)
 

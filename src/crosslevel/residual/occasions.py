@@ -127,6 +127,15 @@ class PatternRoot(CorrelationRoot):
         ]
         return np.asarray(np.sum(parts, axis=0))
 
+    @property
+    def information(self) -> FloatArray:
+        """Sum over units of tr (K_a + K_a')^2."""
+        parts = []
+        for pattern, generator in zip(self.patterns, self.generators, strict=True):
+            both = generator + generator.transpose(0, 2, 1)
+            parts.append(len(pattern.rows) * np.einsum("aij,aij->a", both, both))
+        return np.asarray(np.sum(parts, axis=0))
+
     def _apply(self, matrices: tuple[FloatArray, ...], x: FloatArray) -> FloatArray:
         """Multiply each unit's rows by its pattern's matrix."""
         out = np.empty(x.shape)

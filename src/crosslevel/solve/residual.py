@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from crosslevel.design.working import WorkingRows
-from crosslevel.errors import CrosslevelError
+from crosslevel.errors import CrosslevelError, DesignError
 from crosslevel.likelihood.residual import ResidualConditional, ResidualDeviance
 from crosslevel.likelihood.whitened import RowProducts
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Criterion, Minimum, Status, minimise
@@ -23,6 +23,9 @@ POLISH_STEPS, LAST_DIGIT, NEAR = 3, 1e-18, 1e-6
 
 CHEAP = 500_000
 """Numbers in the rows up to which all starts are tried, and the last digits taken with a Hessian by differences."""
+
+FLAT, CONFOUNDED = 1e-8, 1e-9
+"""Information on a parameter that is none, and least eigenvalue of a standardised information matrix that is zero."""
 
 ROUNDS, SETTLED = 100, 1e-9
 """Most rounds of new fitted values, and the relative change of the whitened coefficients and of phi that ends them."""
@@ -52,6 +55,7 @@ def solve_residual(
     Raises
     ------
     CrosslevelError : less than one step.
+    DesignError : the structure cannot be told apart from the random effects.
     """
     if max_steps < 1:
         raise CrosslevelError(f"`max_steps` is a number of steps, at least 1; got {max_steps!r}.")
@@ -64,10 +68,27 @@ def solve_residual(
         ends = [_search(criterion, start, tolerance=tolerance, max_steps=max_steps) for start in starts]
         minimum = _best(ends)
     minimum = _settle(criterion, minimum)
+    _check_told_apart(criterion, minimum)
     if minimum.status is Status.CONVERGED and rows.columns.size <= CHEAP:
         minimum = _polish(criterion, minimum)
     phi = read_only(criterion.split(minimum.theta)[0].copy())
     return replace(in_data_units(criterion, minimum), criterion=replace(criterion, held=phi), phi=phi)
+
+
+def _check_told_apart(criterion: ResidualDeviance, minimum: Minimum[ResidualConditional]) -> None:
+    """Refuse a structure of which other parameters would make the same covariances, given the random effects."""
+    information = criterion.average_information(minimum.state, criterion.split(minimum.theta)[1])
+    size = np.diag(information)
+    moving = size > FLAT  # the others have reached a bound
+    if not len(criterion.split(minimum.theta)[0]) or not moving.any():
+        return
+    scaled = information[np.ix_(moving, moving)] / np.sqrt(np.outer(size[moving], size[moving]))
+    if np.linalg.eigvalsh(scaled)[0] < CONFOUNDED:
+        raise DesignError(
+            f"`residual` ({criterion.residual.words}) cannot be told apart from the random effects or from the "
+            "residual variance: several values of their parameters give the rows the same covariances. Drop the random "
+            "term, choose a structure with fewer parameters, or observe each unit more often."
+        )
 
 
 def deviance_without_effects(solution: Solution) -> float:
