@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -22,6 +23,7 @@ from crosslevel.table import Columns
 from crosslevel.table import batches as batching
 from crosslevel.table.batches import open_source
 from crosslevel.table.book import LevelBook
+from crosslevel.table.progress import Progress
 
 FORMULAS = [
     "y ~ x + (x | g)",
@@ -379,3 +381,26 @@ def test_whole_numbers_as_ids_may_lie_far_apart_and_be_missing(far: int) -> None
         assert np.array_equal(codes, settled.place[found])
         assert [settled.levels[code] for code in codes[codes >= 0]] == part.dropna().astype(int).tolist()
         assert np.array_equal(codes < 0, part.isna())
+
+
+def test_an_interrupt_ends_the_reading_and_the_line_of_progress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, small_batches: None
+) -> None:
+    monkeypatch.setattr("crosslevel.table.progress.PATIENCE", 0.0)
+    frame().to_parquet(tmp_path / "rows.parquet")
+    source = open_source(tmp_path / "rows.parquet")
+    assert source is not None
+    seen = []
+
+    def task(batches: Iterable[Columns]) -> None:
+        for batch in batches:
+            seen.append(batch.n_rows)
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        source.reduce(["x"], task, lambda first, _: first, Progress(what="rows"))
+    said = capsys.readouterr().err
+    assert said.endswith(f"\rcrosslevel: rows: {sum(seen[:2])} of 900 ({sum(seen[:2]) / 900:.0%}) rows\n")
+    source.reduce(["x"], list, lambda first, _: first, Progress(what="rows", shown=False))
+    assert capsys.readouterr().err == ""
