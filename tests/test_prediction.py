@@ -19,7 +19,7 @@ Z95 = 1.959963984540054
 METHODS = pytest.mark.parametrize("method", ["reml", "ml"])
 
 
-def frame(seed: int = 3, n: int = 160) -> pd.DataFrame:
+def frame(seed: int = 3, n: int = 120) -> pd.DataFrame:
     """Crossed a and b, c nested in a, with an offset, weights and strata."""
     rng = np.random.default_rng(seed)
     a, b = rng.integers(0, 9, n), rng.integers(0, 6, n)
@@ -49,7 +49,7 @@ class Case:
 CASES = {
     "intercept": Case("y ~ x + w + (1 | a)", {"a": ["one"]}),
     "slope": Case("y ~ x + w + (x | a)", {"a": ["one", "x"]}),
-    "slope without its fixed part": Case("y ~ w + (w + x || c)", {"c": ["one", "w", "x"]}, ("one", "w")),
+    "slope without its fixed part": Case("y ~ w + (x || a)", {"a": ["one", "x"]}, ("one", "w")),
     "crossed": Case("y ~ x + w + (1 | a) + (1 | b)", {"a": ["one"], "b": ["one"]}),
     "crossed, slopes": Case("y ~ x + w + (x | a) + (w | b)", {"a": ["one", "x"], "b": ["one", "w"]}),
     "nested": Case("y ~ x + w + (x | a) + (1 | c)", {"a": ["one", "x"], "c": ["one"]}),
@@ -162,8 +162,90 @@ def test_marginal_and_partly_conditional_predictions(name: str) -> None:
     np.testing.assert_allclose(plain["std_error"], np.sqrt(np.einsum("ni,ij,nj->n", X, fit.vcov, X)), rtol=1e-9)
 
 
+MM = {
+    "alone": ("y ~ x + w + (1 | mm(m1, m2, weights=[v1, v2]))", {"mm(m1, m2)": ["one"]}),
+    "slope": ("y ~ x + w + (x | mm(m1, m2))", {"mm(m1, m2)": ["one", "x"]}),
+    "crossed": (
+        "y ~ x + w + (1 | a) + (w | mm(m1, m2, weights=[v1, v2])) + (1 | c)",
+        {"a": ["one"], "mm(m1, m2)": ["one", "w"], "c": ["one"]},
+    ),
+}
+
+
+def member_columns(rows: pd.DataFrame, columns: list[str], levels: list[object], *, weighted: bool) -> np.ndarray:
+    """Z of a multiple membership, (n, (J + 1) q); levels that are not known are the last, all the same."""
+    n = len(rows)
+    shares = np.zeros((n, len(levels) + 1))
+    present = rows[["m1", "m2"]].notna().sum(axis=1).to_numpy()
+    for member, weight in (("m1", "v1"), ("m2", "v2")):
+        for i, (level, value) in enumerate(zip(rows[member], rows[weight], strict=True)):
+            if not pd.isna(level):
+                place = levels.index(level) if level in levels else len(levels)
+                shares[i, place] += value if weighted else 1.0 / present[i]
+    z = rows.assign(one=1.0)[columns].to_numpy()
+    return (shares[:, :, None] * z[:, None, :]).reshape(n, -1)
+
+
+@pytest.mark.parametrize("name", MM)
+def test_rows_with_several_levels(name: str) -> None:
+    formula, random = MM[name]
+    rng = np.random.default_rng(12)
+    data = DATA.assign(
+        m1=rng.integers(0, 8, len(DATA)), m2=rng.integers(0, 8, len(DATA)), v1=0.6, v2=rng.random(len(DATA))
+    )
+    effects = rng.normal(0.0, 1.5, (8, 2))
+    data["y"] += data.v1 * (effects[data.m1, 0] + effects[data.m1, 1] * data.w) + data.v2 * effects[data.m2, 0]
+    fit = cl.mixed(formula, data)
+    weighted = "weights" in formula
+    new = NEW.assign(m1=[0, 1, 2, 3, 99, 5, 5], m2=[1, 1, 77, 4, 99, 0, 5], v1=0.5, v2=np.linspace(0.2, 0.8, 7))
+    members = ([0.0, 1, 2, 3, 99, np.nan, 5], [1, 1, 77, 4, 99, 0, 5])
+    if not weighted:
+        new = new.assign(m1=members[0], m2=members[1])
+    case = Case(formula, random)
+
+    def Z(rows: pd.DataFrame, chosen: list[str]) -> np.ndarray:  # noqa: N802
+        parts = []
+        for group, columns in random.items():
+            levels = list(fit.design.factor_named(group).levels)
+            if group.startswith("mm"):
+                block = member_columns(rows, columns, levels, weighted=weighted)
+            else:
+                z = rows.assign(one=1.0)[columns].to_numpy()
+                block = dense_prediction.columns(level_codes(fit, group, rows), z, len(levels) + 1)
+            parts.append(block * (group in chosen))
+        return np.concatenate(parts, axis=1)
+
+    relative = [factor @ factor.T for factor in fit.solution.factors]
+    blocks = [np.kron(np.eye(f.n_levels + 1), psi) for f, psi in zip(fit.design.factors, relative, strict=True)]
+    psi = np.zeros((sum(map(len, blocks)),) * 2)
+    start = 0
+    for block in blocks:
+        psi[start : start + len(block), start : start + len(block)] = block
+        start += len(block)
+    X = data.assign(one=1.0)[list(case.fixed)].to_numpy()
+    model = dense_prediction.Model(
+        y=data.y.to_numpy(), X=X, Z=Z(data, list(random)), psi=psi, R=np.eye(len(data)), sigma=fit.sigma
+    )
+    x = new.assign(one=1.0)[list(case.fixed)].to_numpy()
+    for chosen in (list(random), [], [group for group in random if group.startswith("mm")]):
+        estimate, error = model.predict(x, Z(new, chosen))
+        found = fit.predict(new, random_effects=chosen, interval="prediction")
+        np.testing.assert_allclose(found["estimate"], estimate, rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(found["std_error"], error, rtol=1e-9)
+        others = Z(new, [group for group in random if group not in chosen])
+        wide = np.sqrt(error**2 + fit.sigma**2 * (1.0 + np.einsum("ni,ij,nj->n", others, psi, others)))
+        np.testing.assert_allclose((found["conf_high"] - found["estimate"]) / Z95, wide, rtol=1e-9)
+    again = fit.predict(data, se=True)
+    pd.testing.assert_frame_equal(fit.predict(se=True), again, rtol=1e-10)
+    np.testing.assert_allclose(again["std_error"], model.predict(X, Z(data, list(random)))[1], rtol=1e-9)
+    pd.testing.assert_series_equal(fit.predict(), fit.fitted, check_names=False)
+    with pytest.raises(cl.CrosslevelError, match=r"1 rows whose m1 was not in the fit \(99"):
+        fit.predict(new, new_levels="raise", random_effects=["mm(m1, m2)"])
+
+
 def test_singular_models() -> None:
-    data = DATA.assign(y=DATA.y - DATA.groupby("b").y.transform("mean"))
+    rest = cl.mixed(CASES["intercept"].formula, DATA).resid
+    data = DATA.assign(y=DATA.y - rest.groupby(DATA.b).transform("mean"))
     case = CASES["crossed"]
     fit = cl.mixed(case.formula, data)
     assert fit.is_singular
@@ -370,10 +452,10 @@ def test_wrong_arguments_say_what_to_do() -> None:
     np.testing.assert_allclose(known, fit.fitted, rtol=1e-12)
 
 
-@pytest.mark.parametrize("formula", ["y ~ x + (x | g)", "y ~ x + (x | g) + (1 | h)"])
-def test_many_rows_take_no_time(formula: str) -> None:
+@pytest.mark.parametrize(("formula", "n"), [("y ~ x + (x | g)", 200_000), ("y ~ x + (x | g) + (1 | h)", 40_000)])
+def test_many_rows_take_no_time(formula: str, n: int) -> None:
     rng = np.random.default_rng(5)
-    n, levels, items = 200_000, 5_000, 300
+    levels, items = n // 40, n // 600
     g, h, x = rng.integers(0, levels, n), rng.integers(0, items, n), rng.normal(size=n)
     u = rng.normal(size=(levels, 2))
     y = x + u[g, 0] + u[g, 1] * x + rng.normal(size=items)[h] + rng.normal(size=n)
@@ -382,5 +464,5 @@ def test_many_rows_take_no_time(formula: str) -> None:
     fit.predict(data.head(10), se=True)
     start = time.process_time()
     found = fit.predict(data, se=True)
-    assert time.process_time() - start < 5.0
+    assert time.process_time() - start < 2.0
     assert found["std_error"].between(0.0, 1.0).all()

@@ -1,9 +1,9 @@
 """What a fitted linear mixed model answers. Every method delegates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,9 @@ from crosslevel.design import Design, slopes_explained
 from crosslevel.design.factors import GroupingFactor
 from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
-from crosslevel.estimators import random, tables
+from crosslevel.estimators import prediction, random, tables
 from crosslevel.estimators import rows as by_row
+from crosslevel.estimators import simulate as simulation
 from crosslevel.estimators.export import as_record
 from crosslevel.estimators.notes import notes_on
 from crosslevel.formula import Spec, update
@@ -26,9 +27,6 @@ from crosslevel.inference.wald import coefficient_table
 from crosslevel.optimise import Status
 from crosslevel.solve import Solution, conditional_modes, deviance_at
 from crosslevel.types import FloatArray, Frame, Method
-
-if TYPE_CHECKING:
-    from crosslevel.estimators.prediction import Interval, NewLevels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -331,34 +329,8 @@ class MixedFit:
         """The rows used: outcome, cluster, fitted values, residuals, and the fixed part's prediction."""
         return by_row.augment(self.design, self.solution.beta, self._effects)
 
-    def predict(
-        self,
-        new: Frame | None = None,
-        *,
-        random_effects: bool | Sequence[str] = True,
-        se: bool = False,
-        interval: "Interval | None" = None,
-        level: float = 0.95,
-        new_levels: "NewLevels" = "zero",
-    ) -> pd.Series | pd.DataFrame:
-        """Predicted outcomes of the rows used or of new data; with `se` or `interval` a frame, else a Series.
-
-        Parameters
-        ----------
-        new : any frame with the predictors (and the clusters, an offset's column); missing ones: missing prediction.
-        random_effects : whether to add conditional modes to the fixed part, or for which grouping factors.
-        se : whether to give standard errors of the prediction of x'beta + z'b, exact given the variances.
-        interval : "confidence" for x'beta + z'b, "prediction" for a new row, which may be of another cluster where its
-            random effects are not added. Both use normal quantiles: there are no degrees of freedom by row.
-        level : confidence level.
-        new_levels : clusters that were not in the fit get "zero" effects, with their variance, or "raise" an error.
-        """
-        from crosslevel.estimators.prediction import predict
-
-        return predict(
-            self.design, self.solution, self.given["residual"], new, random_effects=random_effects, se=se,
-            interval=interval, level=level, new_levels=new_levels,
-        )  # fmt: skip
+    predict = prediction.predict
+    simulate = simulation.simulate
 
     # -- other models ---------------------------------------------------------------------------------------------
     def refit(self, y: FloatArray | pd.Series) -> "MixedFit":

@@ -2,21 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from crosslevel.design import Design
+from crosslevel.design.factors import GroupingFactor
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.target_rows import NewRows, TargetRows, UsedRows, new_rows
+from crosslevel.estimators.target_rows import Block, NewRows, TargetRows, UsedRows, new_rows
 from crosslevel.inference.distributions import normal_quantile
-from crosslevel.inference.prediction import PredictionError, effects_of, new_level_variance
+from crosslevel.inference.prediction import PredictionError, contribution, effects_of, new_level_variance
 from crosslevel.inference.wald import check_level
-from crosslevel.residual import ResidualStructure
 from crosslevel.solve import Solution
 from crosslevel.table import group_codes
-from crosslevel.types import CodeArray, FloatArray, Frame
+from crosslevel.types import FloatArray, Frame
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.mixed_fit import MixedFit
 
 Interval: TypeAlias = Literal["confidence", "prediction"]
 NewLevels: TypeAlias = Literal["zero", "raise"]
@@ -40,71 +43,102 @@ class Predictor:
         """Predictions (n,) without offset."""
         effects = self._effects()
         out = np.empty(rows.n_rows)
-        for block, levels, place in rows.blocks():
-            out[place] = self._estimate(effects, block, levels)
+        for block in rows.blocks():
+            out[block.place] = self._estimate(effects, block)
         return out
 
     def with_variances(self, rows: TargetRows) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Predictions (n,), variances of their errors, and those that the other factors' levels, unknown, would add."""
-        effects, error = self._effects(), PredictionError.of(self.solution, self.chosen)
+        effects = self._effects()
+        error = PredictionError.of(self.solution, self.chosen, joint=any(self._factor(k).members for k in self.chosen))
         estimates, variance, others = np.empty(rows.n_rows), np.empty(rows.n_rows), np.zeros(rows.n_rows)
-        for block, levels, place in rows.blocks():
-            estimates[place] = self._estimate(effects, block, levels)
-            z = [block[self.design.factors[k].z] for k in self.chosen]
-            variance[place] = error.variance(block[self.design.x], z, [[(codes, None)] for codes in levels])
+        for block in rows.blocks():
+            estimates[block.place] = self._estimate(effects, block)
+            z = [block.columns[self._factor(k).z] for k in self.chosen]
+            read = dict(zip(rows.factors, block.members, strict=True))
+            members = [read[self._factor(k)] for k in self.chosen]
+            variance[block.place] = error.variance(block.columns[self.design.x], z, members)
             for k, factor in enumerate(self.design.factors):
                 if k not in self.chosen:
-                    others[place] += new_level_variance(self.solution, k, block[factor.z], [None])
+                    columns = block.columns[factor.z]
+                    own = read.get(factor, [(np.full(columns.shape[1], -1, dtype=np.int32), None)])
+                    others[block.place] += new_level_variance(self.solution, k, columns, own)
         return estimates, variance, others
 
-    def _effects(self) -> list[FloatArray]:
-        """Conditional modes (J + 1, q) of the chosen factors; those of an unknown level, zeros, last."""
-        effects = [effects_of(self.solution, k) for k in self.chosen]
-        return [np.vstack([own, np.zeros(own.shape[1])]) for own in effects]
+    def _factor(self, k: int) -> GroupingFactor:
+        """The grouping factor at a position."""
+        return self.design.factors[k]
 
-    def _estimate(self, effects: Sequence[FloatArray], block: FloatArray, levels: Sequence[CodeArray]) -> FloatArray:
-        """Predictions of the rows of a block (m, L)."""
-        out = self.solution.beta @ block[self.design.x]
-        for k, own, codes in zip(self.chosen, effects, levels, strict=True):
-            out = out + np.einsum("lq,ql->l", own[codes], block[self.design.factors[k].z])
+    def _effects(self) -> list[FloatArray]:
+        """Conditional modes (J, q) of the chosen factors."""
+        return [effects_of(self.solution, k) for k in self.chosen]
+
+    def _estimate(self, effects: Sequence[FloatArray], block: Block) -> FloatArray:
+        """Predictions of the rows of a block."""
+        out = self.solution.beta @ block.columns[self.design.x]
+        for k, own, members in zip(self.chosen, effects, block.members[: len(effects)], strict=True):
+            out = out + contribution(own, block.columns[self._factor(k).z], members)
         return np.asarray(out)
 
 
 def predict(
-    design: Design,
-    solution: Solution,
-    structure: ResidualStructure | None,
-    new: Frame | None,
+    fit: "MixedFit",
+    new: Frame | None = None,
     *,
-    random_effects: bool | Sequence[str],
-    se: bool,
-    interval: Interval | None,
-    level: float,
-    new_levels: NewLevels,
+    random_effects: bool | Sequence[str] = True,
+    se: bool = False,
+    interval: Interval | None = None,
+    level: float = 0.95,
+    new_levels: NewLevels = "zero",
 ) -> pd.Series | pd.DataFrame:
-    """Predictions of rows; see `MixedFit.predict`.
+    """Predicted outcomes x'beta + z'b of the rows used or of new data, with standard errors and intervals if wanted.
 
-    Levels that are unknown or missing have random effects of zero, and sigma^2 z'Psi z is added to the variance of the
-    prediction error. A prediction interval adds the residual variance of the row (by its weight, its stratum, its
-    covariate) and sigma^2 z'Psi z of the factors that are not predicted with: a new row's residual is independent of
-    those of the fit, and a new cluster's effects are. With sampling weights the covariance of beta is the sandwich.
+    Standard errors are those of the prediction error, exact given the variances and the residual structure
+    (Henderson's mixed model equations), the covariance of betahat and bhat included. Levels that are unknown or missing
+    have random effects of zero, and their variance is added. With sampling weights the covariance of beta is the
+    sandwich. An offset is added, from the column that the fit had it from.
+
+    Parameters
+    ----------
+    fit : the fitted model.
+    new : any frame with the predictors and the clusters that are predicted with; the outcome is not needed. None for
+        the rows used.
+    random_effects : whether to add conditional modes to the fixed part; or the names of the grouping factors whose
+        modes are added.
+    se : whether to give standard errors.
+    interval : "confidence" for x'beta + z'b; "prediction" for a new row, with its residual (by its weight, stratum or
+        covariate, independent of those of the fit) and, of the factors whose modes are not added, with new levels.
+        Both use quantiles of the normal distribution: there are no degrees of freedom of a row.
+    level : confidence level.
+    new_levels : "zero", or "raise" to refuse rows whose levels were not in the fit or are missing.
 
     Returns
     -------
-    Series of predictions; or frame of estimate, std_error (of the prediction of x'beta + z'b, whatever the interval),
-    conf_low, conf_high, by default of the confidence interval. NaN in rows with missing predictors.
+    Series of predictions; with `se` or `interval` a frame of estimate, std_error (of x'beta + z'b, whatever the
+    interval), conf_low and conf_high (of the confidence interval if none is named). All are NaN in rows with missing
+    predictors.
 
     Raises
     ------
-    CrosslevelError : a wrong argument.
+    CrosslevelError : a wrong argument; columns that `new` lacks, or categories that the fit does not know.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
+    >>> fit.predict({"Days": [0, 10], "Subject": ["308", "new"]}, interval="prediction").round(1)
+       estimate  std_error  conf_low  conf_high
+    0     253.7       12.3     198.1      309.3
+    1     356.1       67.6     214.4      497.7
     """
+    design, solution = fit.design, fit.solution
     if interval not in (None, "confidence", "prediction"):
         raise CrosslevelError(f"`interval` is 'confidence', 'prediction' or None; got {interval!r}.")
     if new_levels not in ("zero", "raise"):
         raise CrosslevelError(f"`new_levels` is 'zero' or 'raise'; got {new_levels!r}.")
     check_level(level)
     chosen = chosen_factors(design, random_effects)
-    rows = rows_of(design, structure, new, chosen)
+    rows = rows_of(fit, new, _wanted(design, chosen, interval))
     if new_levels == "raise" and isinstance(rows, NewRows):
         _refuse_new_levels(rows, chosen)
     predictor = Predictor(design=design, solution=solution, chosen=chosen)
@@ -149,25 +183,33 @@ def chosen_factors(design: Design, random_effects: bool | Sequence[str]) -> tupl
     return tuple(k for k, name in enumerate(names) if name in wanted)
 
 
-def rows_of(
-    design: Design, structure: ResidualStructure | None, new: Frame | None, chosen: tuple[int, ...]
-) -> TargetRows:
-    """The rows of the fit, or of a new frame."""
-    factors = tuple(design.factors[k] for k in chosen)
-    return UsedRows(design=design, factors=factors) if new is None else new_rows(design, structure, factors, new)
+def _wanted(design: Design, chosen: tuple[int, ...], interval: Interval | None) -> tuple[int, ...]:
+    """The factors whose levels have to be read: those chosen, then those of whose levels rows have unequal shares."""
+    several = [k for k, factor in enumerate(design.factors) if factor.membership is not None and k not in chosen]
+    return (*chosen, *several) if interval == "prediction" else chosen
+
+
+def rows_of(fit: "MixedFit", new: Frame | None, wanted: tuple[int, ...]) -> TargetRows:
+    """The rows of the fit, or of a new frame, with their levels in the factors at the wanted positions."""
+    factors = tuple(fit.design.factors[k] for k in wanted)
+    if new is None:
+        return UsedRows(design=fit.design, factors=factors)
+    return new_rows(fit.design, fit.given["residual"], factors, new)
 
 
 def _refuse_new_levels(rows: NewRows, chosen: tuple[int, ...]) -> None:
     """Refuse levels that were not in the fit, in rows that are predicted; and missing ones."""
-    for k, codes in zip(chosen, rows.codes, strict=True):
-        factor = rows.design.factors[k]
-        unknown = codes < 0 if rows.mask is None else (codes < 0) & rows.mask
-        n_unknown = int(np.count_nonzero(unknown))
-        if n_unknown:
-            found = group_codes(rows.columns, factor.group)
-            levels = [found.levels[code] for code in np.unique(found.codes[unknown]) if code >= 0]
-            shown = ", ".join(repr(level) for level in levels[:5]) + (", ..." if len(levels) > 5 else "")
-            raise CrosslevelError(
-                f"`new` has {n_unknown} rows whose {factor.name} was not in the fit ({shown or 'missing'}). Leave "
-                "them out, or write new_levels='zero' to predict them with random effects of zero."
-            )
+    for factor, members in zip(rows.factors[: len(chosen)], rows.members, strict=False):
+        names = (factor.group,) if factor.membership is None else ((name,) for name in factor.membership.members)
+        for columns, (codes, share) in zip(names, members, strict=True):
+            unknown = codes < 0 if share is None else (codes < 0) & (share > 0.0)
+            unknown = unknown if rows.mask is None else unknown & rows.mask
+            n_unknown = int(np.count_nonzero(unknown))
+            if n_unknown:
+                found = group_codes(rows.columns, columns)
+                levels = [found.levels[code] for code in np.unique(found.codes[unknown]) if code >= 0]
+                shown = ", ".join(repr(level) for level in levels[:5]) + (", ..." if len(levels) > 5 else "")
+                raise CrosslevelError(
+                    f"`new` has {n_unknown} rows whose {':'.join(columns)} was not in the fit ({shown or 'missing'}). "
+                    "Leave them out, or write new_levels='zero' to predict them with random effects of zero."
+                )

@@ -8,23 +8,48 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.design import Design
-from crosslevel.design.factors import GroupingFactor, codes_among, new_codes
+from crosslevel.design.factors import GroupingFactor, codes_among, new_members
+from crosslevel.design.members import join_members
 from crosslevel.errors import CrosslevelError, DataError
 from crosslevel.estimators.rows import row_index
 from crosslevel.formula.evaluate import Evaluator
+from crosslevel.inference.prediction import Members
 from crosslevel.residual import ResidualStructure
 from crosslevel.residual.variance import KnownVariance, PowerVariance, StratumVariance
 from crosslevel.solve import Solution
 from crosslevel.table import Columns, group_codes
-from crosslevel.types import BoolArray, CodeArray, FloatArray, Frame
+from crosslevel.types import BoolArray, FloatArray, Frame, IntArray
 from crosslevel.weights import Precision
 
 CHUNK = 1 << 16
 """Rows looked at a time."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Block:
+    """Some of the rows.
+
+    Attributes
+    ----------
+    columns : (m, L) design columns.
+    members : for each wanted factor, the levels of the rows and how much they have of them.
+    place : where they stand among all rows that are predicted.
+    """
+
+    columns: FloatArray = field(repr=False)
+    members: tuple[Members, ...] = field(repr=False)
+    place: slice
+
+
 class TargetRows(ABC):
-    """Rows for which everything that a prediction needs is known; the others get no prediction."""
+    """Rows for which everything that a prediction needs is known; the others get no prediction.
+
+    Attributes
+    ----------
+    factors : the grouping factors whose levels are wanted.
+    """
+
+    factors: tuple[GroupingFactor, ...]
 
     @property
     @abstractmethod
@@ -42,8 +67,8 @@ class TargetRows(ABC):
         """Offset of these rows, (n,)."""
 
     @abstractmethod
-    def blocks(self) -> Iterator[tuple[FloatArray, tuple[CodeArray, ...], slice]]:
-        """Some rows at a time: design columns (m, L), levels (L,) in each wanted factor, -1 if unknown, and place."""
+    def blocks(self) -> Iterator[Block]:
+        """The rows in order, some at a time."""
 
     @abstractmethod
     def residual_variances(self, solution: Solution, fitted: FloatArray) -> FloatArray:
@@ -88,15 +113,15 @@ class UsedRows(TargetRows):
         """Offset of the fit."""
         return 0.0 if self.design.offset is None else self.design.offset
 
-    def blocks(self) -> Iterator[tuple[FloatArray, tuple[CodeArray, ...], slice]]:
+    def blocks(self) -> Iterator[Block]:
         """The rows used, as they are read."""
         single, done = self.design.is_single, 0
-        codes = [] if single else [self.design.used_codes(factor) for factor in self.factors]
+        members = () if single else tuple(self.design.used_members(factor) for factor in self.factors)
         for block, block_codes, _ in self.design.blocks():
             place = slice(done, done + block.shape[1])
             done = place.stop
-            levels = (block_codes,) * len(self.factors) if single else tuple(own[place] for own in codes)
-            yield block[:-1], levels, place
+            own = (((block_codes, None),),) * len(self.factors) if single else tuple(_at(m, place) for m in members)
+            yield Block(columns=block[:-1], members=own, place=place)
 
     def residual_variances(self, solution: Solution, fitted: FloatArray) -> FloatArray:
         """Those of the fit."""
@@ -124,14 +149,16 @@ class NewRows(TargetRows):
     structure : covariance structure of the residuals as it was asked for, None without one.
     columns : the frame.
     mask : (rows,) which have no missing predictor; None if all have none.
-    codes : for each wanted factor (rows,) level, -1 where it is unknown.
+    factors : the grouping factors whose levels are wanted.
+    members : for each of them levels (rows,), negative where unknown, and how much rows have of them.
     """
 
     design: Design = field(repr=False)
     structure: ResidualStructure | None
     columns: Columns = field(repr=False)
     mask: BoolArray | None = field(repr=False)
-    codes: tuple[CodeArray, ...] = field(repr=False)
+    factors: tuple[GroupingFactor, ...]
+    members: tuple[Members, ...] = field(repr=False)
     evaluator: Evaluator = field(repr=False)
 
     @property
@@ -156,16 +183,16 @@ class NewRows(TargetRows):
             )
         return self._numeric(self.design.offset_column)
 
-    def blocks(self) -> Iterator[tuple[FloatArray, tuple[CodeArray, ...], slice]]:
+    def blocks(self) -> Iterator[Block]:
         """The rows in order."""
         done = 0
         for start in range(0, self.columns.n_rows, CHUNK):
             rows = slice(start, min(start + CHUNK, self.columns.n_rows))
-            keep = slice(None) if self.mask is None else self.mask[rows]
-            block = self.evaluator.evaluate(rows)
-            place = slice(done, done + block.shape[1])
+            keep = rows if self.mask is None else rows.start + np.flatnonzero(self.mask[rows])
+            columns = self.evaluator.evaluate(rows)
+            place = slice(done, done + columns.shape[1])
             done = place.stop
-            yield block, tuple(own[rows][keep] for own in self.codes), place
+            yield Block(columns=columns, members=tuple(_at(own, keep) for own in self.members), place=place)
 
     def residual_variances(self, solution: Solution, fitted: FloatArray) -> FloatArray:
         """From the columns that the fit had them from."""
@@ -241,7 +268,7 @@ def new_rows(
     """
     columns = Columns.from_frame(new, "new")
     predictors = predictors_of(design)
-    groups = sorted({name for factor in factors for name in factor.group})
+    groups = sorted({name for factor in factors for name in group_columns(factor)})
     columns.require([*predictors, *groups], "new")
     mask, _ = columns.complete(predictors)
     return NewRows(
@@ -249,9 +276,27 @@ def new_rows(
         structure=structure,
         columns=columns,
         mask=mask,
-        codes=tuple(new_codes(factor, columns) for factor in factors),
+        factors=tuple(factors),
+        members=tuple(_new_members(factor, columns, mask) for factor in factors),
         evaluator=design.spec.bind(columns, mask, response=False),
     )
+
+
+def _new_members(factor: GroupingFactor, columns: Columns, mask: BoolArray | None) -> Members:
+    """Levels of new rows; where a row may have several, those that are unknown have numbers of their own."""
+    members = new_members(factor, columns)
+    if factor.membership is None:
+        return members
+    _, named = join_members(factor.membership, columns, mask)
+    return tuple(
+        (np.where((codes < 0) & (own >= 0), -2 - own, codes), share)
+        for (codes, share), (own, _) in zip(members, named, strict=True)
+    )
+
+
+def group_columns(factor: GroupingFactor) -> tuple[str, ...]:
+    """The data columns that say to which levels a row belongs."""
+    return factor.group if factor.membership is None else factor.membership.variables
 
 
 def predictors_of(design: Design) -> list[str]:
@@ -259,5 +304,10 @@ def predictors_of(design: Design) -> list[str]:
     outcome = set(design.spec.response_component.variables)
     fixed_only = {name for j in design.x for name in design.spec.columns[j].variables}
     needed = [name for name in design.spec.variables if name in fixed_only or name not in outcome]
-    groups = {name for factor in design.factors for name in factor.group}
+    groups = {name for factor in design.factors for name in group_columns(factor)}
     return [name for name in needed if name not in groups or name in fixed_only]
+
+
+def _at(members: Members, rows: slice | IntArray) -> Members:
+    """Levels of some of the rows, and how much they have of them."""
+    return tuple((codes[rows], None if share is None else share[rows]) for codes, share in members)

@@ -27,7 +27,10 @@ from crosslevel.solve import Solution
 from crosslevel.types import CodeArray, FloatArray
 
 Members = Sequence[tuple[CodeArray, FloatArray | None]]
-"""Levels (L,) of rows in one factor, -1 where unknown, and how much of each, None for all; several in a membership."""
+"""Levels (L,) of rows in one factor, and how much of each, None for all; several where rows belong to several levels.
+
+Negative numbers are levels that were not in the fit, different ones where the number differs.
+"""
 
 
 class LevelSpread(ABC):
@@ -174,12 +177,11 @@ class PredictionError:
         fixed = (x - coordinates.shift[:-1, None]) / coordinates.scale[:-1, None]
         unknown = np.zeros(x.shape[1])
         for gain, psi, own, levels in zip(self.gains, self.psi, working, members, strict=True):
-            prior = np.einsum("al,ab,bl->l", own, psi, own)
+            unknown += np.einsum("al,ab,bl->l", own, psi, own) * repeated(levels, unknown=True)
             for codes, share in levels:
                 part = own if share is None else own * share
                 for a in range(len(own)):
-                    fixed -= np.vstack([gain[:, a], np.zeros(gain.shape[2])])[codes].T * part[a]
-                unknown += np.where(codes < 0, prior if share is None else prior * share**2, 0.0)
+                    fixed -= with_unknown(gain[:, a])[np.maximum(codes, -1)].T * part[a]
         out: FloatArray = self.sigma**2 * unknown + np.sum((self.root.T @ fixed) ** 2, axis=0)
         if self.spread is not None:
             out = out + self.sigma**2 * self.spread.variance(working, members)
@@ -192,20 +194,42 @@ def effects_of(solution: Solution, factor: int) -> FloatArray:
     return np.asarray(solution.at.modes[factor] @ back.T * solution.criterion.coordinates.scale[-1])
 
 
-def new_level_variance(
-    solution: Solution, factor: int, z: FloatArray, shares: Sequence[FloatArray | None]
-) -> FloatArray:
-    """Variance (L,) that levels of a factor which are not known add to rows, sigma^2 z'Psi z.
+def contribution(effects: FloatArray, z: FloatArray, members: Members) -> FloatArray:
+    """What random effects (J, q) add to rows (L,) with columns z (q, L); levels that are unknown add nothing."""
+    whole, out = with_unknown(effects), np.zeros(z.shape[1])
+    for codes, share in members:
+        part = np.einsum("lq,ql->l", whole[np.maximum(codes, -1)], z)
+        out += part if share is None else part * share
+    return out
+
+
+def new_level_variance(solution: Solution, factor: int, z: FloatArray, members: Members) -> FloatArray:
+    """Variance (L,) that levels of a factor, all of them as if they were unknown, add to rows: sigma^2 z'Psi z.
 
     Parameters
     ----------
     solution, factor : the fitted model, and the position of the factor.
     z : (q, L) columns of the random effects.
-    shares : how much rows have of each of their levels, (L,) or None for all; different levels are independent.
+    members : levels of the rows.
     """
     half = solution.factors[factor].T @ z
-    prior = solution.sigma**2 * np.einsum("al,al->l", half, half)
-    return np.asarray(sum(prior if share is None else prior * share**2 for share in shares))
+    return np.asarray(solution.sigma**2 * np.einsum("al,al->l", half, half) * repeated(members, unknown=False))
+
+
+def repeated(members: Members, *, unknown: bool) -> FloatArray:
+    """Sum over levels of the square of how much rows (L,) have of each; of the unknown levels only, if so wanted."""
+    out = np.zeros(len(members[0][0]))
+    for codes, share in members:
+        for others, other_share in members:
+            same = (codes == others) & (codes < 0) if unknown else codes == others
+            part = np.where(same, 1.0 if share is None else share, 0.0)
+            out += part if other_share is None else part * other_share
+    return out
+
+
+def with_unknown(table: FloatArray) -> FloatArray:
+    """A table by level (J, k) with zeros for an unknown one at its end, where -1 finds them."""
+    return np.vstack([table, np.zeros(table.shape[1])])
 
 
 def _root(solution: Solution) -> FloatArray:
