@@ -265,6 +265,12 @@ def test_what_cannot_be_fitted_is_refused_in_words(formula, structure, error, me
         cl.mixed(formula, frame, residual=structure)
 
 
+def test_multiple_membership_beside_a_structure_is_refused():
+    frame = FRAME.assign(before=FRAME["site"].to_numpy()[::-1], half=0.5)
+    with pytest.raises(DesignError, match="lie in one level of each grouping factor"):
+        cl.mixed("y ~ x + (1 | mm(site, before))", frame, residual=STRUCTURES["by"])
+
+
 def test_weights_beside_a_structure_are_refused():
     with pytest.raises(CrosslevelError, match="`weights` and `residual` cannot be given together"):
         cl.mixed(SITES, FRAME, weights=cl.Precision("se"), residual=cl.residual.By("arm"))
