@@ -288,3 +288,11 @@ def test_informative_weights():
     assert abs(means[2] - tau**2) <= 3.0 * errors[2]
     assert abs(means[3] - sigma**2) <= 3.0 * errors[3]
     assert means[4] >= 0.85
+
+
+def test_no_coefficient_has_more_degrees_of_freedom_than_the_sandwich_has_clusters() -> None:
+    data = cl.datasets.load("sleepstudy").assign(w=1.0, v=np.linspace(1.0, 2.0, 180))
+    data["v"] = data.groupby("Subject")["v"].transform("first")
+    weights = cl.Sampling("w", clusters={"Subject": "v"})
+    df = cl.mixed("Reaction ~ Days + (1 | Subject)", data, method="ml", weights=weights).df
+    assert df.to_dict() == {"Intercept": 17.0, "Days": 17.0}

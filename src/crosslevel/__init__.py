@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         DesignError,
         FileError,
         FormulaError,
+        MemoryShortageError,
     )
     from crosslevel.estimators.mixed import mixed
     from crosslevel.report import figures as plot
@@ -50,6 +51,7 @@ __all__ = [
     "FileError",
     "FormulaError",
     "Frequency",
+    "MemoryShortageError",
     "Precision",
     "Sampling",
     "__version__",
@@ -74,6 +76,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "DesignError": ("crosslevel.errors", "DesignError"),
     "FileError": ("crosslevel.errors", "FileError"),
     "FormulaError": ("crosslevel.errors", "FormulaError"),
+    "MemoryShortageError": ("crosslevel.errors", "MemoryShortageError"),
     "Frequency": ("crosslevel.weights", "Frequency"),
     "Precision": ("crosslevel.weights", "Precision"),
     "Sampling": ("crosslevel.weights", "Sampling"),

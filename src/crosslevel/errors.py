@@ -48,6 +48,10 @@ class DesignError(CrosslevelError):
     """The model cannot be estimated from these data."""
 
 
+class MemoryShortageError(CrosslevelError):
+    """The work would need more memory than there is; nothing was begun."""
+
+
 class ConvergenceWarning(UserWarning):
     """A fit did not reach its optimum; the text is the sentence of `fit.status`."""
 

@@ -15,3 +15,4 @@ Frame: TypeAlias = Any
 
 Method: TypeAlias = Literal["reml", "ml"]
 Missing: TypeAlias = Literal["drop", "raise"]
+Algebra: TypeAlias = Literal["auto", "exact", "iterative"]

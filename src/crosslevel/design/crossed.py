@@ -11,6 +11,7 @@ from crosslevel.design.factors import GroupingFactor
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import random_basis, working_coordinates
 from crosslevel.design.weighting import RowWeights
+from crosslevel.memory import require_memory
 from crosslevel.types import CodeArray, FloatArray, IntArray
 
 
@@ -58,6 +59,7 @@ def cross_factors(
     """
     from crosslevel.kernels.pairs import add_blocks
 
+    _require_room(factors, members, len(x) + 1)
     xy = np.append(x, len(products.names) - 1)
     coordinates = working_coordinates(products, xy, constant)
     change = np.append(-coordinates.removed, 1.0)
@@ -101,6 +103,29 @@ def cross_factors(
         structures=tuple(factor.structure for factor in factors),
         basis=tuple(basis for _, basis in bases),
         coordinates=coordinates,
+    )
+
+
+def _require_room(
+    factors: Sequence[GroupingFactor], members: Sequence[Sequence[tuple[CodeArray, FloatArray | None]]], p1: int
+) -> None:
+    """Refuse cross-products that do not fit into memory, by the most pairs of levels that the rows can make.
+
+    Raises
+    ------
+    MemoryShortageError : they do not.
+    """
+    n = max((len(own[0][0]) for own in members), default=0)
+    size = [len(factor.z) for factor in factors]
+    needed = sum(8.0 * factor.n_levels * q * (q + p1) for factor, q in zip(factors, size, strict=True))
+    for k, m in combinations_with_replacement(range(len(factors)), 2):
+        ways = len(members[k]) * (len(members[k]) - 1) // 2 if k == m else len(members[k]) * len(members[m])
+        most = min(float(ways * n), float(factors[k].n_levels) * factors[m].n_levels)
+        needed += most * (8.0 * size[k] * size[m] + 4.0) + 8.0 * ways * n
+    require_memory(
+        needed,
+        f"`formula` has {len(factors)} grouping factors, whose cross-products over {n:,} rows",
+        "Use fewer grouping factors or random slopes, or a sample of the rows.",
     )
 
 

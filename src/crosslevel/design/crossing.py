@@ -1,9 +1,12 @@
 """Cross-products of a model with several grouping factors: blocks of levels that share rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from crosslevel.covariance import BlockStructure
+from crosslevel.covariance.blocks import theta_parts
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.types import CodeArray, FloatArray, IntArray
 
@@ -66,8 +69,25 @@ class Crossing:
     @property
     def parts(self) -> tuple[slice, ...]:
         """Which elements of theta belong to each factor."""
-        out, start = [], 0
-        for structure in self.structures:
-            out.append(slice(start, start + structure.n_theta))
-            start += structure.n_theta
-        return tuple(out)
+        return theta_parts(self.structures)
+
+    def rotated(self, factors: tuple[FloatArray, ...]) -> tuple["Crossing", tuple[FloatArray, ...]]:
+        """Turn the effects of each factor's free blocks to the principal axes of its factor factor', largest first.
+
+        Returns
+        -------
+        crossing : the same model in the turned coordinates.
+        factors : for each factor (q, q) the same covariance factor there.
+        """
+        turns = [structure.principal_axes(factor) for structure, factor in zip(self.structures, factors, strict=True)]
+        pairs = {
+            (k, m): replace(some, block=np.ascontiguousarray(turns[k].T @ some.block @ turns[m]))
+            for (k, m), some in self.pairs.items()
+        }
+        parts = [
+            (np.ascontiguousarray(turn.T @ block @ turn), np.ascontiguousarray(turn.T @ image), turn.T @ basis)
+            for turn, block, image, basis in zip(turns, self.diagonal, self.image, self.basis, strict=True)
+        ]
+        diagonal, image, basis = zip(*parts, strict=True)
+        turned = replace(self, diagonal=diagonal, image=image, pairs=pairs, basis=basis)
+        return turned, tuple(turn.T @ factor for turn, factor in zip(turns, factors, strict=True))

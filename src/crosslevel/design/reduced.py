@@ -60,10 +60,7 @@ class Reduced:
         reduced : the same model in the turned coordinates.
         factor : (q, q) the same covariance factor there.
         """
-        turn = np.eye(self.structure.q)
-        for kind, columns in zip(self.structure.kinds, self.structure.columns, strict=True):
-            if kind.free:
-                turn[np.ix_(columns, columns)] = np.linalg.svd(factor[columns])[0]
+        turn = self.structure.principal_axes(factor)
         turned = replace(self, root=np.ascontiguousarray(self.root @ turn), basis=turn.T @ self.basis)
         return turned, turn.T @ factor
 

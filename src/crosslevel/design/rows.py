@@ -8,6 +8,7 @@ import numpy as np
 from crosslevel.design.products import CrossProducts, Moments
 from crosslevel.errors import DesignError
 from crosslevel.formula import Spec
+from crosslevel.memory import require_memory
 from crosslevel.table import Columns
 from crosslevel.types import BoolArray, CodeArray, FloatArray, Missing
 
@@ -117,6 +118,11 @@ def sum_products(
     from crosslevel.kernels.moments import order_by_code
 
     names = (*(column.name for column in spec.columns), spec.response_name)
+    require_memory(
+        8.0 * len(levels) * len(names) * (len(names) + 1),
+        f"`formula` has {len(names)} columns and {len(levels):,} clusters, whose cross-products",
+        "Use fewer predictors or random slopes, or a sample of the clusters.",
+    )
     used = codes if mask is None else codes[mask]
     is_sorted = bool(np.all(used[1:] >= used[:-1]))
     chunk = CHUNK if is_sorted else max(CHUNK, min(UNSORTED_RUN * len(levels), UNSORTED_BYTES // (8 * len(names))))

@@ -2,9 +2,10 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from crosslevel.design import Design, build_design
+from crosslevel.design.crossing import Crossing
 from crosslevel.design.residual import working_rows
 from crosslevel.errors import ConvergenceWarning, CrosslevelError, DataWarning
 from crosslevel.estimators.mixed_fit import MixedFit as MixedFit
@@ -13,9 +14,9 @@ from crosslevel.inference.sandwich import with_sandwich
 from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Status
 from crosslevel.residual import ResidualStructure
-from crosslevel.solve import solve
+from crosslevel.solve import Solution, solve
 from crosslevel.table import open_source
-from crosslevel.types import Algebra, Frame, Method, Missing
+from crosslevel.types import Algebra, FloatArray, Frame, Method, Missing
 from crosslevel.weights import Sampling, Weights, check_weights
 
 
@@ -99,6 +100,8 @@ def mixed(
         raise CrosslevelError(f"`method` is 'reml' or 'ml'; got {method!r}.")
     if not isinstance(formula, str):
         raise CrosslevelError(f"`formula` is text such as 'y ~ x + (1 | g)'; got {type(formula).__name__}.")
+    if algebra not in get_args(Algebra):
+        raise CrosslevelError(f"`algebra` is one of {', '.join(map(repr, get_args(Algebra)))}; got {algebra!r}.")
     df_method(ddf)
     reading = check_weights(weights)
     if isinstance(reading, Sampling) and method == "reml":
@@ -110,7 +113,7 @@ def mixed(
     given = {
         "family": family, "method": method, "missing": missing, "weights": reading, "offset": offset,
         "residual": check_residual(residual, reading), "known": known, "ddf": ddf, "max_steps": max_steps,
-        "progress": progress, "algebra": check_algebra(algebra),
+        "progress": progress, "algebra": algebra,
     }  # fmt: skip
     source = open_source(data)
     if source is None:
@@ -163,11 +166,23 @@ def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Desi
     elif design.is_single:
         solution = solve(design.reduced, reml=reml, tolerance=tolerance, max_steps=max_steps)
     else:
-        from crosslevel.solve.several import solve_crossing  # what it needs is slow to load
-
-        solution = solve_crossing(design.crossing, reml=reml, copies=copies, tolerance=tolerance, max_steps=max_steps)
+        solution = _solve_several(design.crossing, given, copies=copies, tolerance=tolerance)
     if design.is_sampled:
         solution = with_sandwich(solution, design)
     if solution.status is not Status.CONVERGED:
         warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=3)
     return MixedFit(formula=formula, data=data, given=given, design=design, solution=solution)
+
+
+def _solve_several(
+    crossing: Crossing, given: Mapping[str, Any], *, copies: tuple[FloatArray, ...] | None, tolerance: float
+) -> Solution:
+    """Solve a model with several grouping factors, by the algebra that was asked for or that suits its size."""
+    from crosslevel.solve.algebra import choose_algebra  # what these need is slow to load
+    from crosslevel.solve.large import solve_large
+    from crosslevel.solve.several import solve_crossing
+
+    reml, max_steps = given["method"] == "reml", given["max_steps"]
+    if copies is None and choose_algebra(crossing, given["algebra"]) == "iterative":
+        return solve_large(crossing, reml=reml, max_steps=max_steps)
+    return solve_crossing(crossing, reml=reml, copies=copies, tolerance=tolerance, max_steps=max_steps)

@@ -69,6 +69,14 @@ def facts(fit: "MixedFit") -> Table:
     rows += [["Outcome", f"{fit.spec.response_name}: {label}"]] if label else []
     method = "pseudo-maximum likelihood (ML)" if fit.design.is_sampled else METHODS.get(fit.method, fit.method)
     rows += [["Method", method], ["Rows", rows_used(fit)]]
+    iterative = fit.solution.iterative
+    if iterative is not None:
+        words = (
+            f"iterative, with {iterative.vectors} random vectors: Monte-Carlo error of the deviance "
+            f"{number(iterative.deviance_error)}, of the variance parameters at most "
+            f"{number(100.0 * iterative.theta_error)}% of their standard errors"
+        )
+        rows.append(["Algebra", words])
     if fit.design.weights is not None:
         rows.append(["Weights", fit.design.weights.given.words])
     if fit.design.offset is not None:
@@ -216,7 +224,10 @@ def shown_decimals(std_error: float, estimate: float) -> int:
 
 def df_rule(fit: "MixedFit") -> str:
     """How degrees of freedom were counted."""
-    return df_method(fit.ddf).description
+    limit = fit.equations.limit
+    if fit.ddf != "m-l-1" or math.isinf(limit):
+        return df_method(fit.ddf).description
+    return f"{df_method(fit.ddf).description}; with sampling weights no more than outermost clusters - 1, {limit:.0f}"
 
 
 def references(fit: "MixedFit") -> Iterator[str]:

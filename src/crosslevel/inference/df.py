@@ -28,6 +28,8 @@ class Equations:
     own : for each equation whether its intercept is among its coefficients, or is zero: an equation that explains the
         intercepts of one factor has none of its own where the model's belongs to another.
     n_rows : n.
+    limit : the most degrees of freedom that any coefficient can have under m-l-1: one less than the clusters that were
+        drawn first, with sampling weights, since the sandwich is a sum over them.
     """
 
     number: IntArray
@@ -35,6 +37,7 @@ class Equations:
     n_clusters: tuple[int, ...]
     own: tuple[bool, ...]
     n_rows: int
+    limit: float = np.inf
 
     def predictors(self, equation: int) -> int:
         """Q, the predictors in an equation: its coefficients less its own intercept."""
@@ -59,8 +62,16 @@ def equations_of(design: Design) -> Equations:
         names=tuple(names),
         n_clusters=tuple(design.factors[k].n_levels for k, _ in order),
         own=tuple(own),
+        limit=_sandwich_limit(design),
         n_rows=design.nobs,
     )
+
+
+def _sandwich_limit(design: Design) -> float:
+    """Clusters of the outermost factor less one with sampling weights, no limit without."""
+    if design.weights is None or not design.is_sampled:
+        return np.inf
+    return design.factors[design.weights.outermost].n_levels - 1.0
 
 
 def _or_none(effect: int) -> int | None:
@@ -106,7 +117,7 @@ class MLMinusL(DfMethod):
             mine = equations.number == equation
             out[mine] = equations.n_clusters[equation] - equations.predictors(equation) - 1
         out[out < 1.0] = np.nan
-        return out
+        return np.minimum(out, equations.limit)
 
 
 class Residual(DfMethod):

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crosslevel.covariance import BlockStructure
+from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.crossing import Crossing
 from crosslevel.likelihood.effects import solve_effects, whole_product
 from crosslevel.likelihood.schur import COLUMNS, Elimination, Schur
@@ -82,6 +84,10 @@ class IterativeConditional:
         """Lambda of each factor."""
         return self.schur.factors
 
+    def conditional_covariances(self) -> tuple[FloatArray, ...]:
+        """For each factor (J_k, q_k, q_k) missing values: they would take a solution for every random effect."""
+        return tuple(np.full((*modes.shape, modes.shape[1]), np.nan) for modes in self.modes)
+
     @property
     def precision(self) -> float:
         """1 / sigma^2: nu / r^2 where it is estimated."""
@@ -122,11 +128,12 @@ class IterativeDeviance:
         probes: int = PROBES,
         seed: int = 1,
         sigma: float | None = None,
+        more: bool = True,
     ) -> "IterativeDeviance":
-        """The criterion with at least `probes` random vectors, and Q chosen at `factors`."""
+        """The criterion with at least `probes` random vectors, and Q chosen at `factors`: see `far_directions`."""
         plan = crossing if isinstance(crossing, Elimination) else Elimination.of(crossing)
         rng = np.random.default_rng(seed)
-        basis = far_directions(Schur.at(plan, factors), rng)
+        basis = far_directions(Schur.at(plan, factors), rng, more=more)
         probes += -(basis.shape[1] + probes) % COLUMNS
         signs = 2.0 * rng.integers(0, 2, (plan.n_columns, probes)) - 1.0
         signs -= basis @ (basis.T @ signs)
@@ -138,6 +145,21 @@ class IterativeDeviance:
     def crossing(self) -> Crossing:
         """Cross-products of the model."""
         return self.plan.crossing
+
+    @property
+    def structures(self) -> tuple[BlockStructure, ...]:
+        """For each factor, the blocks that theta parametrises."""
+        return self.crossing.structures
+
+    @property
+    def bases(self) -> tuple[FloatArray, ...]:
+        """For each factor (q, q) T: working random effects are T b."""
+        return self.crossing.basis
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """In which coordinates [X y] is worked on."""
+        return self.crossing.coordinates
 
     @property
     def nu(self) -> float:

@@ -89,6 +89,22 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Iterative:
+    """What is stochastic in a solution by iterative algebra.
+
+    Attributes
+    ----------
+    vectors : random vectors that estimate the log-determinant; their seed is fixed.
+    deviance_error : Monte-Carlo standard error of the deviance.
+    theta_error : largest Monte-Carlo error of a covariance parameter, in its sampling standard errors.
+    """
+
+    vectors: int
+    deviance_error: float
+    theta_error: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Solution:
     """A fitted linear mixed model, in the units of the data.
 
@@ -106,6 +122,7 @@ class Solution:
     parameter_vcov : (k + 1, k + 1) covariance of working theta and log sigma where it is not that of the likelihood's
         curvature, as with sampling weights.
     phi : (m,) parameters of the residual structure, which stand before theta in `minimum.theta`; empty without one.
+    iterative : what is stochastic in it; None where the algebra is exact.
     """
 
     theta: FloatArray
@@ -119,6 +136,7 @@ class Solution:
     criterion: Any
     parameter_vcov: FloatArray | None = None
     phi: FloatArray = field(default_factory=lambda: np.zeros(0))
+    iterative: Iterative | None = None
 
     @property
     def at(self) -> At:
