@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from crossed_rows import CASES, Dense, simulated
+from crossed_rows import CASES, Dense, crossing_of, simulated
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.kernels import iterative as kernels
@@ -10,7 +10,7 @@ from crosslevel.likelihood import lanczos
 from crosslevel.likelihood.effects import solve_effects, whole_product
 from crosslevel.likelihood.iterative import IterativeDeviance, average_information, factors_of
 from crosslevel.likelihood.lanczos import Lanczos
-from crosslevel.likelihood.large import solve_iterative
+from crosslevel.likelihood.large import exact_cost, iterative_cost, solve_iterative
 from crosslevel.likelihood.schur import Elimination, Schur
 from crosslevel.optimise import Status, minimise
 
@@ -309,3 +309,72 @@ def test_kernels_are_products_with_whole_matrices(q, plain):
     np.testing.assert_allclose(
         found, np.einsum("iab,ibcs,idc->sad", residual, around, residual), atol=1e-10 * np.abs(found).max()
     )
+
+
+# -- directions and costs ---------------------------------------------------------------------------------------------
+
+
+def communities(n=20_000, n_users=2000, n_items=400, groups=20):
+    """Users and items in groups that seldom meet those of others: as many eigenvalues of H far from 1."""
+    rng = np.random.default_rng(0)
+    user, item = rng.integers(0, n_users, n).astype(np.int32), rng.integers(0, n_items, n).astype(np.int32)
+    home = rng.random(n) < 0.97
+    item = np.where(home, item // groups * groups + user % groups, item).astype(np.int32)
+    y = rng.normal(size=n) + 0.5 * rng.normal(size=n_users)[user] + 0.4 * rng.normal(size=n_items)[item]
+    one = np.ones((1, n))
+    return crossing_of([[(user, one)], [(item, one)]], np.ones((n, 1)), y)
+
+
+def test_more_directions_are_taken_exactly_where_that_pays():
+    crossing = communities()
+    factors = tuple(np.array([[size]]) for size in (0.5, 0.4))
+    few = IterativeDeviance.of(crossing, factors, reml=False, probes=11, more=False)
+    more = IterativeDeviance.of(crossing, factors, reml=False, probes=11)
+    assert few.n_exact == 5
+    assert more.n_exact >= 20
+    at_few, at_more = few.at_factors(factors), more.at_factors(factors)
+    assert at_more.standard_error < 0.2 * at_few.standard_error
+    expected = exact(crossing, reml=False).at_factors(factors).deviance
+    assert abs(at_few.deviance - expected) < 4.0 * at_few.standard_error
+    assert abs(at_more.deviance - expected) < 4.0 * at_more.standard_error
+
+    random = simulated("two", n=6000, sizes=(900, 300, 3))
+    assert IterativeDeviance.of(random, factors, reml=False).n_exact == 5
+
+
+def test_probes_are_added_where_the_monte_carlo_error_is_large():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 400, 900).astype(np.int32), rng.integers(0, 300, 900).astype(np.int32)
+    y = rng.normal(size=900) + 2.0 * rng.normal(size=400)[a] + 2.0 * rng.normal(size=300)[b]
+    one = np.ones((1, 900))
+    crossing = crossing_of([[(a, one)], [(b, one)]], np.ones((900, 1)), y)
+    given, free = solve_iterative(crossing, reml=False, probes=11), solve_iterative(crossing, reml=False)
+    assert given.standard_error > 0.1
+    assert free.criterion.vectors.shape[1] > given.criterion.vectors.shape[1]
+    assert free.standard_error < given.standard_error
+
+
+def test_working_coefficients_of_the_fit():
+    fit = solve_iterative(simulated("two"), reml=True)
+    state = fit.minimum.state
+    gram = state.chol[:-1, :-1] @ state.chol[:-1, :-1].T
+    assert fit.sigma == pytest.approx(np.sqrt(state.rss / state.nu))
+    np.testing.assert_allclose(fit.vcov, fit.sigma**2 * np.linalg.inv(gram), rtol=1e-10)
+    np.testing.assert_array_equal(fit.beta, state.beta)
+
+
+def test_gradient_of_log_sigma():
+    crossing = simulated("slopes")
+    theta = theta_of(crossing)
+    criterion = stochastic(crossing)
+    _, slope = criterion.curvature(criterion.value(theta), theta)
+    expected = differences(lambda t: 0.5 * np.log(criterion.value(t).rss), theta)
+    np.testing.assert_allclose(slope, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_costs_grow_as_they_should():
+    small, large = simulated("two", n=3000, sizes=(400, 100, 3)), simulated("two", n=3000, sizes=(400, 300, 3))
+    assert exact_cost(large).bytes > 7 * exact_cost(small).bytes
+    assert exact_cost(large, n_dense=100).seconds < exact_cost(large).seconds
+    assert 0.5 < iterative_cost(large).seconds / iterative_cost(small).seconds < 2.0
+    assert exact_cost(small).bytes >= 8 * 100**2

@@ -109,14 +109,18 @@ class Lanczos:
         The derivative is the sum of sign w'dH w over k.
         """
         forms, halves, signs = np.zeros(len(self.norm)), [], []
-        for c in range(len(self.norm)):
+        for c, norm in enumerate(self.norm):
+            if norm == 0.0:
+                halves.append(np.zeros((0, 0)))
+                signs.append(np.zeros(0))
+                continue
             values, vectors = self.spectra(c)
-            ends = vectors[0] * self.norm[c]
+            ends = vectors[0] * norm
             forms[c] = ends**2 @ (np.log(values) - (values - 1.0))
             ratio = (values[:, None] - values) / values
             divided = np.divide(np.log1p(ratio), ratio, out=np.ones_like(ratio), where=ratio != 0.0) / values
             size, axes = np.linalg.eigh(vectors @ (np.outer(ends, ends) * (divided - 1.0)) @ vectors.T)
-            kept = np.abs(size) > RANK_TOLERANCE * self.norm[c] ** 2
+            kept = np.abs(size) > RANK_TOLERANCE * norm**2
             halves.append(axes[:, kept] * np.sqrt(np.abs(size[kept])))
             signs.append(np.sign(size[kept]))
         rank = max(len(sign) for sign in signs)

@@ -16,6 +16,9 @@ from crosslevel.types import FloatArray
 BASIS, POWERS, SHIFT = 4, 4, 1.2
 """Random directions added to the constant ones in Q; powers of (SHIFT - H) that turn them to where H is small."""
 
+MOST_DIRECTIONS, WORTHWHILE = 64, 0.1
+"""Most directions in Q; the share of what is left of the variance that eight more must take to be added."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trace:
@@ -33,23 +36,50 @@ class Trace:
     scores: tuple[FloatArray, ...]
 
 
-def far_directions(schur: Schur, rng: np.random.Generator) -> FloatArray:
-    """Orthonormal directions (N, r) in which H is far below 1: near each factor's constants, or found by powers."""
+def far_directions(schur: Schur, rng: np.random.Generator, *, more: bool) -> FloatArray:
+    """Orthonormal directions Q (N, r) in which H is far from 1: near each factor's constants, or found by powers.
+
+    With `more`, eight at a time are added as long as they take a good share of the variance 2 |f(H)|^2 of a form in
+    random signs; f(x) is taken as -(x - 1)^2 / 2.
+    """
+    n = schur.plan.n_columns
+    constants = _constants(schur)
+    n_random = min(BASIS, max(n - constants.shape[1], 0))
+    basis = _turned(schur, np.hstack([constants, rng.normal(size=(n, n_random))]), np.zeros((n, 0)))
+    while more and basis.shape[1] + COLUMNS <= min(MOST_DIRECTIONS, n // 2):
+        added = _turned(schur, rng.normal(size=(n, COLUMNS)), basis)
+        probes = 2.0 * rng.integers(0, 2, (n, COLUMNS)) - 1.0
+        for _ in range(2):
+            probes -= basis @ (basis.T @ probes)
+            probes = schur.apply(probes) - probes
+        left = 0.5 * float(np.sum(probes**2)) / COLUMNS
+        taken = 0.5 * float(np.sum(np.linalg.eigvalsh(added.T @ (schur.apply(added) - added)) ** 4))
+        if taken < WORTHWHILE * left:
+            break
+        basis = np.hstack([basis, added])
+    return basis
+
+
+def _constants(schur: Schur) -> FloatArray:
+    """For every effect of every factor that is not eliminated, the root of its sums of squares, else 0."""
     plan = schur.plan
-    constants = []
+    columns = []
     for k, span in zip(plan.rest, plan.spans, strict=True):
         q = plan.crossing.diagonal[k].shape[1]
         sizes = np.sqrt(np.einsum("jaa->ja", plan.crossing.diagonal[k]))
         for a in range(q):
             column = np.zeros(plan.n_columns)
             column[span.start + a : span.stop : q] = sizes[:, a]
-            constants.append(column)
-    n_random = min(BASIS, max(plan.n_columns - len(constants), 0))
-    block = np.column_stack([*constants, rng.normal(size=(plan.n_columns, n_random))])
+            columns.append(column)
+    return np.column_stack(columns)
+
+
+def _turned(schur: Schur, block: FloatArray, basis: FloatArray) -> FloatArray:
+    """Orthonormal directions (N, r) turned by powers of (SHIFT - H) from `block`, at right angles to `basis`."""
     for _ in range(POWERS):
-        block = np.linalg.qr(block)[0]
+        block = np.linalg.qr(block - basis @ (basis.T @ block))[0]
         block = SHIFT * block - schur.apply(block)
-    return np.asarray(np.linalg.qr(block)[0])
+    return np.asarray(np.linalg.qr(block - basis @ (basis.T @ block))[0])
 
 
 def estimate_trace(schur: Schur, vectors: FloatArray) -> Trace:
