@@ -104,6 +104,21 @@ def test_every_answer_has_its_numbers(fit):
     assert np.all((table["conf_low"] < table["estimate"]) & (table["estimate"] < table["conf_high"]))
 
 
+def test_normalised_residuals_are_whitened_by_the_covariance_of_the_fit(fit):
+    residual, phi = fit.solution.criterion.residual, fit.solution.phi
+    white = residual.at(phi).whiten(np.eye(len(FRAME)))
+    e = fit.resid.to_numpy()[residual.order]
+    expected = white.T @ e / fit.sigma
+    np.testing.assert_allclose(fit.resid_normalised.to_numpy()[residual.order], expected, rtol=1e-9, atol=1e-11)
+
+
+def test_normalised_residuals_without_a_structure_are_divided_by_their_standard_deviation():
+    fit = cl.mixed(SITES, FRAME, weights=cl.Precision("se"))
+    np.testing.assert_allclose(fit.resid_normalised, fit.resid * np.sqrt(FRAME["se"]) / fit.sigma, rtol=1e-12)
+    plain = cl.mixed(SITES, FRAME)
+    np.testing.assert_allclose(plain.resid_normalised, plain.resid / plain.sigma, rtol=1e-12)
+
+
 def test_random_effects_are_tested_with_the_structure_fitted_anew(fit):
     test = fit.test_random()
     without = cl.mixed("y ~ x", FRAME, residual=fit.given["residual"])

@@ -174,6 +174,16 @@ def test_intervals_of_correlations_are_those_of_nlme(case):
     np.testing.assert_allclose(rho["conf_high"], [row["upper"] for row in theirs], atol=3e-3)
 
 
+NORMALISED = ["varident_sex", "rs_varident_sex", "corar1", "gls_ar1"]
+
+
+@pytest.mark.parametrize("case", [f"Orthodont__{name}_{method}" for name in NORMALISED for method in METHODS])
+def test_normalised_residuals_are_those_of_nlme(case):
+    theirs = expected(case)["resid_normalized_head"]
+    ours = fit(case).resid_normalised.iloc[: len(theirs)]
+    np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_known_standard_errors_make_the_meta_analysis_of_metafor(method):
     theirs = more()[f"known_{method}"]

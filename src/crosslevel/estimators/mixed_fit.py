@@ -16,6 +16,7 @@ from crosslevel.estimators import prediction, random, tables
 from crosslevel.estimators import rows as by_row
 from crosslevel.estimators import simulate as simulation
 from crosslevel.estimators.export import as_record
+from crosslevel.estimators.normalised import normalised
 from crosslevel.estimators.notes import notes_on
 from crosslevel.formula import Spec, update
 from crosslevel.inference.df import Equations, df_method, equations_of
@@ -324,6 +325,12 @@ class MixedFit:
     def resid(self) -> pd.Series:
         """Outcome minus fitted values."""
         return self.augment()["resid"]
+
+    @property
+    def resid_normalised(self) -> pd.Series:
+        """Residuals over their standard deviation, freed of their correlations: nearly independent N(0, 1)."""
+        values = normalised(self.design, self.solution, self.resid.to_numpy())
+        return pd.Series(values, index=self.resid.index, name="resid_normalised")
 
     def augment(self) -> pd.DataFrame:
         """The rows used: outcome, cluster, fitted values, residuals, and the fixed part's prediction."""
