@@ -309,6 +309,9 @@ def test_kernels_are_products_with_whole_matrices(q, plain):
     np.testing.assert_allclose(
         found, np.einsum("iab,ibcs,idc->sad", residual, around, residual), atol=1e-10 * np.abs(found).max()
     )
+    each = np.zeros((n_levels, q, q))
+    call("level_sums", start, column, value, width, cell, inner[..., 0].ravel(), each)
+    np.testing.assert_allclose(each, around[..., 0], atol=1e-11)
 
 
 # -- directions and costs ---------------------------------------------------------------------------------------------
@@ -378,3 +381,20 @@ def test_costs_grow_as_they_should():
     assert exact_cost(large, n_dense=100).seconds < exact_cost(large).seconds
     assert 0.5 < iterative_cost(large).seconds / iterative_cost(small).seconds < 2.0
     assert exact_cost(small).bytes >= 8 * 100**2
+
+
+@EACH_CASE
+def test_conditional_covariances(case):
+    crossing = simulated(case)
+    factors = factors_of(crossing, theta_of(crossing))
+    dense = Dense(crossing)
+    middle = dense.middle(factors)
+    criterion, all_directions = stochastic(crossing, probes=16), exact(crossing, reml=False)
+    estimates = criterion.conditional_covariances(criterion.at_factors(factors))
+    exactly = all_directions.conditional_covariances(all_directions.at_factors(factors))
+    for k, structure in enumerate(crossing.structures):
+        own = np.arange(dense.offset[k], dense.offset[k + 1]).reshape(-1, structure.q)
+        expected = middle[own[:, :, None], own[:, None, :]]
+        size = np.abs(expected).max(axis=(1, 2))[:, None, None]
+        np.testing.assert_allclose(exactly[k] / size, expected / size, atol=1e-7)
+        assert np.sqrt(np.mean(((estimates[k] - expected) / size) ** 2)) < 0.02

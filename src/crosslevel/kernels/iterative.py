@@ -295,3 +295,36 @@ def combine(vectors: FloatArray, weights: FloatArray, first: int, last: int, out
                 v = vectors[j, n, c]
                 for r in range(k):
                     out[n, c, r] += v * weights[j, c, r]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def level_sums(
+    start: IntArray,
+    column: IntArray,
+    value: FloatArray,
+    width: IntArray,
+    cell: IntArray,
+    cells: FloatArray,
+    sums_out: FloatArray,
+) -> None:
+    """For every level i the sum over levels j of A_ij R_j A_ij'.
+
+    Parameters
+    ----------
+    start, column, value : see `eliminate`.
+    width, cell : see `middle_blocks`.
+    cells : (cells,) R.
+    sums_out : (J, q, q), added to.
+    """
+    q = sums_out.shape[1]
+    for i in range(sums_out.shape[0]):
+        k = start[i]
+        while k < start[i + 1]:
+            w = width[column[k]]
+            for a in range(w):
+                at = cell[column[k + a]]
+                for b in range(w):
+                    for c in range(q):
+                        for d in range(q):
+                            sums_out[i, c, d] += value[k + a, c] * cells[at + b] * value[k + b, d]
+            k += w

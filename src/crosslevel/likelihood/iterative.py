@@ -23,6 +23,7 @@ from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.crossing import Crossing
 from crosslevel.likelihood.effects import solve_effects, whole_product
 from crosslevel.likelihood.schur import COLUMNS, Elimination, Schur
+from crosslevel.likelihood.spread import conditional_covariances
 from crosslevel.likelihood.traces import Trace, estimate_trace, far_directions
 from crosslevel.optimise import Derivatives
 from crosslevel.types import FloatArray
@@ -290,6 +291,10 @@ class IterativeDeviance:
             at = self.at_factors(tuple((left * np.maximum(size, FLOOR)) @ right for left, size, right in sizes))
         out = [np.linalg.solve(factor.T, score.T).T for factor, score in zip(at.factors, at.scores, strict=True)]
         return tuple(0.5 * (score + score.T) for score in out), at
+
+    def conditional_covariances(self, at: IterativeConditional) -> tuple[FloatArray, ...]:
+        """Estimate of Lambda [M^-1]_jj Lambda' (J_k, q_k, q_k) of every factor, to be multiplied by sigma^2."""
+        return conditional_covariances(at.schur, self.vectors, self.n_exact)
 
     def escape(
         self, theta: FloatArray, at: IterativeConditional, *, tolerance: float
