@@ -119,6 +119,8 @@ def test_wrong_columns_missing_values_and_lone_rows_are_refused(file: Path) -> N
         cl.mixed("y ~ X + (1 | g)", file)
     with pytest.raises(DesignError, match="rows with missing values"):
         cl.mixed("y ~ x + (1 | g)", file, missing="raise")
+    with pytest.raises(DesignError, match="`missing` is 'drop' or 'raise'"):
+        cl.mixed("y ~ x + (1 | g)", file, missing="omit")
     with pytest.raises(DesignError, match="no random term"):
         cl.mixed("y ~ x", file)
     with pytest.raises(DesignError, match="looks continuous"):

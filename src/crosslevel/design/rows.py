@@ -83,10 +83,15 @@ def count_rows(
     return count_of(columns.n_rows, used, counts, missing, weightless=weightless)
 
 
-def count_of(read: int, used: int, counts: Mapping[str, int], missing: Missing, *, weightless: int = 0) -> RowCount:
-    """Rows read and used, with missing values counted in `counts`; see `count_rows`."""
+def check_missing(missing: object) -> None:
+    """Raise `DesignError` unless `missing` is a way to treat missing values."""
     if missing not in ("drop", "raise"):
         raise DesignError(f"`missing` is 'drop' or 'raise'; got {missing!r}.")
+
+
+def count_of(read: int, used: int, counts: Mapping[str, int], missing: Missing, *, weightless: int = 0) -> RowCount:
+    """Rows read and used, with missing values counted in `counts`; see `count_rows`."""
+    check_missing(missing)
     lacking = {name: count for name, count in counts.items() if count}
     listed = ", ".join(f"{name} ({count})" for name, count in lacking.items())
     if used == 0:

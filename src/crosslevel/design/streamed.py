@@ -6,7 +6,7 @@ import numpy as np
 
 from crosslevel.design.build import Design, finish_design
 from crosslevel.design.factors import factor_of, refuse_membership
-from crosslevel.design.rows import count_of
+from crosslevel.design.rows import check_missing, count_of
 from crosslevel.design.stream import StreamedRows, stream_products
 from crosslevel.errors import ColumnNotFoundError, DesignError
 from crosslevel.formula import Formula, parse
@@ -36,6 +36,7 @@ def build_streamed(
     ------
     FormulaError, ColumnNotFoundError, DataError, DesignError : see their texts.
     """
+    check_missing(missing)
     parsed = parse(formula, source.names)
     absent = [name for name in parsed.variables if name not in source.names]
     if absent:
