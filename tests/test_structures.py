@@ -18,7 +18,6 @@ from crosslevel.covariance.known import Proportional
 from crosslevel.errors import DesignError
 from crosslevel.optimise import Status
 from crosslevel.solve import solve
-from crosslevel.solve.one_factor import descend_from_boundary
 
 FOLDER = Path(__file__).parent / "reference" / "structures"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
@@ -134,7 +133,7 @@ def test_the_boundary_is_left_where_that_pays(kind: str) -> None:
     criterion = model.criterion(reml=True)
     nothing = model.structure.nearest(np.zeros((3, 1)))
     at = criterion.value(nothing)
-    left = descend_from_boundary(criterion, nothing, at, tolerance=1e-10)
+    left = criterion.escape(nothing, at, tolerance=1e-10)
     assert left is not None
     assert left[1].deviance < at.deviance
     solution, best = solve(model.reduced, reml=True, start=nothing), solve(model.reduced, reml=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -86,6 +87,14 @@ class BlockStructure:
             [kind.nearest(factor[columns]) for kind, columns in zip(self.kinds, self.columns, strict=True)]
         )
 
+    def principal_axes(self, factor: FloatArray) -> FloatArray:
+        """Rotation (q, q) of the free blocks to the principal axes of factor factor', largest first."""
+        turn: FloatArray = np.eye(self.q)
+        for kind, columns in zip(self.kinds, self.columns, strict=True):
+            if kind.free:
+                turn[np.ix_(columns, columns)] = np.linalg.svd(factor[columns])[0]
+        return turn
+
     def members(self) -> Iterator[FloatArray]:
         """Factors (q, q) with equal variances 1 and correlations all over the range of each block in turn."""
         plain: FloatArray = np.eye(self.q)
@@ -137,3 +146,9 @@ class BlockStructure:
                 other = theta.copy()
                 other[part] = own
                 yield other
+
+
+def theta_parts(structures: tuple[BlockStructure, ...]) -> tuple[slice, ...]:
+    """Which elements of the theta of several grouping factors belong to each."""
+    ends = np.cumsum([0, *(structure.n_theta for structure in structures)])
+    return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))

@@ -11,7 +11,7 @@ with nu log(2 pi sigma^2) + r^2 / sigma^2 in place of the second term where sigm
 Source: Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), equations 34-42.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,8 @@ from crosslevel.covariance import BlockStructure
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.crossing import Crossing
 from crosslevel.likelihood.blocked_state import BlockedConditional, ProductGradient
-from crosslevel.likelihood.blocked_theta import curvature, derivatives, descend_from_boundary
+from crosslevel.likelihood.blocked_theta import curvature, derivatives, psi_slopes
+from crosslevel.likelihood.boundary import PsiSlopes, leave_boundary
 from crosslevel.likelihood.elimination import EliminationPlan
 from crosslevel.likelihood.factorised import factorise
 from crosslevel.optimise import Derivatives
@@ -133,8 +134,17 @@ class BlockedDeviance:
     def escape(
         self, theta: FloatArray, at: BlockedConditional, *, tolerance: float
     ) -> tuple[FloatArray, BlockedConditional] | None:
-        """A lower point reached by adding variance to one factor in a direction where the deviance falls, or None."""
-        return descend_from_boundary(at, theta, self.at_factors, tolerance=tolerance)
+        """A lower point off the boundary, or None; see `boundary.leave_boundary`."""
+        return leave_boundary(self, theta, at, tolerance=tolerance)
+
+    def psi_slopes(self, at: BlockedConditional) -> PsiSlopes:
+        """Slopes of the deviance in the Psi of each factor."""
+        return psi_slopes(at, self.at_factors)
+
+    def rotated(self, factors: tuple[FloatArray, ...]) -> tuple["BlockedDeviance", tuple[FloatArray, ...]]:
+        """The same criterion along the principal axes of these covariance factors, and the factors there."""
+        crossing, turned = self.crossing.rotated(factors)
+        return replace(self, crossing=crossing), turned
 
     def curvature(self, at: BlockedConditional, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Hessian (k, k) of the deviance in working `theta`, and the gradient (k,) of log sigma: zero if it is known.

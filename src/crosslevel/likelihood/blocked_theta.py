@@ -1,4 +1,4 @@
-"""Derivatives of the deviance of several grouping factors in theta, and the way off the boundary."""
+"""Derivatives of the deviance of several grouping factors, in theta and in Psi."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,14 +7,12 @@ from typing import TypeAlias
 import numpy as np
 
 from crosslevel.likelihood.blocked_state import BlockedConditional
+from crosslevel.likelihood.boundary import PsiSlopes
 from crosslevel.optimise import Derivatives
 from crosslevel.types import FloatArray
 
 FLOOR = 1e-5
 """Least singular value of Lambda for S = d deviance / d Psi: smaller ones are raised to it, by a second evaluation."""
-
-TRIALS = 20
-"""Shorter and shorter steps tried in one direction off the boundary."""
 
 STEP = 1e-3
 """Of differences of the gradient, relative to 1 + |theta|."""
@@ -127,48 +125,20 @@ def average_information(at: BlockedConditional, directions: tuple[FloatArray, ..
     return np.asarray(at.scale * out)
 
 
-def descend_from_boundary(
-    at: BlockedConditional, theta: FloatArray, evaluate: Evaluate, *, tolerance: float
-) -> tuple[FloatArray, BlockedConditional] | None:
-    """A lower point reached by adding variance to one factor in a direction where the deviance falls with it.
-
-    Where v'Sv < 0 for a factor's S = d deviance / d Psi, Psi + t v v' with t = -v'Sv / (information in v v') is
-    expected to lower the deviance by (v'Sv)^2 / (2 information), although the gradient in theta is zero where Lambda
-    is.
-    """
-    for gain, k, direction, amount in sorted(_ways_down(at, evaluate), key=lambda way: -way[0]):
-        if gain <= tolerance:
-            break
-        structure, part = at.crossing.structures[k], at.crossing.parts[k]
-        for trial_amount in amount * 0.25 ** np.arange(TRIALS):
-            moved = theta.copy()
-            moved[part] = structure.nearest(np.column_stack([at.factors[k], np.sqrt(trial_amount) * direction]))
-            factors = (*at.factors[:k], structure.factor(moved[part]), *at.factors[k + 1 :])
-            trial = evaluate(factors)
-            if trial.deviance < at.deviance - 0.1 * tolerance:
-                return moved, trial
-    return None
-
-
-def _ways_down(at: BlockedConditional, evaluate: Evaluate) -> list[tuple[float, int, FloatArray, float]]:
-    """Directions v (q,) with v'Sv < 0: expected gain, factor, v and t."""
-    out = []
+def psi_slopes(at: BlockedConditional, evaluate: Evaluate) -> PsiSlopes:
+    """Slopes of the deviance in Psi; the information is the average one."""
     scores, floored = psi_scores(at, evaluate)
-    for k, structure in enumerate(at.crossing.structures):
-        score = scores[k] * structure.mask
-        total = scores[k] + floored.explained[k]  # sum over levels of P = Z'V^-1 Z
-        size = np.sqrt(np.maximum(np.diag(total), 1e-300))
-        values, vectors = np.linalg.eigh(score / np.outer(size, size))
-        for scaled in vectors.T[values < 0.0]:
-            direction = scaled / size
-            slope = float(direction @ score @ direction)
-            directions = [np.zeros((0, len(factor), len(factor))) for factor in at.factors]
-            directions[k] = (direction[:, None] * direction)[None]
-            # where t is small the average information is too; the sum of (v'P v)^2 is at least this
-            least = float(direction @ total @ direction) ** 2 / len(at.crossing.diagonal[k])
-            information = max(float(average_information(floored, tuple(directions))[0, 0]), least)
-            out.append((slope * slope / (2.0 * information), k, direction, -slope / information))
-    return out
+    sums = tuple(score + part for score, part in zip(scores, floored.explained, strict=True))  # of P = Z'V^-1 Z
+
+    def information(k: int, changes: FloatArray) -> FloatArray:
+        directions: list[FloatArray] = [np.zeros((0, len(factor), len(factor))) for factor in at.factors]
+        directions[k] = changes
+        # where t is small the average information is too; that of a level is at least tr(P D D')^2 / rank
+        ranks = len(at.crossing.diagonal[k]) * np.linalg.matrix_rank(changes, hermitian=True)
+        least = np.tensordot(changes, sums[k], axes=2) ** 2 / ranks
+        return np.asarray(np.maximum(np.diag(average_information(floored, tuple(directions))), least))
+
+    return PsiSlopes(scores=scores, sums=sums, information=information)
 
 
 def _directions(at: BlockedConditional, slopes: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:

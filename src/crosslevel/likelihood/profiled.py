@@ -14,7 +14,7 @@ Source: Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), equation
 in Harville (1977), JASA 72: 320-338, written for the profile.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy as np
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.reduced import Reduced
+from crosslevel.likelihood.boundary import PsiSlopes, leave_boundary
 from crosslevel.optimise import Derivatives
 from crosslevel.types import FloatArray, IntArray
 
@@ -204,6 +205,24 @@ class ProfiledDeviance:
         gradient = structure.factor_gradient(theta)
         second = None if structure.linear else structure.factor_hessian(theta)
         return at.psi_derivatives.in_theta(gradient, at.factor, structure.mask, second)
+
+    def escape(self, theta: FloatArray, at: Conditional, *, tolerance: float) -> tuple[FloatArray, Conditional] | None:
+        """A lower point off the boundary, or None; see `boundary.leave_boundary`."""
+        return leave_boundary(self, theta, at, tolerance=tolerance)
+
+    def psi_slopes(self, at: Conditional) -> PsiSlopes:
+        """Slopes of the deviance in Psi; the information is the expected one."""
+        sums = at.psi_derivatives
+        return PsiSlopes(
+            scores=(sums.score,),
+            sums=(sums.p_sum,),
+            information=lambda _, changes: np.diag(sums.information(changes)),
+        )
+
+    def rotated(self, factors: tuple[FloatArray, ...]) -> tuple["ProfiledDeviance", tuple[FloatArray, ...]]:
+        """The same criterion along the principal axes of this covariance factor, and the factor there."""
+        reduced, factor = self.reduced.rotated(*factors)
+        return replace(self, reduced=reduced), (factor,)
 
     def curvature(self, at: Conditional, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Hessian (k, k) of the deviance and gradient (k,) of log sigma = log(r^2 / nu) / 2 (0 if known) in `theta`."""
