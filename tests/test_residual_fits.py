@@ -8,7 +8,7 @@ import pytest
 import residual_dense as twin
 
 import crosslevel as cl
-from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DesignError
+from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DesignError, MemoryShortageError
 
 
 def panel(seed: int = 3, units: int = 40, times: int = 6) -> pd.DataFrame:
@@ -284,6 +284,12 @@ def test_multiple_membership_beside_a_structure_is_refused():
     frame = FRAME.assign(before=FRAME["site"].to_numpy()[::-1], half=0.5)
     with pytest.raises(DesignError, match="lie in one level of each grouping factor"):
         cl.mixed("y ~ x + (1 | mm(site, before))", frame, residual=STRUCTURES["by"])
+
+
+def test_rows_that_do_not_fit_into_memory_are_refused_before_the_search(monkeypatch):
+    monkeypatch.setattr("crosslevel.memory.available_memory", lambda: 10_000)
+    with pytest.raises(MemoryShortageError, match=r"`residual` keeps all rows: .* rows of 4 columns would need"):
+        cl.mixed(SITES, FRAME, residual=STRUCTURES["ar1"])
 
 
 def test_weights_beside_a_structure_are_refused():

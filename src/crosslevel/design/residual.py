@@ -7,6 +7,7 @@ import numpy as np
 from crosslevel.design.reduced import random_basis, working_coordinates
 from crosslevel.design.working import WorkingRows
 from crosslevel.errors import DesignError
+from crosslevel.memory import require_memory
 from crosslevel.residual import Levels, ResidualStructure
 from crosslevel.residual.bound import BoundResidual
 from crosslevel.residual.correlation import Independent
@@ -18,6 +19,9 @@ from crosslevel.types import BoolArray, CodeArray, FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.design.build import Design
+
+COPIES = 5
+"""Arrays as large as the rows that are held at a time: the rows, whitened, their derivatives."""
 
 
 def residual_columns(residual: ResidualStructure, columns: Columns) -> tuple[str, ...]:
@@ -55,6 +59,7 @@ def working_rows(design: "Design", residual: BoundResidual) -> WorkingRows:
     Raises
     ------
     DesignError : the structure cannot be told from the random effects, or correlates rows of different levels.
+    MemoryShortageError : the rows do not fit into memory.
     """
     codes = [design.used_codes(factor)[residual.order] for factor in design.factors]
     check_residual(design, residual, codes)
@@ -62,8 +67,13 @@ def working_rows(design: "Design", residual: BoundResidual) -> WorkingRows:
     xy = np.append(design.x, len(products.names) - 1)
     coordinates = working_coordinates(products, xy, design.constant)
     bases = [random_basis(products, factor.z, factor.structure, design.constant) for factor in design.factors]
-    n_random = sum(len(factor.z) for factor in design.factors)
-    columns, done = np.empty((n_random + len(xy), design.rows.used)), 0
+    n_random, n = sum(len(factor.z) for factor in design.factors), design.rows.used
+    require_memory(
+        8.0 * n * COPIES * (n_random + len(xy)),
+        f"`residual` keeps all rows: {n:,} rows of {n_random + len(xy)} columns",
+        "Leave the structure out, use fewer predictors, or a sample of the rows.",
+    )
+    columns, done = np.empty((n_random + len(xy), n)), 0
     for block, _, _ in design.blocks():
         place = slice(done, done + block.shape[1])
         done, start = place.stop, 0
