@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dense_prediction
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 import crosslevel as cl
 from crosslevel.estimators import target_rows
 from crosslevel.estimators.mixed_fit import MixedFit
+from crosslevel.inference.prediction import PredictionError
 
 Z95 = 1.959963984540054
 METHODS = pytest.mark.parametrize("method", ["reml", "ml"])
@@ -423,8 +424,6 @@ def test_two_copies_of_a_cluster_are_a_weight_of_two() -> None:
 
 def of_beta(fit: MixedFit, rows: pd.DataFrame) -> np.ndarray:
     """The part of the prediction variance that beta has."""
-    from crosslevel.inference.prediction import PredictionError
-
     error = PredictionError.of(fit.solution, (0, 1))
     codes = [level_codes(fit, name, rows).astype(np.int32) for name in ("c", "a")]
     x, ones = np.column_stack([np.ones(len(rows)), rows.x, rows.w]).T, np.ones((1, len(rows)))
@@ -450,6 +449,33 @@ def test_wrong_arguments_say_what_to_do() -> None:
         fit.predict(NEW.assign(a=[1, None, 1, 1, 1, 1, 1]), new_levels="raise", random_effects=["a"])
     known = fit.predict(DATA, new_levels="raise")
     np.testing.assert_allclose(known, fit.fitted, rtol=1e-12)
+
+
+def test_iterative_solutions_give_the_same() -> None:
+    rng = np.random.default_rng(1)
+    n = 3_000
+    a, b, x = rng.integers(0, 200, n), rng.integers(0, 100, n), rng.normal(size=n)
+    y = x + rng.normal(size=200)[a] + rng.normal(size=100)[b] + rng.normal(size=n)
+    data = pd.DataFrame({"y": y, "x": x, "a": a, "b": b})
+    new = data.head(30).assign(a=lambda d: np.where(d.index == 3, 999, d.a))
+    fit = cl.mixed("y ~ x + (x | a) + (1 | b)", data, algebra="iterative")
+    exact = cl.mixed("y ~ x + (x | a) + (1 | b)", data, algebra="exact")
+    state = exact.solution.criterion.at_factors(fit.solution.at.factors)
+    same = replace(exact.solution, minimum=replace(exact.solution.minimum, state=state), sigma=fit.sigma)
+    columns = [np.vstack([np.ones(len(new)), new.x]), np.ones((1, len(new)))]
+    members = [[(level_codes(fit, name, new).astype(np.int32), None)] for name in ("a", "b")]
+    members[0] = [(np.where(members[0][0][0] == 200, np.int32(-1), members[0][0][0]), None)]
+    for chosen in ((0, 1), (1,), (0,), ()):
+        z, own = [columns[k] for k in chosen], [members[k] for k in chosen]
+        expected = PredictionError.of(same, chosen).variance(columns[0], z, own)
+        np.testing.assert_allclose(
+            PredictionError.of(fit.solution, chosen).variance(columns[0], z, own), expected, 1e-8
+        )
+        found = fit.predict(new, random_effects=[["a", "b"][k] for k in chosen], se=True)["std_error"]
+        np.testing.assert_allclose(found, np.sqrt(expected), rtol=1e-8)
+    assert fit.predict(data).corr(exact.predict(data)) > 0.999999
+    with pytest.raises(cl.CrosslevelError, match=r"solution for each of 3000 distinct rows.*Predict fewer rows"):
+        fit.predict(data, se=True)
 
 
 @pytest.mark.parametrize(("formula", "n"), [("y ~ x + (x | g)", 200_000), ("y ~ x + (x | g) + (1 | h)", 40_000)])

@@ -15,6 +15,7 @@ Source: Henderson (1975), Biometrics 31: 423-447; McLean, Sanders & Stroup (1991
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,7 +25,13 @@ from crosslevel.likelihood.blocked_state import BlockedConditional
 from crosslevel.likelihood.profiled import Conditional
 from crosslevel.likelihood.residual import ResidualConditional
 from crosslevel.solve import Solution
-from crosslevel.types import CodeArray, FloatArray
+from crosslevel.types import CodeArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from crosslevel.likelihood.iterative import IterativeConditional
+
+MOST_SOLUTIONS, BATCH = 2_000, 8
+"""Iterative solutions that are made for one prediction, and how many of them side by side."""
 
 Members = Sequence[tuple[CodeArray, FloatArray | None]]
 """Levels (L,) of rows in one factor, and how much of each, None for all; several where rows belong to several levels.
@@ -119,6 +126,52 @@ class JointSpread(LevelSpread):
                 slots.append(slots[-1] + len(scaled))
         nodes = np.ascontiguousarray(np.concatenate(where).T, dtype=np.int64)
         return nodes, np.array(slots), np.ascontiguousarray(np.concatenate(values).T)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SolvedSpread(LevelSpread):
+    """Several factors of a model that is too large for exact elimination: one iterative solution for each combination.
+
+    Attributes
+    ----------
+    at : state of the engine for large models.
+    chosen : positions of the factors that are predicted with.
+    """
+
+    at: "IterativeConditional" = field(repr=False)
+    chosen: tuple[int, ...]
+
+    def variance(self, z: Sequence[FloatArray], members: Sequence[Members]) -> FloatArray:
+        """The quadratic form of z at the row's levels, for every distinct one.
+
+        Raises
+        ------
+        CrosslevelError : so many that it would take too long.
+        """
+        rows = [(k, codes, own if share is None else own * share)
+                for k, own, levels in zip(self.chosen, z, members, strict=True) for codes, share in levels]  # fmt: skip
+        keys = np.column_stack([part for _, codes, own in rows for part in (codes, own.T)])
+        _, first, back = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        if len(first) > MOST_SOLUTIONS:
+            raise CrosslevelError(
+                f"`se` and `interval` take an iterative solution for each of {len(first)} distinct rows where "
+                f"`random_effects` are predicted and algebra='iterative'; {MOST_SOLUTIONS} are the most at once. "
+                "Predict fewer rows, use random_effects=False, or fit with algebra='exact'."
+            )
+        found = [self._solved(rows, first[a : a + BATCH]) for a in range(0, len(first), BATCH)]
+        return np.asarray(np.concatenate(found)[back.reshape(-1)])
+
+    def _solved(self, rows: Sequence[tuple[int, CodeArray, FloatArray]], chosen: IntArray) -> FloatArray:
+        """Quadratic forms of some of the rows."""
+        from crosslevel.likelihood.effects import solve_effects
+
+        crossing = self.at.crossing
+        image = tuple(np.zeros((*block.shape[:2], len(chosen))) for block in crossing.image)
+        for k, codes, own in rows:
+            for side, row in enumerate(chosen):
+                if codes[row] >= 0:
+                    image[k][codes[row], :, side] += own[:, row]
+        return np.asarray(np.diag(solve_effects(self.at.schur, image)[2]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -246,33 +299,32 @@ def _root(solution: Solution) -> FloatArray:
 
 def _gains(at: object, chosen: Sequence[int]) -> list[FloatArray]:
     """K (J, q, p) of the chosen factors."""
+    if not chosen:
+        return []
     if isinstance(at, Conditional):
         return [at.factor @ (at.factor.T @ at.cross[:, :, :-1]) for _ in chosen]
-    blocked = _blocked(at)
-    solved = blocked.factorised.plan.by_factor(blocked.solved)
-    return [blocked.factors[k] @ solved[k][:, :, :-1] for k in chosen]
+    state = _several(at)
+    if not isinstance(state, BlockedConditional):
+        psi = [factor @ factor.T for factor in state.factors]
+        return [psi[k] @ state.cross[k][:, :, :-1] for k in chosen]
+    solved = state.factorised.plan.by_factor(state.solved)
+    return [state.factors[k] @ solved[k][:, :, :-1] for k in chosen]
 
 
 def _spread(at: object, chosen: tuple[int, ...], *, joint: bool) -> LevelSpread:
     """Covariances given the data: by level where one level is all that a row has, else jointly."""
-    if isinstance(at, Conditional) or (len(chosen) == 1 and not joint):
-        state = at if isinstance(at, Conditional) else _blocked(at)
+    state = at if isinstance(at, Conditional) else _several(at)
+    if isinstance(state, Conditional) or (isinstance(state, BlockedConditional) and len(chosen) == 1 and not joint):
         return OwnSpread(covariances=state.conditional_covariances()[chosen[0]])
-    return JointSpread(at=_blocked(at), chosen=chosen)
+    if isinstance(state, BlockedConditional):
+        return JointSpread(at=state, chosen=chosen)
+    return SolvedSpread(at=state, chosen=chosen)
 
 
-def _blocked(at: object) -> BlockedConditional:
-    """The state of the engine for several factors.
+def _several(at: object) -> "BlockedConditional | IterativeConditional":
+    """The state of the engine for several factors."""
+    from crosslevel.likelihood.iterative import IterativeConditional
 
-    Raises
-    ------
-    CrosslevelError : another engine, which has no exact inverse.
-    """
     inner = at.inner if isinstance(at, ResidualConditional) else at
-    if not isinstance(inner, BlockedConditional):
-        raise CrosslevelError(
-            "`se` and `interval` need the exact inverse of the mixed model equations when `random_effects` are "
-            "predicted, and this model was fitted by iterations that do without it. Ask for random_effects=False, or "
-            "for predictions alone."
-        )
+    assert isinstance(inner, BlockedConditional | IterativeConditional)
     return inner
