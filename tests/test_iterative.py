@@ -258,6 +258,19 @@ def test_equations_that_iteration_does_not_solve_are_named(monkeypatch):
         solve_effects(schur, crossing.image)
 
 
+def test_a_step_to_equations_that_are_not_solved_is_refused(monkeypatch):
+    crossing = simulated("two")
+    theta = theta_of(crossing)
+    criterion = stochastic(crossing)
+    at = criterion.value(theta)
+    monkeypatch.setattr(lanczos, "MAX_STEPS", 2)
+    assert criterion.attempt(theta, at).deviance == np.inf
+    with pytest.raises(CrosslevelError, match="exact method"):
+        criterion.value(theta)
+    with pytest.raises(CrosslevelError, match="exact method"):
+        solve_iterative(crossing, reml=False)
+
+
 @pytest.mark.parametrize("q", [1, 2])
 @pytest.mark.parametrize("plain", [False, True], ids=["compiled", "interpreted"])
 def test_kernels_are_products_with_whole_matrices(q, plain):

@@ -14,7 +14,7 @@ Musco & Woodruff (2021), SOSA 142-155, for taking a few directions out; Johnson 
 449-456, for average information.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from crosslevel.covariance import BlockStructure
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.crossing import Crossing
 from crosslevel.likelihood.effects import solve_effects, whole_product
+from crosslevel.likelihood.lanczos import UnsolvedError
 from crosslevel.likelihood.schur import COLUMNS, Elimination, Schur
 from crosslevel.likelihood.spread import conditional_covariances
 from crosslevel.likelihood.traces import Trace, estimate_trace, far_directions
@@ -177,6 +178,13 @@ class IterativeDeviance:
         """Deviance at working `theta` of all factors; infinite where [X y]'V^-1[X y] is numerically singular."""
         return self.at_factors(factors_of(self.crossing, theta))
 
+    def attempt(self, theta: FloatArray, otherwise: IterativeConditional) -> IterativeConditional:
+        """As `value`, or `otherwise` with an infinite deviance where the model's equations are not solved."""
+        try:
+            return self.value(theta)
+        except UnsolvedError:
+            return replace(otherwise, deviance=np.inf)
+
     def at_factors(self, factors: tuple[FloatArray, ...]) -> IterativeConditional:
         """Deviance at any Lambda_k (q_k, q_k) in working coordinates."""
         schur = Schur.at(self.plan, factors)
@@ -282,10 +290,7 @@ class IterativeDeviance:
         return hessian, np.array(slopes)
 
     def psi_scores(self, at: IterativeConditional) -> tuple[tuple[FloatArray, ...], IterativeConditional]:
-        """S = d criterion / d Psi (q_k, q_k) of every factor, and the state they were taken at.
-
-        There, singular values of Lambda below `FLOOR` have been raised to it.
-        """
+        """S = d criterion / d Psi (q_k, q_k) of every factor, and the state of that: Lambda is raised to `FLOOR`."""
         sizes = [np.linalg.svd(factor) for factor in at.factors]
         if min(float(size.min()) for _, size, _ in sizes) < FLOOR:
             at = self.at_factors(tuple((left * np.maximum(size, FLOOR)) @ right for left, size, right in sizes))
@@ -311,7 +316,7 @@ class IterativeDeviance:
             for trial_amount in amount * 0.25 ** np.arange(TRIALS):
                 moved = theta.copy()
                 moved[part] = structure.nearest(np.column_stack([at.factors[k], np.sqrt(trial_amount) * direction]))
-                trial = self.value(moved)
+                trial = self.attempt(moved, at)
                 if trial.deviance < at.deviance - 0.1 * tolerance:
                     return moved, trial
         return None

@@ -29,6 +29,10 @@ RANK_TOLERANCE = 1e-10
 """Size, relative to |v|^2, below which a vector of G is left out."""
 
 
+class UnsolvedError(CrosslevelError):
+    """The steps did not solve the equations."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lanczos:
     """Vectors and coefficients of m steps from s vectors.
@@ -53,7 +57,7 @@ class Lanczos:
 
         Raises
         ------
-        CrosslevelError : too many steps would be needed.
+        UnsolvedError : too many steps would be needed.
         """
         n, s = first.shape
         norm = np.sqrt(np.einsum("ns,ns->s", first, first))
@@ -83,7 +87,7 @@ class Lanczos:
             if m + 1 == len(vectors):
                 vectors = np.concatenate([vectors, np.empty_like(vectors)])
             np.multiply(u, np.where(length > 0, 0.0, 1.0 / np.where(off[m] > 0.0, off[m], 1.0)), out=vectors[m + 1])
-        raise CrosslevelError(
+        raise UnsolvedError(
             f"The factors are so weakly connected that {MAX_STEPS} iterations do not solve the model's equations. "
             "Use the exact method, or drop levels with few rows."
         )

@@ -7,7 +7,7 @@ import numpy as np
 from crosslevel.design.crossing import Crossing
 from crosslevel.likelihood.iterative import PROBES, IterativeConditional, IterativeDeviance, factors_of
 from crosslevel.likelihood.schur import COLUMNS, PARTS, Elimination
-from crosslevel.optimise import MAX_STEPS, Minimum, minimise
+from crosslevel.optimise import MAX_STEPS, Derivatives, Minimum, minimise
 from crosslevel.types import FloatArray
 
 START = 0.1
@@ -109,9 +109,7 @@ def solve_iterative(
     tolerance, max_steps : see `optimise.minimise`.
     """
     plan = Elimination.of(crossing)
-    theta = start
-    if theta is None:
-        theta = np.concatenate([s.nearest(np.sqrt(START) * np.eye(s.q)) for s in crossing.structures])
+    theta = equal_variances(crossing) if start is None else start
     coarse = IterativeDeviance.of(
         plan, factors_of(crossing, theta), reml=reml, probes=SCOUTS, seed=seed, sigma=sigma, more=False
     )
@@ -128,6 +126,30 @@ def solve_iterative(
         n_probes = n_needed
 
 
+def equal_variances(crossing: Crossing) -> FloatArray:
+    """Working theta (k,) at which every standardised effect has the variance `START`."""
+    return np.concatenate([s.nearest(np.sqrt(START) * np.eye(s.q)) for s in crossing.structures])
+
+
+class _Careful:
+    """The criterion, infinite where a step leads to equations that are not solved; those of the start have to be."""
+
+    def __init__(self, criterion: IterativeDeviance) -> None:
+        self.criterion = criterion
+        self.latest: IterativeConditional | None = None
+
+    def value(self, theta: FloatArray) -> IterativeConditional:
+        """Deviance at working `theta`."""
+        if self.latest is None:
+            self.latest = self.criterion.value(theta)
+            return self.latest
+        return self.criterion.attempt(theta, self.latest)
+
+    def derivatives(self, at: IterativeConditional, theta: FloatArray) -> Derivatives:
+        """As `IterativeDeviance.derivatives`."""
+        return self.criterion.derivatives(at, theta)
+
+
 def _search(
     criterion: IterativeDeviance, theta: FloatArray, *, tolerance: float, max_steps: int
 ) -> Minimum[IterativeConditional]:
@@ -137,7 +159,12 @@ def _search(
         return criterion.escape(theta, at, tolerance=tolerance)
 
     return minimise(
-        criterion, theta, deviance=lambda at: at.deviance, escape=escape, tolerance=tolerance, max_steps=max_steps
+        _Careful(criterion),
+        theta,
+        deviance=lambda at: at.deviance,
+        escape=escape,
+        tolerance=tolerance,
+        max_steps=max_steps,
     )
 
 
