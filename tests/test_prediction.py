@@ -15,6 +15,7 @@ import crosslevel as cl
 from crosslevel.estimators import target_rows
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.inference.prediction import PredictionError
+from crosslevel.kernels import prediction as kernels
 
 Z95 = 1.959963984540054
 METHODS = pytest.mark.parametrize("method", ["reml", "ml"])
@@ -271,6 +272,14 @@ def test_chunks_make_no_difference(name: str, chunk: int, monkeypatch: pytest.Mo
     whole = fit.predict(DATA, interval="prediction")
     monkeypatch.setattr(target_rows, "CHUNK", chunk)
     pd.testing.assert_frame_equal(fit.predict(DATA, interval="prediction"), whole, rtol=1e-13)
+
+
+def test_the_kernel_does_what_it_says_when_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = cl.mixed(CASES["nested and crossed"].formula, DATA)
+    compiled = fit.predict(DATA, se=True)
+    for name in ("combination_variances", "substitute_levels", "open_node", "add_dense_part"):
+        monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
+    pd.testing.assert_frame_equal(fit.predict(DATA, se=True), compiled, rtol=1e-12)
 
 
 def test_any_frame_and_missing_values() -> None:
