@@ -35,7 +35,8 @@ def test_both_ways_agree_within_the_error_that_is_reported(method: str) -> None:
     np.testing.assert_allclose(iterative.varcomp()["std_error"], errors, rtol=0.05)
     for name, modes in exact.ranef(se=False).items():
         np.testing.assert_allclose(iterative.ranef(se=False)[name], modes, atol=0.01)
-    assert iterative.ranef()["a"]["Intercept_se"].isna().all()
+    for name, modes in exact.ranef().items():
+        np.testing.assert_allclose(iterative.ranef()[name]["Intercept_se"], modes["Intercept_se"], rtol=0.1)
     np.testing.assert_allclose(iterative.fitted, exact.fitted, atol=0.02)
 
 
@@ -44,7 +45,6 @@ def test_iterative_fits_repeat_to_the_last_digit_and_say_what_they_are() -> None
     assert one.deviance == other.deviance
     np.testing.assert_array_equal(one.theta, other.theta)
     assert "Monte-Carlo error of the deviance" in " ".join(str(one.summary()).split())
-    assert any("no standard errors" in note for note in one.notes)
 
 
 def test_weights_mean_the_same_in_both() -> None:

@@ -1,5 +1,7 @@
 """Models with several grouping factors as users fit them: against dense twins, and what must not matter."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -219,9 +221,21 @@ def test_results_by_factor() -> None:
     assert len(fit.to_dict()["clusters"]) == 2
 
 
-def test_a_report_on_crossed_factors(tmp_path: object) -> None:
-    page = cl.report(cl.mixed(CROSSED, DATA), f"{tmp_path}/crossed.html").read_text(encoding="utf-8")
-    assert "Random intercept by b" in page or page.count("<img") + page.count("<svg") >= 5
+@pytest.mark.parametrize(
+    ("formula", "residual", "pictures"),
+    [
+        (CROSSED, None, 8),
+        (NESTED, None, 7),
+        ("y ~ x + (1 | a)", cl.residual.By("b"), 7),
+        ("y ~ x", cl.residual.CompoundSymmetry(within="a"), 2),
+    ],
+)
+def test_a_report_on_every_kind_of_model(tmp_path: Path, formula: str, residual: object, pictures: int) -> None:
+    fit = cl.mixed(formula, DATA, residual=residual)
+    page = cl.report(fit, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<figure") == pictures
+    for name in fit.ngroups:
+        assert f"({name})" in page
 
 
 def test_factors_that_cannot_be_told_apart_are_refused() -> None:

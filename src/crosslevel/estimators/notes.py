@@ -6,6 +6,9 @@ from crosslevel.design import Design
 from crosslevel.design.reduced import random_basis
 from crosslevel.solve import NEGLIGIBLE, Solution
 
+ROUGH = 0.05
+"""Monte-Carlo error of a variance parameter, in standard errors, that deserves to be known."""
+
 FEW_CLUSTERS = 10
 """Fewer clusters than this leave the variances between them largely to chance."""
 
@@ -33,10 +36,10 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
             "structure allows, and has no standard error. Leave it out, or use one that can be negative (AR1)."
         )
     notes += [_singular(design, solution, k) for k, singular in enumerate(solution.singular) if singular]
-    if solution.iterative is not None:
+    if solution.iterative is not None and solution.iterative.theta_error > ROUGH:
         notes.append(
-            "The random effects have no standard errors, which iterative algebra does not give; algebra='exact' does, "
-            "where it fits into memory."
+            "The Monte-Carlo error of the iterative algebra exceeds a twentieth of a variance parameter's standard "
+            "error. Where it fits into memory, algebra='exact' has none."
         )
     for factor in design.factors:
         if factor.n_levels < FEW_CLUSTERS:

@@ -117,7 +117,7 @@ class MLMinusL(DfMethod):
             mine = equations.number == equation
             out[mine] = equations.n_clusters[equation] - equations.predictors(equation) - 1
         out[out < 1.0] = np.nan
-        return np.minimum(out, equations.limit)
+        return np.asarray(np.minimum(out, equations.limit))
 
 
 class Residual(DfMethod):

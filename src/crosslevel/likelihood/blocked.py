@@ -146,6 +146,10 @@ class BlockedDeviance:
         crossing, turned = self.crossing.rotated(factors)
         return replace(self, crossing=crossing), turned
 
+    def conditional_covariances(self, at: BlockedConditional) -> tuple[FloatArray, ...]:
+        """For each factor (J, q, q) conditional covariances of the random effects, to be multiplied by sigma^2."""
+        return at.conditional_covariances()
+
     def curvature(self, at: BlockedConditional, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Hessian (k, k) of the deviance in working `theta`, and the gradient (k,) of log sigma: zero if it is known.
 

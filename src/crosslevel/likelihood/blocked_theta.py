@@ -31,12 +31,17 @@ def derivatives(at: BlockedConditional, theta: FloatArray, evaluate: Evaluate) -
         curvature[part, part] = _curvature(scores[k], slopes[k])
         if not structure.linear:
             curvature[part, part] += 2.0 * np.tensordot(structure.factor_hessian(theta[part]), at.scores[k], axes=2)
-    information = average_information(at, _directions(at, slopes))
+    information = theta_information(at, theta)
     return Derivatives(
         gradient=gradient,
         hessian=information + curvature,
         expected=partial(_expected, information, scores, slopes, crossing.parts),
     )
+
+
+def theta_information(at: BlockedConditional, theta: FloatArray) -> FloatArray:
+    """Average information (k, k) on working theta."""
+    return average_information(at, _directions(at, _slopes(at, theta)))
 
 
 def gradient_in(at: BlockedConditional, theta: FloatArray) -> FloatArray:

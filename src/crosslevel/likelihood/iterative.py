@@ -86,10 +86,6 @@ class IterativeConditional:
         """Lambda of each factor."""
         return self.schur.factors
 
-    def conditional_covariances(self) -> tuple[FloatArray, ...]:
-        """For each factor (J_k, q_k, q_k) missing values: they would take a solution for every random effect."""
-        return tuple(np.full((*modes.shape, modes.shape[1]), np.nan) for modes in self.modes)
-
     @property
     def precision(self) -> float:
         """1 / sigma^2: nu / r^2 where it is estimated."""

@@ -224,6 +224,10 @@ class ProfiledDeviance:
         reduced, factor = self.reduced.rotated(*factors)
         return replace(self, reduced=reduced), (factor,)
 
+    def conditional_covariances(self, at: Conditional) -> tuple[FloatArray, ...]:
+        """For each factor (J, q, q) conditional covariances of the random effects, to be multiplied by sigma^2."""
+        return at.conditional_covariances()
+
     def curvature(self, at: Conditional, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Hessian (k, k) of the deviance and gradient (k,) of log sigma = log(r^2 / nu) / 2 (0 if known) in `theta`."""
         gradient = self.structure.factor_gradient(theta)

@@ -268,6 +268,10 @@ class ResidualDeviance:
             out = out - np.outer(products[:-1, -1], products[:-1, -1]) / products[-1, -1]
         return np.asarray(out * (at.nu / at.rss))
 
+    def conditional_covariances(self, at: ResidualConditional) -> tuple[FloatArray, ...]:
+        """For each factor (J, q, q) conditional covariances of the random effects, to be multiplied by sigma^2."""
+        return at.conditional_covariances()
+
     def curvature(self, at: ResidualConditional, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Hessian (k, k) of the deviance, by differences of the exact gradient, and gradient (k,) of log sigma."""
         rows = []

@@ -22,7 +22,8 @@ def data_sentence(fit: "MixedFit") -> str:
         f"{counted(factor.n_levels)} clusters of {factor.name} ({cluster_sizes(fit, factor.name)})"
         for factor in fit.design.factors
     )
-    return f"The outcome is {named(fit.spec.response_name, fit.labels)}. Rows: {rows_used(fit)}, in {clusters}."
+    where = f", in {clusters}" if clusters else ""
+    return f"The outcome is {named(fit.spec.response_name, fit.labels)}. Rows: {rows_used(fit)}{where}."
 
 
 def variation_sentence(fit: "MixedFit") -> str:

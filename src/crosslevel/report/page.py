@@ -23,7 +23,7 @@ from crosslevel.display import (
 )
 from crosslevel.errors import CrosslevelError, FileError
 from crosslevel.estimators.mixed import MixedFit
-from crosslevel.estimators.random import intercepts
+from crosslevel.estimators.random import has_shares
 from crosslevel.report import figures
 from crosslevel.report.comparison import comparison
 from crosslevel.report.figures import theme
@@ -82,7 +82,8 @@ def report(
     file = html_file(path)
     first = next(iter(models.values()))
     outcome = first.labels.get(first.spec.response_name) or first.spec.response_name
-    title = title or f"{outcome} by {first.labels.get(first.group) or first.group}"
+    by = f" by {first.labels.get(first.group) or first.group}" if first.design.factors else ""
+    title = title or f"{outcome}{by}"
     blocks = [
         *in_short(models),
         *data_section(models),
@@ -131,7 +132,7 @@ def in_short(models: Mapping[str, MixedFit]) -> Iterator[Block]:
     yield Heading("In short")
     name, last = list(models.items())[-1]
     yield Paragraph(data_sentence(last))
-    with_intercept = {key: fit for key, fit in models.items() if any(place >= 0 for place in intercepts(fit.design))}
+    with_intercept = {key: fit for key, fit in models.items() if has_shares(fit.design)}
     sentences = [
         f"{key}: {variation_sentence(fit)}" if len(models) > 1 else variation_sentence(fit)
         for key, fit in with_intercept.items()
@@ -156,7 +157,8 @@ def data_section(models: Mapping[str, MixedFit]) -> Iterator[Block]:
     """Clusters and raw data."""
     yield Heading("Data")
     last = list(models.values())[-1]
-    yield picture(figures.cluster_sizes(last))
+    if last.design.factors:
+        yield picture(figures.cluster_sizes(last))
     source = next((fit for fit in reversed(list(models.values())) if predictor_of(fit) is not None), None)
     if source is not None:
         yield picture(figures.raw(source))

@@ -46,10 +46,6 @@ class At(Protocol):
     @property
     def modes(self) -> tuple[FloatArray, ...]: ...  # noqa: D102
 
-    def conditional_covariances(self) -> tuple[FloatArray, ...]:
-        """For each factor (J, q, q) conditional covariances, to be multiplied by sigma^2."""
-        ...
-
 
 class Engine(Protocol):
     """A criterion that can be minimised over theta, and asked about its optimum.
@@ -85,6 +81,10 @@ class Engine(Protocol):
 
     def curvature(self, at: Any, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Hessian (k, k) of the deviance and gradient (k,) of log sigma in working theta."""
+        ...
+
+    def conditional_covariances(self, at: Any) -> tuple[FloatArray, ...]:
+        """For each factor (J, q, q) conditional covariances, to be multiplied by sigma^2."""
         ...
 
 
@@ -230,7 +230,8 @@ def conditional_modes(solution: Solution) -> tuple[tuple[FloatArray, FloatArray]
     """
     criterion, at = solution.criterion, solution.at
     out = []
-    for basis, modes, covariances in zip(criterion.bases, at.modes, at.conditional_covariances(), strict=True):
+    spread = criterion.conditional_covariances(at)
+    for basis, modes, covariances in zip(criterion.bases, at.modes, spread, strict=True):
         back = np.linalg.inv(basis)
         in_units = back @ covariances @ back.T * solution.sigma**2
         out.append((read_only(modes @ back.T * criterion.coordinates.scale[-1]), read_only(in_units)))

@@ -58,7 +58,8 @@ def fitted_lines_data(fit: "MixedFit", x: str | None = None) -> pd.DataFrame:
     steps = np.linspace(ranges[:, 0], ranges[:, 1], STEPS, axis=1)
     new = typical.loc[typical.index.repeat(STEPS)]
     new[x] = steps.ravel()
-    fitted = fit.predict(new.reset_index(drop=True)).to_numpy(dtype=float)
+    with_effects = True if fit.design.is_single else [fit.group]  # the clusters of other factors differ in a line
+    fitted = fit.predict(new.reset_index(drop=True), random_effects=with_effects).to_numpy(dtype=float)
     return pd.DataFrame({"cluster": new.index, "x": steps.ravel(), "fitted": fitted})
 
 

@@ -49,6 +49,8 @@ def clusters_of(fit: "MixedFit") -> pd.Index:
 def predictor_of(fit: "MixedFit") -> str | None:
     """The numeric variable for the horizontal axis: of the first random slope, or of the first row-level predictor."""
     design = fit.design
+    if not design.factors:
+        return None
     order = [*design.z.tolist(), *design.x.tolist()]
     groups = set(fit.group.split(":"))
     found = [
