@@ -10,6 +10,7 @@ import crosslevel as cl
 data = cl.datasets.load("sleepstudy")
 for _ in range(2):
     print(cl.mixed("Reaction ~ Days + (Days | Subject)", data).deviance)
+    print(cl.mixed("Reaction ~ 1 + (1 | Subject) + (1 | Days)", data).deviance)
 """
 NOTICE = "compiling its numerical kernels"
 

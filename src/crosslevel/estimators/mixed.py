@@ -184,5 +184,7 @@ def _solve_several(
 
     reml, max_steps = given["method"] == "reml", given["max_steps"]
     if copies is None and choose_algebra(crossing, given["algebra"]) == "iterative":
+        announce_compilation("iterative")
         return solve_large(crossing, reml=reml, max_steps=max_steps)
+    announce_compilation("several")
     return solve_crossing(crossing, reml=reml, copies=copies, tolerance=tolerance, max_steps=max_steps)

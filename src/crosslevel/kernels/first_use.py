@@ -2,6 +2,7 @@
 
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,34 @@ def is_compiled(kernel: Any) -> bool:
     return any(folder.glob(f"{name}*.nbi"))
 
 
-@cache
-def announce_compilation() -> None:
-    """Print one line to standard error if the kernels are not compiled yet; at most once in a process."""
-    from crosslevel.kernels.marginal import derivative_sums, whiten_groups
-    from crosslevel.kernels.moments import accumulate
-    from crosslevel.kernels.reduction import reduce_groups
+KERNELS = {
+    "one": (("moments", "accumulate"), ("reduction", "reduce_groups"), ("marginal", "whiten_groups"),
+            ("marginal", "derivative_sums")),
+    "several": (("pairs", "add_blocks"), ("elimination", "eliminate"), ("elimination", "invert_pattern"),
+                ("crossed", "pair_scores")),
+    "iterative": (("iterative", "eliminate_eight"), ("iterative", "middle_blocks")),
+}  # fmt: skip
+"""The slowest kernels to compile of models with one grouping factor, with several, and of the iterative algebra."""
 
-    if not all(is_compiled(kernel) for kernel in (accumulate, reduce_groups, whiten_groups, derivative_sums)):
-        print(
-            "crosslevel: compiling its numerical kernels for this machine; this happens once and takes a few seconds.",
-            file=sys.stderr,
-            flush=True,
-        )
+
+@cache
+def announce_compilation(models: str = "one") -> None:
+    """Print one line to standard error if the kernels of some models are not compiled yet; at most once in a process.
+
+    Parameters
+    ----------
+    models : a key of `KERNELS`.
+    """
+    found = (getattr(import_module(f"crosslevel.kernels.{module}"), name) for module, name in KERNELS[models])
+    if not all(is_compiled(kernel) for kernel in found):
+        _say_once()
+
+
+@cache
+def _say_once() -> None:
+    """Tell what takes so long."""
+    print(
+        "crosslevel: compiling its numerical kernels for this machine; this happens once and takes a few seconds.",
+        file=sys.stderr,
+        flush=True,
+    )
