@@ -4,22 +4,16 @@ import numpy as np
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.reduced import Reduced
-from crosslevel.errors import DesignError
 from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Status
 from crosslevel.solve.search import lowest
 from crosslevel.solve.solution import Solution, in_data_units, polish
-from crosslevel.solve.starts import EQUAL, START, equal_variances, psi_directions, scoring_step, tied, unlike
+from crosslevel.solve.starts import EQUAL, SPARSE_MORE, SPARSE_ROWS, START, equal_variances, tied, unlike
+from crosslevel.solve.told_apart import check_told_apart, uneven_theta
 from crosslevel.types import FloatArray
 
 FEW_CLUSTERS, SPARSE_CLUSTERS = 8, 200
 """With no more clusters than the first, or no more than the second and few rows, there can be several minima."""
-
-SPARSE_ROWS, SPARSE_MORE = 3, 10
-"""Rows per random effect, and rows in addition, from which on they are not few."""
-
-CONFOUNDED = 1e-9
-"""Least eigenvalue of an information matrix with a diagonal of one that says that it is singular."""
 
 
 def solve(
@@ -76,30 +70,30 @@ def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
 
 
 def _check_told_apart(criterion: ProfiledDeviance) -> None:
-    """Refuse a structure of which two members, with different residual variances, give the rows one covariance.
-
-    Then the expected information of theta, with sigma profiled out, is singular everywhere; a point with all standard
-    deviations and correlations different shows it.
-    """
-    structure = criterion.structure
-    theta = 0.7 + 0.3 * np.sin(1.0 + np.arange(structure.n_theta))
+    """Refuse a structure of which two members, with different residual variances, give the rows one covariance."""
+    theta = uneven_theta(criterion.structures)
     at = criterion.value(theta)
-    half = structure.factor_gradient(theta) @ at.factor.T
-    information = at.psi_derivatives.information(half + half.transpose(0, 2, 1))
-    size = np.sqrt(np.maximum(np.diag(information), 1e-300))
-    if np.linalg.eigvalsh(information / np.outer(size, size))[0] < CONFOUNDED:
-        raise DesignError(
-            "`formula` has random effects whose variances and correlations cannot be told apart from the residual "
-            "variance: the rows of a cluster have the same covariance for several values of them. "
-            "Choose a structure with fewer parameters, drop random effects, or add rows per cluster."
-        )
+    half = criterion.structure.factor_gradient(theta) @ at.factor.T
+    check_told_apart(at.psi_derivatives.information(half + half.transpose(0, 2, 1)))
 
 
 def starting_theta(criterion: ProfiledDeviance) -> FloatArray:
     """One scoring step in Psi from equal standardised variances (MINQUE), kept positive definite."""
-    at = criterion.value(equal_variances(criterion.structures, START))
-    sums, directions = at.psi_derivatives, psi_directions(criterion.structure)
-    return scoring_step(criterion.structures, at.factors, (directions,), (sums.score,), sums.information(directions))
+    structure = criterion.structure
+    at = criterion.value(equal_variances((structure,), START))
+    sums = at.psi_derivatives
+
+    rows, columns = np.nonzero(np.tril(structure.mask))
+    directions = np.zeros((len(rows), structure.q, structure.q))
+    index = np.arange(len(rows))
+    directions[index, rows, columns] = 1.0
+    directions[index, columns, rows] = 1.0
+    information = sums.information(directions)
+    information += np.diag(1e-6 * np.diag(information) + 1e-300)
+    gradient = np.tensordot(directions, sums.score, axes=([1, 2], [0, 1]))
+    psi = at.factor @ at.factor.T - np.tensordot(np.linalg.solve(information, gradient), directions, axes=1)
+    values, vectors = np.linalg.eigh(psi)
+    return structure.nearest(vectors * np.sqrt(np.maximum(values, 1e-2 * START)))
 
 
 def working_factor(structure: BlockStructure, basis: FloatArray, theta: FloatArray) -> FloatArray:

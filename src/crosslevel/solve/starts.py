@@ -1,7 +1,7 @@
 """Where the search for the optimum starts."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from crosslevel.covariance import BlockStructure
 from crosslevel.types import FloatArray
 
 START = 0.1
-"""Variance of each standardised random effect relative to the residual's, from which the start is computed."""
+"""Variance of each standardised random effect relative to the residual's, from which a start is computed."""
 
 EQUAL = (0.003, 0.1, 3.0, 100.0)
 """Where minima can be several: relative variances of all standardised random effects to start from,"""
@@ -19,6 +19,9 @@ LARGE, SMALL = 100.0, 0.03
 
 CORRELATION = 0.95
 """and the size of correlations, with all patterns of signs that differ in at most one effect."""
+
+SPARSE_ROWS, SPARSE_MORE = 3, 10
+"""Rows per random effect, and rows in addition, from which on they are not few."""
 
 MOST_STARTS = 3
 """Tied effects: starts with equal variances, and with unequal ones, beside the one that a scoring step gives."""
@@ -31,6 +34,15 @@ def equal_variances(structures: tuple[BlockStructure, ...], variance: float) -> 
     """Working theta (k,) of uncorrelated random effects that all have the same relative variance."""
     parts = [structure.nearest(np.sqrt(variance) * np.eye(structure.q)) for structure in structures]
     return np.concatenate([np.zeros(0), *parts])
+
+
+def one_factor_large(structures: tuple[BlockStructure, ...]) -> list[FloatArray]:
+    """Thetas (k,) with the variances of one grouping factor large and those of the others small."""
+    sizes = np.where(np.eye(len(structures)) > 0.0, LARGE, SMALL)
+    return [
+        np.concatenate([s.nearest(np.sqrt(v) * np.eye(s.q)) for s, v in zip(structures, row, strict=True)])
+        for row in sizes
+    ]
 
 
 def unlike(q: int) -> list[FloatArray]:
@@ -64,39 +76,3 @@ def tied(structure: BlockStructure, height: Height) -> tuple[FloatArray, ...]:
                 unequal.append(structure.nearest(np.sqrt(size) * root))
     unequal = sorted(unequal, key=height)
     return *(equal[k] for k in lowest[:MOST_STARTS]), *unequal[:MOST_STARTS]
-
-
-def psi_directions(structure: BlockStructure) -> FloatArray:
-    """Symmetric directions (k, q, q), one for each element of Psi that may differ from zero."""
-    rows, columns = np.nonzero(np.tril(structure.mask))
-    directions = np.zeros((len(rows), structure.q, structure.q))
-    index = np.arange(len(rows))
-    directions[index, rows, columns] = 1.0
-    directions[index, columns, rows] = 1.0
-    return directions
-
-
-def scoring_step(
-    structures: tuple[BlockStructure, ...],
-    factors: Sequence[FloatArray],
-    directions: Sequence[FloatArray],
-    scores: Sequence[FloatArray],
-    information: FloatArray,
-) -> FloatArray:
-    """Theta after one scoring step in Psi (MINQUE), kept positive definite.
-
-    Parameters
-    ----------
-    structures, factors : blocks of each grouping factor and its (q, q) Lambda at the point that is left.
-    directions : of each factor, those (m, q, q) of its Psi in which it may move.
-    scores : for each factor (q, q) S = d deviance / d Psi.
-    information : in the directions of all factors, one factor's after the other's.
-    """
-    information = information + np.diag(1e-6 * np.diag(information) + 1e-300)
-    gradient = np.concatenate([np.tensordot(d, s, axes=2) for d, s in zip(directions, scores, strict=True)])
-    step = np.split(np.linalg.solve(information, gradient), np.cumsum([len(some) for some in directions])[:-1])
-    parts = []
-    for structure, factor, some, change in zip(structures, factors, directions, step, strict=True):
-        values, vectors = np.linalg.eigh(factor @ factor.T - np.tensordot(change, some, axes=1))
-        parts.append(structure.nearest(vectors * np.sqrt(np.maximum(values, 1e-2 * START))))
-    return np.concatenate([np.zeros(0), *parts])
