@@ -139,9 +139,16 @@ def able_to(tool: str, what: str) -> bool:
 
 def make_data(workload: Workload) -> None:
     """Make and store the data of a workload, unless they are there."""
-    if not (DATA / workload.name / "columns.tsv").exists():
-        print(f"making the data of {workload.name} ...", flush=True)
-        store(workload.make(), DATA / workload.name)
+    folder = DATA / workload.name
+    if (folder / "columns.tsv").exists() or (folder / "written").exists():
+        return
+    print(f"making the data of {workload.name} ...", flush=True)
+    if workload.make is not None:
+        store(workload.make(), folder)
+    elif workload.write is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        workload.write(folder)
+        (folder / "written").touch()
 
 
 def run_all(tools: list[str], arguments: argparse.Namespace) -> dict[str, dict[str, list[dict[str, Any]]]]:

@@ -18,9 +18,10 @@ from typing import Any
 
 import pandas as pd
 from workloads import WORKLOADS, Workload, load, rated
+from workloads import sleepstudy as sleepstudy_data
 
 Run = Callable[[], float]
-Prepare = Callable[[Workload, pd.DataFrame], Run]
+Prepare = Callable[[Workload, Any], Run]
 
 
 def crosslevel_fit(workload: Workload, frame: pd.DataFrame) -> Run:
@@ -28,7 +29,7 @@ def crosslevel_fit(workload: Workload, frame: pd.DataFrame) -> Run:
     import crosslevel as cl
 
     def run() -> float:
-        fit = cl.mixed(workload.formula, frame, method=workload.method)
+        fit = cl.mixed(workload.formula, frame, method=workload.method, progress=False)
         assert fit.params.size == fit.bse.size == fit.pvalues.size
         return -2.0 * fit.loglik
 
@@ -127,12 +128,12 @@ def forget_peak() -> None:
 def time_fits(prepare: Prepare, workload: Workload, folder: Path) -> dict[str, Any]:
     """Times and memory of the fits of one process."""
     sleepstudy = WORKLOADS["sleepstudy"]
-    if not workload.tools:
-        prepare(sleepstudy, sleepstudy.make())()
+    if not workload.tools or workload.write is not None:
+        prepare(sleepstudy, sleepstudy_data())()
     else:
         small = rated(2_000, 100, 30, power=0.0, seed=1)
         prepare(replace(WORKLOADS["crossed"], method=workload.method), small)()
-    frame = load(folder)
+    frame = load(folder) if workload.write is None else str(folder / "data.parquet")
     run = prepare(workload, frame)
     if workload.fits > 1:
         run()
@@ -150,7 +151,7 @@ def time_fits(prepare: Prepare, workload: Workload, folder: Path) -> dict[str, A
         "criterion": criterion,
         "before": before,
         "peak": memory("VmHWM"),
-        "frame": float(frame.memory_usage(deep=True).sum()) / 2**20,
+        "frame": 0.0 if isinstance(frame, str) else float(frame.memory_usage(deep=True).sum()) / 2**20,
     }
 
 

@@ -29,6 +29,7 @@ class Workload:
     make : makes the data.
     fits : how many fits one process times, after a first one that is not counted; 1 means that the first one counts.
     tools : those that are timed; all if empty.
+    write : writes the data to `data.parquet` in a folder, where they are read from files; None for data in memory.
     """
 
     name: str
@@ -36,10 +37,11 @@ class Workload:
     response: str
     fixed: str
     terms: tuple[tuple[str, str], ...]
-    make: Callable[[], pd.DataFrame]
     fits: int
+    make: Callable[[], pd.DataFrame] | None = None
     method: str = "reml"
     tools: tuple[str, ...] = ()
+    write: Callable[[Path], None] | None = None
 
     @property
     def formula(self) -> str:
@@ -159,6 +161,22 @@ def nested() -> pd.DataFrame:
     )
 
 
+def stream(folder: Path) -> None:
+    """50,000,000 rows of 6 columns in 100,000 clusters, mixed, as one parquet file of row groups of 1,000,000."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(8)
+    clusters, rows = 100_000, 1_000_000
+    intercepts, slopes = rng.normal(0.0, 0.5, clusters), rng.normal(0.0, 0.3, clusters)
+    schema = pa.schema([*((name, pa.float64()) for name in ("y", "x1", "x2", "x3", "x4")), ("g", pa.int32())])
+    with pq.ParquetWriter(folder / "data.parquet", schema) as file:
+        for _ in range(50):
+            g, x = rng.integers(0, clusters, rows), rng.standard_normal((4, rows))
+            y = intercepts[g] + (0.2 + slopes[g]) * x[0] + 0.1 * x[1] + rng.standard_normal(rows)
+            file.write_table(pa.table([y, *x, g.astype(np.int32)], schema=schema))
+
+
 def numbered(n: int) -> str:
     """Sum of the first n predictors."""
     return " + ".join(f"x{k + 1}" for k in range(n))
@@ -274,6 +292,16 @@ WORKLOADS = {
             fits=1,
             method="ml",
             tools=("crosslevel",),
+        ),
+        Workload(
+            name="stream",
+            title="From a parquet file: 50,000,000 rows of 6 columns, 100,000 clusters, random slope",
+            response="y",
+            fixed=numbered(4),
+            terms=(("x1", "g"),),
+            fits=1,
+            tools=("crosslevel",),
+            write=stream,
         ),
     )
 }

@@ -25,7 +25,7 @@ def weights_of(text: str | None, clusters: Sequence[str], scaling: str | None) -
     Examples
     --------
     >>> weights_of("sampling:w", ["school:w2"], None)
-    Sampling(column='w', clusters={'school': 'w2'}, scaling='size')
+    Sampling(rows='w', clusters=mappingproxy({'school': 'w2'}), scaling='size')
     """
     kind, _, column = (text or "").partition(":")
     if kind != "sampling" and (clusters or scaling is not None):

@@ -12,14 +12,11 @@ from crosslevel.likelihood.whitened import RowProducts
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Criterion, Minimum, Status, minimise
 from crosslevel.residual.bound import BoundResidual
 from crosslevel.solve.several import equal_variances
-from crosslevel.solve.solution import NEGLIGIBLE, Solution, in_data_units, read_only
+from crosslevel.solve.solution import NEGLIGIBLE, Solution, in_data_units, polish_with_observed, read_only
 from crosslevel.types import FloatArray
 
 START = 0.3
 """Variance of all standardised random effects, relative to the residual's, from which the search starts."""
-
-POLISH_STEPS, LAST_DIGIT, NEAR = 3, 1e-18, 1e-6
-"""Final Newton steps, taken while the decrease that they promise lies between these."""
 
 CHEAP = 500_000
 """Numbers in the rows up to which all starts are tried, and the last digits taken with a Hessian by differences."""
@@ -70,7 +67,7 @@ def solve_residual(
     minimum = _settle(criterion, minimum)
     _check_told_apart(criterion, minimum)
     if minimum.status is Status.CONVERGED and rows.columns.size <= CHEAP:
-        minimum = _polish(criterion, minimum)
+        minimum = polish_with_observed(criterion, minimum)
     phi = read_only(criterion.split(minimum.theta)[0].copy())
     return replace(in_data_units(criterion, minimum), criterion=replace(criterion, held=phi), phi=phi)
 
@@ -163,7 +160,7 @@ def _by_fitted(
         criterion = replace(criterion, products=RowProducts(rows=rows, residual=residual), residual=residual)
         minimum = _search(criterion, parameters, tolerance=tolerance, max_steps=max_steps)
         if minimum.status is Status.CONVERGED and rows.columns.size <= CHEAP:
-            minimum = _polish(criterion, minimum)
+            minimum = polish_with_observed(criterion, minimum)
         steps, evaluations = steps + minimum.steps, evaluations + minimum.evaluations
         new = fitted_rows(rows, minimum.state)
         change = max(
@@ -193,25 +190,3 @@ def _settle(criterion: ResidualDeviance, minimum: Minimum[ResidualConditional]) 
     if not isinstance(trial, ResidualConditional) or trial.deviance > minimum.state.deviance + TOLERANCE:
         return minimum
     return replace(minimum, theta=theta, state=trial, derivatives=criterion.derivatives(trial, theta))
-
-
-def _polish(criterion: ResidualDeviance, minimum: Minimum[ResidualConditional]) -> Minimum[ResidualConditional]:
-    """Newton steps with the observed information, which the average one only resembles, to the last digits."""
-    for _ in range(POLISH_STEPS):
-        if not len(minimum.theta):
-            break
-        hessian, _ = criterion.curvature(minimum.state, minimum.theta)
-        exact = replace(minimum.derivatives, hessian=hessian)
-        newton = exact.newton_step()
-        if newton is None or not LAST_DIGIT < newton[1] < NEAR:
-            break
-        theta = minimum.theta + newton[0]
-        state = criterion.value(theta)
-        if not isinstance(state, ResidualConditional) or state.deviance > minimum.state.deviance + TOLERANCE:
-            break
-        derivatives = criterion.derivatives(state, theta)
-        minimum = replace(
-            minimum, theta=theta, state=state, derivatives=derivatives, decrement=newton[1],
-            evaluations=minimum.evaluations + 1,
-        )  # fmt: skip
-    return minimum

@@ -11,7 +11,7 @@ from crosslevel.likelihood.blocked import BlockedDeviance
 from crosslevel.likelihood.blocked_theta import theta_information
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Status
 from crosslevel.solve.search import lowest
-from crosslevel.solve.solution import Solution, in_data_units, polish
+from crosslevel.solve.solution import Solution, in_data_units, polish_with_observed
 from crosslevel.solve.starts import EQUAL, SPARSE_MORE, SPARSE_ROWS, START, one_factor_large, tied
 from crosslevel.solve.starts import equal_variances as equal_variances
 from crosslevel.solve.told_apart import check_told_apart, uneven_theta
@@ -67,7 +67,7 @@ def solve_crossing(
             "likelihood has no maximum. Check for an outcome that is constant within the levels of the factors."
         )
     if small and minimum.status is Status.CONVERGED:
-        minimum = polish(criterion, minimum)
+        minimum = polish_with_observed(criterion, minimum)
     return in_data_units(criterion, minimum)
 
 

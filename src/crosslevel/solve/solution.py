@@ -8,7 +8,7 @@ import numpy as np
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.errors import CrosslevelError
-from crosslevel.optimise import Derivatives, Minimum, Status
+from crosslevel.optimise import TOLERANCE, Derivatives, Minimum, Status
 from crosslevel.types import FloatArray
 
 NEGLIGIBLE = 1e-4
@@ -16,6 +16,11 @@ NEGLIGIBLE = 1e-4
 
 POLISH_STEPS, LAST_DIGIT = 3, 1e-22
 """Final Newton steps, taken while the decrease of the deviance they promise exceeds this: 11 digits of theta."""
+
+
+LEAST, NEAR = 1e-18, 1e-3
+"""Newton steps with a Hessian by differences are taken while the decrease they promise lies between these: below it is
+rounding error, above the search has not ended."""
 
 
 class At(Protocol):
@@ -202,6 +207,26 @@ def polish(criterion: Engine, minimum: Minimum[Any]) -> Minimum[Any]:
         minimum = replace(
             minimum, theta=theta, state=state, derivatives=derivatives, decrement=newton[1], evaluations=evaluations
         )
+    return minimum
+
+
+def polish_with_observed(criterion: Engine, minimum: Minimum[Any]) -> Minimum[Any]:
+    """Newton steps with the observed information, which the average one only resembles, to the last digits."""
+    for _ in range(POLISH_STEPS):
+        if not len(minimum.theta):
+            break
+        hessian, _ = criterion.curvature(minimum.state, minimum.theta)
+        newton = replace(minimum.derivatives, hessian=hessian).newton_step()
+        if newton is None or not LEAST < newton[1] < NEAR:
+            break
+        theta = minimum.theta + newton[0]
+        state = criterion.value(theta)
+        if not state.deviance <= minimum.state.deviance + TOLERANCE:
+            break
+        minimum = replace(
+            minimum, theta=theta, state=state, derivatives=criterion.derivatives(state, theta), decrement=newton[1],
+            evaluations=minimum.evaluations + 1,
+        )  # fmt: skip
     return minimum
 
 
