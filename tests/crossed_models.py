@@ -110,6 +110,9 @@ def hard_several(seed: int, *, kinds: tuple[str, ...] = ("us", "us", "diag", "si
 
     groupings, y = [], rng.normal(size=n) * rng.choice([1.0, 1.0, 0.2])
     standardised = np.column_stack([np.ones(n), (C[:, 1:] - C[:, 1:].mean(axis=0)) / C[:, 1:].std(axis=0)])
+    if "cs" in kinds:  # tied effects need variables in one unit
+        C[:, 1:] = standardised[:, 1:] + 1.0
+
     for own in codes:
         kind = str(rng.choice(kinds))
         slopes = rng.permutation(np.arange(1, m))[: rng.integers(0, m)].tolist() if rng.random() < 0.6 else []

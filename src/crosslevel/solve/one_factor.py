@@ -74,7 +74,7 @@ def _check_told_apart(criterion: ProfiledDeviance) -> None:
     theta = uneven_theta(criterion.structures)
     at = criterion.value(theta)
     half = criterion.structure.factor_gradient(theta) @ at.factor.T
-    check_told_apart(at.psi_derivatives.information(half + half.transpose(0, 2, 1)))
+    check_told_apart(at.psi_derivatives.information(half + half.transpose(0, 2, 1)), criterion.structures)
 
 
 def starting_theta(criterion: ProfiledDeviance) -> FloatArray:

@@ -8,12 +8,12 @@ import numpy as np
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.likelihood.boundary import Searched
-from crosslevel.optimise import TOLERANCE, Minimum, Status, minimise
+from crosslevel.optimise import Minimum, Status, minimise
 from crosslevel.solve.solution import NEGLIGIBLE
 from crosslevel.types import FloatArray
 
-SAME = 1e-9
-"""Minima no further apart than this are one, and the search that says so most clearly is believed."""
+SAME = 10.0
+"""Minima no further apart than this, in units of the tolerance, are one, and a search that converged is believed."""
 
 CHART_STEPS = 25
 """Steps after which the search goes on along the principal axes of the covariances it has reached."""
@@ -44,10 +44,10 @@ def lowest(
         raise CrosslevelError(f"`max_steps` is a number of steps, at least 1; got {max_steps!r}.")
     ends = [descend(engine, theta, tolerance=tolerance, max_steps=max_steps) for theta in starts]
     least = min(minimum.state.deviance for _, minimum in ends)
-    as_low = [end for end in ends if end[1].state.deviance <= least + SAME]
+    as_low = [end for end in ends if end[1].state.deviance <= least + SAME * tolerance]
     engine, minimum = min(as_low, key=lambda end: end[1].status is not Status.CONVERGED)
     evaluations = sum(end[1].evaluations for end in ends)
-    return engine, settle(engine, replace(minimum, evaluations=evaluations))
+    return engine, settle(engine, replace(minimum, evaluations=evaluations), tolerance=tolerance)
 
 
 def descend(engine: Turnable, theta: FloatArray, *, tolerance: float, max_steps: int) -> tuple[Turnable, Minimum[Any]]:
@@ -81,7 +81,7 @@ def _search(engine: Turnable, theta: FloatArray, *, tolerance: float, max_steps:
     )
 
 
-def settle(engine: Searched, minimum: Minimum[Any]) -> Minimum[Any]:
+def settle(engine: Searched, minimum: Minimum[Any], *, tolerance: float) -> Minimum[Any]:
     """Put negligible variances exactly on the boundary where that costs nothing: all of them, or factor by factor."""
     flat, changed = [], []
     for k, factor in enumerate(minimum.state.factors):
@@ -93,7 +93,7 @@ def settle(engine: Searched, minimum: Minimum[Any]) -> Minimum[Any]:
         factors = [flat[k] if k in some else factor for k, factor in enumerate(minimum.state.factors)]
         theta = nearest(engine, factors)
         trial = engine.value(theta)
-        if trial.deviance <= minimum.state.deviance + TOLERANCE:
+        if trial.deviance <= minimum.state.deviance + tolerance:
             minimum = replace(minimum, theta=theta, state=trial, derivatives=engine.derivatives(trial, theta))
             if some is changed:
                 break

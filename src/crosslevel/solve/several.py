@@ -128,4 +128,4 @@ def _check_told_apart(criterion: BlockedDeviance) -> None:
         gram[-1, -1] += float(np.sum(weighted * more))
         images.append(np.concatenate([image[:, :, :-1], image[:, :, -1:] + more], axis=2))
     other = replace(criterion, crossing=replace(crossing, image=tuple(images), gram=gram))
-    check_told_apart(theta_information(other.value(theta), theta))
+    check_told_apart(theta_information(other.value(theta), theta), criterion.structures)
