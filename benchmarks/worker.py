@@ -90,7 +90,7 @@ def gpboost_fit(workload: Workload, frame: pd.DataFrame) -> Run:
 
     def run() -> float:
         model = gpboost.GPModel(group_data=groups, likelihood="gaussian")
-        model.fit(y=y, X=x, params={"std_dev": True})
+        model.fit(y=y, X=x)
         return 2.0 * float(model.get_current_neg_log_likelihood())
 
     return run
