@@ -3,29 +3,31 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crosslevel.covariance import BlockStructure
+from crosslevel.design.asked import bound_residual, knows_errors, residual_needs
 from crosslevel.design.checks import check_columns, check_identified
-from crosslevel.design.crossed import cross_factors
 from crosslevel.design.crossing import Crossing
 from crosslevel.design.factors import GroupingFactor, grouping_factor
 from crosslevel.design.known import KnownMatrices
 from crosslevel.design.members import members_present
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import Reduced, independent_columns, reduce_products
-from crosslevel.design.residual import bind_residual, residual_columns
 from crosslevel.design.rows import CHUNK, RowCount, count_rows, read_blocks, sum_products
-from crosslevel.design.stream import StreamedRows
 from crosslevel.design.weighting import RowWeights, offset_column, used_rows, weigh
 from crosslevel.errors import DesignError
 from crosslevel.formula import Formula, Repeated, Spec, learn, parse
-from crosslevel.residual import Known, ResidualStructure
-from crosslevel.residual.bound import BoundResidual
 from crosslevel.table import Columns
 from crosslevel.types import BoolArray, CodeArray, FloatArray, Frame, IntArray, Missing
 from crosslevel.weights import Frequency, Weights, positive_rows
+
+if TYPE_CHECKING:
+    from crosslevel.design.stream import StreamedRows
+    from crosslevel.residual import ResidualStructure
+    from crosslevel.residual.bound import BoundResidual
 
 CONSTANT = 1e-20
 """Share of a column's variance within clusters below which it is constant within them."""
@@ -72,8 +74,8 @@ class Design:
     weights: RowWeights | None = field(default=None, repr=False)
     offset: FloatArray | None = field(default=None, repr=False)
     offset_column: str | None = None
-    residual: BoundResidual | None = field(default=None, repr=False)
-    stream: StreamedRows | None = field(default=None, repr=False)
+    residual: "BoundResidual | None" = field(default=None, repr=False)
+    stream: "StreamedRows | None" = field(default=None, repr=False)
 
     @property
     def nobs(self) -> int:
@@ -210,6 +212,8 @@ class Design:
     @cached_property
     def crossing(self) -> Crossing:
         """What the likelihood of a model with any number of grouping factors needs."""
+        from crosslevel.design.crossed import cross_factors
+
         members = [self.used_members(factor) for factor in self.factors]
         rows = (block for block, _, _ in self.blocks())
         return cross_factors(
@@ -270,7 +274,7 @@ def build_design(
     missing: Missing = "drop",
     weights: Weights | None = None,
     offset: object = None,
-    residual: ResidualStructure | None = None,
+    residual: "ResidualStructure | None" = None,
     known: Mapping[str, object] | None = None,
 ) -> Design:
     """Parse a formula, learn its state from the data, and sum the cross-products.
@@ -298,7 +302,7 @@ def build_design(
             f"`formula` has no random term, such as (1 | school): {formula!r}. "
             "Add one that names the clusters of your data."
         )
-    needed = parsed.required if residual is None else (*parsed.required, *residual_columns(residual, columns))
+    needed = (*parsed.required, *residual_needs(residual, columns))
     mask, counts, offset_all = used_rows(columns, needed, weights, offset)
     mask = members_present(parsed, columns, mask, counts, alone=residual is not None)
     n_zero = 0
@@ -311,7 +315,7 @@ def build_design(
     spec = learn(parsed, columns, mask, memory=memory)
     _check_known(parsed, known)
     matrices = KnownMatrices(matrices=known or {}, names=tuple(column.name for column in spec.columns))
-    known_errors = isinstance(residual, Known)
+    known_errors = knows_errors(residual)
     factors = tuple(
         grouping_factor(term, columns, mask, rows, one_row_each=known_errors, known=matrices) for term in spec.terms
     )
@@ -333,7 +337,7 @@ def build_design(
             weights=row_weights,
             offset=used_offset,
             offset_column=offset_column(offset, columns),
-            residual=None if residual is None else bind_residual(residual, columns, mask, rows.used),
+            residual=bound_residual(residual, columns, mask, rows),
         )
     )
 

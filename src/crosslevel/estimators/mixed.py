@@ -2,22 +2,22 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from crosslevel.design import Design, build_design
 from crosslevel.design.crossing import Crossing
-from crosslevel.design.residual import working_rows
 from crosslevel.errors import ConvergenceWarning, CrosslevelError, DataWarning
 from crosslevel.estimators.mixed_fit import MixedFit as MixedFit
 from crosslevel.inference.df import df_method
-from crosslevel.inference.sandwich import with_sandwich
 from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Status
-from crosslevel.residual import ResidualStructure
 from crosslevel.solve import Solution, solve
 from crosslevel.table import open_source
 from crosslevel.types import Algebra, FloatArray, Frame, Method, Missing
 from crosslevel.weights import Sampling, Weights, check_weights
+
+if TYPE_CHECKING:
+    from crosslevel.residual import ResidualStructure
 
 
 def mixed(
@@ -29,7 +29,7 @@ def mixed(
     missing: Missing = "drop",
     weights: Weights | None = None,
     offset: object = None,
-    residual: ResidualStructure | None = None,
+    residual: "ResidualStructure | None" = None,
     known: Mapping[str, object] | None = None,
     ddf: str = "m-l-1",
     max_steps: int = MAX_STEPS,
@@ -131,7 +131,7 @@ def mixed(
     return fit_design(formula, data, given, design)
 
 
-def check_residual(residual: object, weights: Weights | None) -> ResidualStructure | None:
+def check_residual(residual: object, weights: Weights | None) -> "ResidualStructure | None":
     """The residual structure, if it is one and can be used together with the weights.
 
     Raises
@@ -140,6 +140,8 @@ def check_residual(residual: object, weights: Weights | None) -> ResidualStructu
     """
     if residual is None:
         return None
+    from crosslevel.residual import ResidualStructure
+
     if not isinstance(residual, ResidualStructure):
         raise CrosslevelError(
             "`residual` is a structure such as cl.residual.By('sector') or cl.residual.AR1('time', within='id'); "
@@ -159,6 +161,7 @@ def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Desi
     # sampling weights that sum to a population make the deviance, and its rounding errors, as many times larger
     tolerance = TOLERANCE * (design.products.weight / design.nobs if design.is_sampled else 1.0)
     if design.residual is not None:
+        from crosslevel.design.residual import working_rows
         from crosslevel.solve.residual import solve_residual
 
         rows = working_rows(design, design.residual)
@@ -168,6 +171,8 @@ def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Desi
     else:
         solution = _solve_several(design.crossing, given, copies=copies, tolerance=tolerance)
     if design.is_sampled:
+        from crosslevel.inference.sandwich import with_sandwich
+
         solution = with_sandwich(solution, design)
     if solution.status is not Status.CONVERGED:
         warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=3)

@@ -12,9 +12,8 @@ from crosslevel.design import Design, slopes_explained
 from crosslevel.design.factors import GroupingFactor
 from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
-from crosslevel.estimators import prediction, random, tables
+from crosslevel.estimators import asked, random, tables
 from crosslevel.estimators import rows as by_row
-from crosslevel.estimators import simulate as simulation
 from crosslevel.estimators.export import as_record
 from crosslevel.estimators.normalised import normalised
 from crosslevel.estimators.notes import notes_on
@@ -336,8 +335,8 @@ class MixedFit:
         """The rows used: outcome, cluster, fitted values, residuals, and the fixed part's prediction."""
         return by_row.augment(self.design, self.solution.beta, self._effects)
 
-    predict = prediction.predict
-    simulate = simulation.simulate
+    predict = asked.predict
+    simulate = asked.simulate
 
     # -- other models ---------------------------------------------------------------------------------------------
     def refit(self, y: FloatArray | pd.Series) -> "MixedFit":

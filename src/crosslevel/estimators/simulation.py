@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,8 @@ from crosslevel.design import Design
 from crosslevel.design.factors import GroupingFactor
 from crosslevel.design.members import join_members
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.prediction import Predictor, rows_of
+from crosslevel.estimators.asked import Drawn
+from crosslevel.estimators.predictor import Predictor, rows_of
 from crosslevel.estimators.target_rows import NewRows, TargetRows
 from crosslevel.inference.prediction import Members, contribution
 from crosslevel.residual.correlation import CorrelationRoot, Independent
@@ -21,8 +22,6 @@ from crosslevel.types import CodeArray, FloatArray, Frame, IntArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.mixed_fit import MixedFit
-
-Drawn: TypeAlias = Literal["new", "conditional"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +68,7 @@ class DrawnResiduals:
         return out * self.sd
 
 
-def simulate(
+def simulated(
     fit: "MixedFit",
     seed: int | np.random.Generator | None = None,
     n: int | None = None,
@@ -77,36 +76,7 @@ def simulate(
     random_effects: Drawn = "new",
     new: Frame | None = None,
 ) -> pd.Series | pd.DataFrame:
-    """Outcomes drawn from the model at the estimates, for the rows used or for new ones.
-
-    Residuals have the covariance of the fit: precision weights, strata, known errors, correlations. A residual variance
-    that depends on fitted values is that at the mean about which is drawn.
-
-    Parameters
-    ----------
-    fit : the fitted model.
-    seed : of a generator of its own; or a generator to draw from.
-    n : how many simulations; None for one.
-    random_effects : "new" draws the effects of all levels anew; "conditional" keeps the conditional modes, and draws
-        those of levels only that were not in the fit. A row whose level is missing has one of its own.
-    new : any frame with the predictors, the clusters and what residual variances and offsets depend on; None for the
-        rows used.
-
-    Returns
-    -------
-    Series; with `n` a frame of columns sim_1 .. sim_n, of which the first is that Series. NaN in rows with missing
-    predictors.
-
-    Raises
-    ------
-    CrosslevelError : a wrong argument; weights of rows that stand for several; correlated residuals of new rows.
-
-    Examples
-    --------
-    >>> import crosslevel as cl
-    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
-    >>> again = fit.refit(fit.simulate(seed=1))
-    """
+    """What `MixedFit.simulate` answers; see there."""
     design, solution = fit.design, fit.solution
     if random_effects not in ("new", "conditional"):
         raise CrosslevelError(f"`random_effects` is 'new' or 'conditional'; got {random_effects!r}.")

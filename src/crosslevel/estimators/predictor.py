@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from crosslevel.design import Design
 from crosslevel.design.factors import GroupingFactor
 from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.asked import Interval, NewLevels
 from crosslevel.estimators.target_rows import Block, NewRows, TargetRows, UsedRows, new_rows
 from crosslevel.inference.distributions import normal_quantile
 from crosslevel.inference.prediction import PredictionError, contribution, effects_of, new_level_variance
@@ -20,9 +21,6 @@ from crosslevel.types import FloatArray, Frame
 
 if TYPE_CHECKING:
     from crosslevel.estimators.mixed_fit import MixedFit
-
-Interval: TypeAlias = Literal["confidence", "prediction"]
-NewLevels: TypeAlias = Literal["zero", "raise"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,7 +79,7 @@ class Predictor:
         return np.asarray(out)
 
 
-def predict(
+def predicted(
     fit: "MixedFit",
     new: Frame | None = None,
     *,
@@ -91,46 +89,7 @@ def predict(
     level: float = 0.95,
     new_levels: NewLevels = "zero",
 ) -> pd.Series | pd.DataFrame:
-    """Predicted outcomes x'beta + z'b of the rows used or of new data, with standard errors and intervals if wanted.
-
-    Standard errors are those of the prediction error, exact given the variances and the residual structure
-    (Henderson's mixed model equations), the covariance of betahat and bhat included. Levels that are unknown or missing
-    have random effects of zero, and their variance is added. With sampling weights the covariance of beta is the
-    sandwich. An offset is added, from the column that the fit had it from.
-
-    Parameters
-    ----------
-    fit : the fitted model.
-    new : any frame with the predictors and the clusters that are predicted with; the outcome is not needed. None for
-        the rows used.
-    random_effects : whether to add conditional modes to the fixed part; or the names of the grouping factors whose
-        modes are added.
-    se : whether to give standard errors.
-    interval : "confidence" for x'beta + z'b; "prediction" for a new row, with its residual (by its weight, stratum or
-        covariate, independent of those of the fit) and, of the factors whose modes are not added, with new levels.
-        Both use quantiles of the normal distribution: there are no degrees of freedom of a row.
-    level : confidence level.
-    new_levels : "zero", or "raise" to refuse rows whose levels were not in the fit or are missing.
-
-    Returns
-    -------
-    Series of predictions; with `se` or `interval` a frame of estimate, std_error (of x'beta + z'b, whatever the
-    interval), conf_low and conf_high (of the confidence interval if none is named). All are NaN in rows with missing
-    predictors.
-
-    Raises
-    ------
-    CrosslevelError : a wrong argument; columns that `new` lacks, or categories that the fit does not know.
-
-    Examples
-    --------
-    >>> import crosslevel as cl
-    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
-    >>> fit.predict({"Days": [0, 10], "Subject": ["308", "new"]}, interval="prediction").round(1)
-       estimate  std_error  conf_low  conf_high
-    0     253.7       12.3     198.1      309.3
-    1     356.1       67.6     214.4      497.7
-    """
+    """What `MixedFit.predict` answers; see there."""
     design, solution = fit.design, fit.solution
     if interval not in (None, "confidence", "prediction"):
         raise CrosslevelError(f"`interval` is 'confidence', 'prediction' or None; got {interval!r}.")
