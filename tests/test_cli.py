@@ -217,3 +217,9 @@ def test_fit_with_an_offset(monkeypatch, capsys, sleepstudy) -> None:
     record = json.loads(capsys.readouterr().out)
     fit = cl.mixed("Reaction ~ 1 + (1 | Subject)", cl.read(sleepstudy), offset="Days")
     assert record["fit"]["deviance"] == fit.deviance
+
+
+def test_fit_in_batches(monkeypatch, capsys, sleepstudy) -> None:
+    assert run(monkeypatch, "fit", sleepstudy, FORMULA, "--json", "--in-batches") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["fit"]["deviance"] == pytest.approx(cl.mixed(FORMULA, cl.read(sleepstudy)).deviance, abs=1e-9)

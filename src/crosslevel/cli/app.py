@@ -117,6 +117,9 @@ def fit(
     offset: Annotated[
         str | None, typer.Option(help="Column of a known part of the outcome", show_default=False)
     ] = None,
+    in_batches: Annotated[
+        bool, typer.Option("--in-batches", help="Read a parquet or csv file in batches: larger than memory.")
+    ] = False,
     level: Annotated[float, typer.Option(help="Confidence level")] = 0.95,
     json: Json = False,
     out: Annotated[
@@ -131,7 +134,7 @@ def fit(
     from crosslevel.estimators.mixed import mixed
 
     given = weights_of(weights, cluster_weights or (), scaling)
-    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    data = file if in_batches else output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
     with output.progress("Fitting", quiet):
         result = mixed(formula, data, method=method, ddf=ddf, missing=missing, weights=given, offset=offset)  # type: ignore[arg-type]
     output.deliver(output.fit(result, level=level), json=json, path=out)
