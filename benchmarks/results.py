@@ -17,8 +17,7 @@ TITLES = {
 }
 HEADER = """# Benchmarks
 
-Made by `make bench`. {processor}; {system}; {packages}; {date}.
-Threads per tool: {threads}. Rounds: {rounds}; times are medians, and in brackets the smallest and the largest.
+Made by `make bench`. Times are medians over the rounds of a run, and in brackets the smallest and the largest.
 
 Times are from data frame to result (coefficients, standard errors, variance components), by REML where the title says
 nothing else. Each run is a process of its own and starts with a small fit that is not counted, so that imports are not
@@ -28,6 +27,10 @@ peak the highest during the fits, and the title gives the size of the data frame
 Satterthwaite's degrees of freedom as it comes; the row "without df" leaves them out. "From cross-products" is a refit
 to the same data without the rows. `gpboost` and, in the largest models, crosslevel estimate the likelihood of crossed
 factors from random vectors, so that their criteria differ from the exact one in both directions.
+"""
+MADE = """# Run of {date}
+
+{processor}; {system}; {packages}. Threads per tool: {threads}. Rounds: {rounds}.
 """
 
 
@@ -93,14 +96,29 @@ def write_results(
     versions: dict[str, str],
     about: dict[str, str],
     folder: Path,
+    keep: bool = False,
 ) -> None:
-    """Write both files."""
-    summaries = {
-        what: {tool: summarise(tools[tool]) for tool in versions if tools.get(tool)} for what, tools in reports.items()
-    }
-    sections = [section(what, tools, versions) for what, tools in summaries.items() if tools]
-    (folder / "RESULTS.md").write_text(
-        "\n\n".join([HEADER.format(**about).strip(), *sections]) + "\n", encoding="utf-8"
-    )
-    content = {"about": about, "versions": versions, "summaries": summaries, "reports": reports}
-    (folder / "results.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    """Write both files; with `keep`, workloads that were not run now stay as they were, with what they were run on."""
+    runs = [{"about": about, "versions": versions, "reports": reports}]
+    file = folder / "results.json"
+    if keep and file.exists():
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        for run in earlier["runs"]:
+            left = {what: tools for what, tools in run["reports"].items() if what not in reports}
+            runs += [{**run, "reports": left}] if left else []
+    parts = [HEADER.strip()]
+    for run in runs:
+        parts.append(MADE.format(**run["about"]).strip())
+        parts += _sections(run)
+    (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    file.write_text(json.dumps({"runs": runs}, indent=1) + "\n", encoding="utf-8")
+
+
+def _sections(run: dict[str, Any]) -> list[str]:
+    """Tables of the workloads of one run."""
+    versions, out = run["versions"], []
+    for what in TITLES:
+        tools = run["reports"].get(what, {})
+        summaries = {tool: summarise(tools[tool]) for tool in versions if tools.get(tool)}
+        out += [section(what, summaries, versions)] if summaries else []
+    return out

@@ -48,6 +48,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--patience", type=float, default=30.0, help="seconds after which a tool is not run again (default 30)"
     )
+    parser.add_argument("--keep", action="store_true", help="keep the results of workloads that are not run now")
     parser.add_argument("--output", type=Path, default=HERE, help="folder of RESULTS.md and results.json")
     return parser.parse_args()
 
@@ -193,7 +194,7 @@ def main() -> None:
     found = versions(arguments.tools)
     reports = run_all(list(found), arguments)
     about = {**machine(), "threads": str(arguments.threads), "rounds": str(arguments.repeats)}
-    write_results(reports, versions=found, about=about, folder=arguments.output)
+    write_results(reports, versions=found, about=about, folder=arguments.output, keep=arguments.keep)
     print(f"written: {arguments.output / 'RESULTS.md'}")
 
 
