@@ -66,7 +66,8 @@ def row(tool: str, version: str, summary: dict[str, Any], *, best: float, peer: 
     low, high = summary["wall_range"]
     memory = f"{summary['before']:.0f} | {summary['peak']:.0f}" if "peak" in summary else " | "
     wall = f"{seconds(summary['wall'])} ({seconds(low)} to {seconds(high)})"
-    cpu = f"{seconds(summary['cpu'])} | {summary['cpu'] / peer:.2f}"
+    ratio = "" if math.isnan(peer) else f"{summary['cpu'] / peer:.2f}"
+    cpu = f"{seconds(summary['cpu'])} | {ratio}"
     return f"| {tool} {version} | {wall} | {cpu} | {memory} | {summary['criterion'] - best:.1e} |"
 
 
