@@ -12,16 +12,14 @@ from crosslevel.design import Design, slopes_explained
 from crosslevel.design.factors import GroupingFactor
 from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
-from crosslevel.estimators import asked, random, tables
+from crosslevel.estimators import random, tables
 from crosslevel.estimators import rows as by_row
+from crosslevel.estimators.asked import new_rows, variances
 from crosslevel.estimators.export import as_record
 from crosslevel.estimators.normalised import normalised
 from crosslevel.estimators.notes import notes_on
 from crosslevel.formula import Spec, update
 from crosslevel.inference.df import Equations, df_method, equations_of
-from crosslevel.inference.homogeneity import ENOUGH, HomogeneityTest
-from crosslevel.inference.icc import IntraclassCorrelation
-from crosslevel.inference.lrt import BoundaryTest
 from crosslevel.inference.varcomp import VarianceComponents, variance_components
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.optimise import Status
@@ -176,17 +174,13 @@ class MixedFit:
         """Variance components of each grouping factor with their sampling covariance."""
         return variance_components(self.solution)
 
-    def varcomp(self, *, level: float = 0.95) -> pd.DataFrame:
-        """Variances, covariances and the residual variance, with standard errors and intervals."""
-        return tables.variance_table(self.design, self.solution, self.variance_components, level=level)
-
-    def residual_parameters(self, *, level: float = 0.95) -> pd.DataFrame:
-        """Parameters of the residual structure by name: estimate, std_error, conf_low, conf_high.
-
-        Standard deviations have intervals made on the log scale, correlations on Fisher's z scale or on one that keeps
-        to the possible range. Empty where residuals are independent and alike.
-        """
-        return tables.residual_table(self.design, self.solution, level=level)
+    varcomp = variances.varcomp
+    residual_parameters = variances.residual_parameters
+    reliability = variances.reliability
+    icc = variances.icc
+    variance_shares = variances.variance_shares
+    test_random = variances.random_effects_test
+    test_residual_homogeneity = variances.residual_homogeneity_test
 
     def ranef(self, se: bool = True) -> dict[str, pd.DataFrame]:
         """Conditional modes of the random effects by level; with `se`, their standard errors as "<term>_se"."""
@@ -196,69 +190,10 @@ class MixedFit:
         """Coefficients of each level: fixed effects plus conditional modes."""
         return random.coefficients(self.design, self.params, self._modes)
 
-    def reliability(self, group: str | None = None) -> tables.Reliability:
-        """Reliability of each cluster's coefficients.
-
-        With one grouping factor tau / (tau + sigma^2 [(Z'Z)^-1]), of the cluster's own coefficients (Raudenbush & Bryk
-        2002); with several 1 - Var(b | y) / tau, of the conditional modes of the levels of `group`.
-        """
-        factor = self.design.factor_named(group)
-        return random.reliability(self.design, self.solution, self.variance_components, self._modes, factor)
-
-    def icc(self, group: str | None = None, *, level: float = 0.95) -> IntraclassCorrelation:
-        """Share of the intercepts' variance in the total (where every slope's variable is zero, if slopes vary).
-
-        Parameters
-        ----------
-        group : the grouping factor whose share is wanted; that of all of them together if None.
-        level : confidence level.
-
-        Raises
-        ------
-        CrosslevelError : the model has no random intercept.
-        """
-        return random.intraclass(self.design, self.variance_components, group, level=level)
-
-    def variance_shares(self, *, level: float = 0.95) -> pd.DataFrame:
-        """Share of each level in the variance of the intercepts and residuals, and intraclass correlations.
-
-        Returns
-        -------
-        frame indexed by group, "Residual" last: variance, share, std_error, conf_low, conf_high, and icc, the
-        correlation of two rows that share a level of this factor and of all factors that it is nested in.
-        """
-        return random.variance_shares(self.design, self.variance_components, level=level)
-
     @property
     def is_singular(self) -> bool:
         """Whether a variance is zero or random effects are perfectly correlated."""
         return self.solution.is_singular
-
-    def test_random(self) -> BoundaryTest:
-        """Likelihood-ratio test against the model without random effects, with the boundary mixture as reference.
-
-        Raises
-        ------
-        CrosslevelError : sampling weights: a ratio of pseudo-likelihoods has no chi-square distribution.
-        """
-        return random.test_of_all(self.design, self.solution)
-
-    def test_residual_homogeneity(
-        self, by: str | None = None, *, group: str | None = None, min_df: int = ENOUGH
-    ) -> HomogeneityTest:
-        """Test that the residual variance is the same everywhere.
-
-        Parameters
-        ----------
-        by : column of strata: likelihood-ratio test against residual=By(by), with strata - 1 degrees of freedom. None:
-            the H test of the clusters, which compares the residual variances of each cluster's own regression
-            (Raudenbush & Bryk 2002, eq. 9.4). Both trust that residuals are normal.
-        group : for the H test, the grouping factor whose clusters are compared; the first if None.
-        min_df : for the H test, the degrees of freedom of its own that a cluster needs to be compared.
-        """
-        from crosslevel.estimators.homogeneity import between_clusters, between_strata
-
-        return between_clusters(self, group, min_df) if by is None else between_strata(self, by)
 
     # -- fit ------------------------------------------------------------------------------------------------------
     @property
@@ -335,8 +270,8 @@ class MixedFit:
         """The rows used: outcome, cluster, fitted values, residuals, and the fixed part's prediction."""
         return by_row.augment(self.design, self.solution.beta, self._effects)
 
-    predict = asked.predict
-    simulate = asked.simulate
+    predict = new_rows.predict
+    simulate = new_rows.simulate
 
     # -- other models ---------------------------------------------------------------------------------------------
     def refit(self, y: FloatArray | pd.Series) -> "MixedFit":

@@ -10,7 +10,7 @@ import pandas as pd
 from crosslevel.design import Design
 from crosslevel.design.factors import GroupingFactor
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.asked import Interval, NewLevels
+from crosslevel.estimators.asked.new_rows import Interval, NewLevels
 from crosslevel.estimators.target_rows import Block, NewRows, TargetRows, UsedRows, new_rows
 from crosslevel.inference.distributions import normal_quantile
 from crosslevel.inference.prediction import PredictionError, contribution, effects_of, new_level_variance

@@ -11,7 +11,7 @@ from crosslevel.design import Design
 from crosslevel.design.factors import GroupingFactor
 from crosslevel.design.members import join_members
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.asked import Drawn
+from crosslevel.estimators.asked.new_rows import Drawn
 from crosslevel.estimators.predictor import Predictor, rows_of
 from crosslevel.estimators.target_rows import NewRows, TargetRows
 from crosslevel.inference.prediction import Members, contribution

@@ -1,4 +1,4 @@
-"""What a fit can be asked of new rows and outcomes. What answers is loaded when it is asked."""
+"""New rows and new outcomes."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
