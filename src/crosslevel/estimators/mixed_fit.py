@@ -14,14 +14,14 @@ from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
 from crosslevel.estimators import random, tables
 from crosslevel.estimators import rows as by_row
-from crosslevel.estimators.asked import new_rows, variances
+from crosslevel.estimators.asked import fixed, new_rows, variances
 from crosslevel.estimators.export import as_record
 from crosslevel.estimators.normalised import normalised
 from crosslevel.estimators.notes import notes_on
 from crosslevel.formula import Spec, update
-from crosslevel.inference.df import Equations, df_method, equations_of
+from crosslevel.inference.equations import Equations
+from crosslevel.inference.estimates import Estimates
 from crosslevel.inference.varcomp import VarianceComponents, variance_components
-from crosslevel.inference.wald import coefficient_table
 from crosslevel.optimise import Status
 from crosslevel.solve import Solution, conditional_modes, deviance_at
 from crosslevel.types import FloatArray, Frame, Method
@@ -96,9 +96,14 @@ class MixedFit:
         return random.sizes(self.design, self.design.factor_named(group))
 
     @cached_property
+    def estimates(self) -> Estimates:
+        """What methods of inference look at."""
+        return Estimates(design=self.design, solution=self.solution, reml=self.method == "reml")
+
+    @property
     def equations(self) -> Equations:
         """Which level-2 equation each coefficient belongs to."""
-        return equations_of(self.design)
+        return self.estimates.equations
 
     @cached_property
     def slope_of(self) -> tuple[int, ...]:
@@ -120,7 +125,7 @@ class MixedFit:
     @property
     def df(self) -> pd.Series:
         """Degrees of freedom of the coefficients' t statistics."""
-        return self._by_term(df_method(self.ddf)(self.equations), "df")
+        return self.tests()["df"]
 
     @property
     def tvalues(self) -> pd.Series:
@@ -138,20 +143,9 @@ class MixedFit:
         names = pd.Index(self.design.fixed_names, name="term")
         return pd.DataFrame(self.solution.vcov, index=names, columns=names)
 
-    def tests(self, ddf: str | None = None, *, level: float = 0.95) -> pd.DataFrame:
-        """Coefficient table with the degrees of freedom of another method ("m-l-1", "residual", "normal")."""
-        df = df_method(self.ddf if ddf is None else ddf)(self.equations)
-        return coefficient_table(
-            self.design.fixed_names, self.solution.beta, np.sqrt(np.diag(self.solution.vcov)), df, level=level
-        )
-
-    def tidy(self, *, level: float = 0.95) -> pd.DataFrame:
-        """Coefficient table: estimate, std_error, df, statistic, p_value, conf_low, conf_high by term."""
-        return self.tests(level=level)
-
-    def conf_int(self, level: float = 0.95, method: str | None = None) -> pd.DataFrame:
-        """Confidence intervals of the coefficients; `method` names the degrees of freedom."""
-        return self.tests(method, level=level)[["conf_low", "conf_high"]]
+    tests = fixed.coefficient_tests
+    tidy = fixed.tidy
+    conf_int = fixed.conf_int
 
     # -- random effects -------------------------------------------------------------------------------------------
     @property

@@ -38,3 +38,14 @@ def chi_square_tail(df: float, statistic: FloatArray | float) -> FloatArray:
 
     value = np.asarray(statistic, dtype=np.float64)
     return np.asarray(chdtrc(df, value)) if df > 0 else np.asarray(value <= 0.0, dtype=np.float64)
+
+
+def f_tail(df_num: float, df_den: float, statistic: float) -> float:
+    """P(F >= statistic) under F with these degrees of freedom; df_den infinite: chi-square / df_num; NaN: NaN."""
+    from scipy.special import fdtrc
+
+    if np.isnan(df_den) or np.isnan(statistic):
+        return np.nan
+    if np.isinf(df_den):
+        return float(chi_square_tail(df_num, df_num * statistic))
+    return float(fdtrc(df_num, df_den, max(statistic, 0.0)))
