@@ -13,7 +13,7 @@ from collections.abc import Callable
 from crosslevel.covariance.base import Covariance as Covariance
 from crosslevel.covariance.blocks import BlockStructure as BlockStructure
 from crosslevel.covariance.independent import Diagonal, Unstructured
-from crosslevel.covariance.known import Proportional
+from crosslevel.covariance.known import Fixed, Proportional
 from crosslevel.covariance.tied import Autoregressive, CompoundSymmetry, HeterogeneousAR1, HeterogeneousCS
 from crosslevel.types import FloatArray
 
@@ -27,5 +27,5 @@ COVARIANCES: dict[str, Covariance] = {
 }
 """Structures by the name they have in formulas."""
 
-KNOWN: dict[str, Callable[[FloatArray], Covariance]] = {"propto": Proportional}
+KNOWN: dict[str, Callable[[FloatArray], Covariance]] = {"propto": Proportional, "equalto": Fixed}
 """Structures that are made of a known matrix (q, q)."""

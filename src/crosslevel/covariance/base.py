@@ -18,6 +18,8 @@ class Covariance(ABC):
     """Whether Lambda is linear in theta, so that its second derivative is zero."""
     additive: bool
     """Whether variance may be added in any direction v that the structure knows: Psi + v v' is a member again."""
+    fixed: bool = False
+    """Whether the covariance itself is known, in the units of the data, so that nothing of it is estimated."""
 
     @abstractmethod
     def n_theta(self, q: int) -> int:
@@ -57,6 +59,13 @@ class Covariance(ABC):
         Standard deviations below `negligible` count as zero.
         """
         return np.zeros((0, self.n_theta(q)))
+
+    def at_sigma(self, sigma: float) -> "Covariance":
+        """Return the structure relative to a residual standard deviation, in whose unit Lambda is measured.
+
+        What is estimated is relative to it anyway; a covariance that is known in the units of the data is not.
+        """
+        return self
 
     def cone(self, q: int) -> tuple[int, bool]:
         """Smallest simple cone around the structure's covariances, for the test that none of the effects vary.

@@ -1,7 +1,7 @@
 """The random effects of one grouping factor: independent blocks, each with its covariance structure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -52,9 +52,22 @@ class BlockStructure:
         return out
 
     @cached_property
+    def fixed(self) -> BoolArray:
+        """(q,) whether each effect's covariances are known."""
+        out = np.zeros(self.q, dtype=bool)
+        for kind, columns in zip(self.kinds, self.columns, strict=True):
+            out[columns] = kind.fixed
+        return out
+
+    def at_sigma(self, sigma: float) -> "BlockStructure":
+        """Return the same blocks relative to a residual standard deviation; see `Covariance.at_sigma`."""
+        return replace(self, kinds=tuple(kind.at_sigma(sigma) for kind in self.kinds)) if self.fixed.any() else self
+
+    @cached_property
     def mask(self) -> FloatArray:
         """(q, q) ones where the covariance of two effects may differ from zero, else zeros."""
-        reach = np.abs(self.factor_gradient(np.ones(self.n_theta))).sum(axis=0)
+        some = np.ones(self.n_theta)
+        reach = np.abs(self.factor_gradient(some)).sum(axis=0) + np.abs(self.factor(some))
         return np.asarray(reach @ reach.T > 0.0, dtype=np.float64)
 
     def factor(self, theta: FloatArray) -> FloatArray:

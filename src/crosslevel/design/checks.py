@@ -78,7 +78,7 @@ def _check_factors(design: "Design") -> None:
     """Refuse a factor with as many random effects as rows, and two factors that group the rows in the same way."""
     n = design.nobs
     for factor in design.factors:
-        if factor.n_effects >= n:
+        if factor.n_levels * np.count_nonzero(~factor.structure.fixed) >= n:
             raise DesignError(
                 f"`formula` has {factor.n_effects} random effects ({factor.structure.q} for each of {factor.n_levels} "
                 f"clusters of {factor.name}) for {n} rows, so they cannot be told from the residuals. "
@@ -86,6 +86,8 @@ def _check_factors(design: "Design") -> None:
             )
     for (k, m), pairs in design.crossing.pairs.items():
         one, other = design.factors[k], design.factors[m]
+        if one.structure.fixed.all() or other.structure.fixed.all():
+            continue
         if k != m and one.n_levels == other.n_levels == len(pairs.level) and np.intersect1d(one.z, other.z).size:
             raise DesignError(
                 f"`formula` has random effects for {one.name} and for {other.name}, which group the rows in the same "
@@ -136,7 +138,8 @@ def _check_variances(design: "Design") -> None:
     solved = np.linalg.solve(gram, cross.transpose(0, 2, 1))
     explained = np.einsum("gka,gak->k", cross, solved)
     size = np.einsum("gik,gik->k", root, root)
-    names = [name for name, share in zip(design.random_names, explained / size, strict=True) if not share < SATURATED]
+    found = zip(design.random_names, explained / size, design.structure.fixed, strict=True)
+    names = [name for name, share, fixed in found if not (fixed or share < SATURATED)]
     if names:
         raise DesignError(
             f"`formula` has {reduced.p} fixed coefficients that explain all differences between the {n_clusters} "

@@ -101,7 +101,11 @@ def factor_of(
     known: KnownMatrices = NO_MATRICES,
 ) -> GroupingFactor:
     """The grouping factor of one random term, whose levels are known; see `grouping_factor`."""
-    name = ":".join(term.group)
+    name, structure = ":".join(term.group), _structure(term.blocks, known)
+    if structure.fixed.all():  # there is nothing to learn from differences between levels
+        one_row_each = True
+    else:
+        _check_several(name, levels, rows)
     _check_group(name, levels, rows, term.group, one_row_each=one_row_each)
     return GroupingFactor(
         name=name,
@@ -109,7 +113,7 @@ def factor_of(
         levels=levels,
         given=codes,
         z=np.concatenate([np.asarray(block.columns, dtype=np.int64) for block in term.blocks]),
-        structure=_structure(term.blocks, known),
+        structure=structure,
     )
 
 
@@ -148,16 +152,20 @@ def _used_codes(
     return place[codes], tuple(level for level, here in zip(levels, present, strict=True) if here)
 
 
-def _check_group(
-    name: str, levels: tuple[object, ...], rows: RowCount, group: tuple[str, ...], *, one_row_each: bool
-) -> None:
-    """Refuse one cluster, a continuous grouping variable, and clusters of one row only."""
-    n_clusters = len(levels)
-    if n_clusters < 2:
+def _check_several(name: str, levels: tuple[object, ...], rows: RowCount) -> None:
+    """Refuse one cluster."""
+    if len(levels) < 2:
         raise DesignError(
             f"`formula` groups by {name!r}, which has one value in the {rows.used} rows used. "
             "A multilevel model needs at least two clusters; with one, fit an ordinary regression."
         )
+
+
+def _check_group(
+    name: str, levels: tuple[object, ...], rows: RowCount, group: tuple[str, ...], *, one_row_each: bool
+) -> None:
+    """Refuse a continuous grouping variable, and clusters of one row only."""
+    n_clusters = len(levels)
     fractional = any(isinstance(level, float) and not level.is_integer() for level in levels[:1000])
     if len(group) == 1 and fractional and n_clusters > rows.used / 2:
         raise DesignError(

@@ -176,7 +176,8 @@ def random_basis(
     """Shift (q,) of each random column from the products' origin, and T (q, q): working random effects are T b.
 
     A slope is centred only when its block also has the intercept and is free to take up the shift; it is scaled by
-    what it adds to the variance of y, or its block by what all of it adds where the structure ties the effects.
+    what it adds to the variance of y, or its block by what all of it adds where the structure ties the effects, unless
+    their covariance is known in the units of the data.
     """
     z_shift, z_intercept = -products.origin[z], _place(constant, z)
     centred, uncentred = (_scales(products, z, constant, centred=which) for which in (True, False))
@@ -185,7 +186,7 @@ def random_basis(
         movable = kind.free and z_intercept in columns
         if kind.scalable:
             basis[columns, columns] = (centred if movable else uncentred)[columns]
-        else:
+        elif not kind.fixed:
             basis[columns, columns] = np.sqrt(np.mean(uncentred[columns] ** 2))
         if movable:
             slopes = columns[columns != z_intercept]

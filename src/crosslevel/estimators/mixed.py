@@ -161,11 +161,14 @@ def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Desi
     # sampling weights that sum to a population make the deviance, and its rounding errors, as many times larger
     tolerance = TOLERANCE * (design.products.weight / design.nobs if design.is_sampled else 1.0)
     if design.residual is not None:
+        _refuse_known_beside(design)
         from crosslevel.design.residual import working_rows
         from crosslevel.solve.residual import solve_residual
 
         rows = working_rows(design, design.residual)
         solution = solve_residual(rows, design.residual, reml=reml, max_steps=max_steps)
+    elif any(factor.structure.fixed.any() for factor in design.factors):
+        solution = _solve_fixed_scale(design, given)
     elif design.is_single:
         solution = solve(design.reduced, reml=reml, tolerance=tolerance, max_steps=max_steps)
     else:
@@ -177,6 +180,40 @@ def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Desi
     if solution.status is not Status.CONVERGED:
         warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=3)
     return MixedFit(formula=formula, data=data, given=given, design=design, solution=solution)
+
+
+def _refuse_known_beside(design: Design) -> None:
+    """Refuse known covariances beside a residual structure that is estimated."""
+    assert design.residual is not None
+    if not design.residual.known and any(factor.structure.fixed.any() for factor in design.factors):
+        raise CrosslevelError(
+            f"`residual` is estimated ({design.residual.words}) and `formula` has equalto(...): this version searches "
+            "for the residual variance beside known covariances with independent residuals only. Leave `residual` out, "
+            "give cl.residual.Known('se'), or use propto(...)."
+        )
+
+
+def _solve_fixed_scale(design: Design, given: Mapping[str, Any]) -> Solution:
+    """Solve a model in which the covariances of some random effects are known, and sigma is not.
+
+    Raises
+    ------
+    CrosslevelError : sampling weights, or the iterative algebra.
+    """
+    from crosslevel.solve.fixed_scale import solve_fixed_scale  # what this needs is slow to load
+
+    if design.is_sampled:
+        raise CrosslevelError(
+            "`weights` are sampling weights and `formula` has equalto(...): the sandwich needs the scores of clusters "
+            "relative to sigma, of which a known covariance is no multiple. Use propto(...), or leave the weights out."
+        )
+    if given["algebra"] == "iterative":
+        raise CrosslevelError(
+            "`algebra` is 'iterative' and `formula` has equalto(...): its residual variance has to be searched for, "
+            "and the log-determinant that this algebra estimates is too rough for that. Use algebra='exact'."
+        )
+    announce_compilation("several")
+    return solve_fixed_scale(design.crossing, reml=given["method"] == "reml", max_steps=given["max_steps"])
 
 
 def _solve_several(

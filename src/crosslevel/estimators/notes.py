@@ -4,6 +4,7 @@ import numpy as np
 
 from crosslevel.design import Design
 from crosslevel.design.reduced import random_basis
+from crosslevel.likelihood.fixed_scale import FixedScaleDeviance
 from crosslevel.solve import NEGLIGIBLE, Solution
 
 ROUGH = 0.05
@@ -35,6 +36,11 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
             f"The residual correlation within {design.residual.within} is estimated as zero, the least that this "
             "structure allows, and has no standard error. Leave it out, or use one that can be negative (AR1)."
         )
+    if isinstance(solution.criterion, FixedScaleDeviance) and solution.criterion.is_least(solution.at):
+        notes.append(
+            "The residual variance is estimated as zero: the known covariances leave nothing of the rows' differences. "
+            "The other estimates are those of a model without residuals."
+        )
     notes += [_singular(design, solution, k) for k, singular in enumerate(solution.singular) if singular]
     if solution.iterative is not None and solution.iterative.theta_error > ROUGH:
         notes.append(
@@ -42,7 +48,7 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
             "error. Where it fits into memory, algebra='exact' has none."
         )
     for factor in design.factors:
-        if factor.n_levels < FEW_CLUSTERS:
+        if factor.n_levels < FEW_CLUSTERS and not factor.structure.fixed.all():
             of = "" if design.is_single else f" of {factor.name}"
             notes.append(
                 f"Only {factor.n_levels} clusters{of}: the variances between them are estimated from {factor.n_levels} "
@@ -58,13 +64,13 @@ def _singular(design: Design, solution: Solution, k: int) -> str:
     # of the standardised effects, whatever axes the search ended on
     _, standard = random_basis(design.products, grouping.z, grouping.structure, design.constant)
     factor = standard @ np.linalg.solve(solution.criterion.bases[k], solution.at.factors[k])
-    spread = np.sqrt(np.einsum("ij,ij->i", factor, factor))
+    spread = np.where(grouping.structure.fixed, np.inf, np.sqrt(np.einsum("ij,ij->i", factor, factor)))
     zero = [name for name, size in zip(names, spread, strict=True) if size < NEGLIGIBLE]
     if zero:
         return _without_variance(zero, names, group, alone=design.is_single)
     for kind, columns in zip(grouping.structure.kinds, grouping.structure.columns, strict=True):
         rank = int(np.count_nonzero(np.linalg.svd(factor[columns], compute_uv=False) >= NEGLIGIBLE))
-        if rank < len(columns):
+        if rank < len(columns) and not kind.fixed:
             members = [names[j] for j in columns]
             if not kind.free:
                 return _tied(members, rank, group)

@@ -12,7 +12,7 @@ from crosslevel.inference.icc import reliability as own_reliability
 from crosslevel.inference.lrt import BoundaryTest, boundary_test
 from crosslevel.inference.varcomp import VarianceComponents, intercept_icc, variance_share
 from crosslevel.likelihood.profiled import ProfiledDeviance
-from crosslevel.solve import Solution
+from crosslevel.solve import Solution, deviance_at
 from crosslevel.types import FloatArray
 
 Modes = tuple[tuple[FloatArray, FloatArray], ...]
@@ -161,6 +161,11 @@ def test_of_all(design: Design, solution: Solution) -> BoundaryTest:
         raise CrosslevelError(
             "`test_random` tests random effects; this model has none. Add a term such as (1 | school)."
         )
+    if all(factor.structure.fixed.all() for factor in design.factors):
+        raise CrosslevelError(
+            "`test_random` tests the variances that are estimated; this model's are all known, from equalto(...). "
+            "Compare its deviance with that of a model without the term."
+        )
     if design.is_sampled:
         raise CrosslevelError(
             "`test_random` compares likelihoods, and with sampling weights these are pseudo-likelihoods, whose ratio "
@@ -171,13 +176,16 @@ def test_of_all(design: Design, solution: Solution) -> BoundaryTest:
         kind.cone(len(columns))
         for factor in design.factors
         for kind, columns in zip(factor.structure.kinds, factor.structure.columns, strict=True)
+        if not kind.fixed
     )
     n_parameters = sum(factor.structure.n_theta for factor in design.factors)
     return boundary_test(without - solution.deviance, blocks, n_parameters=n_parameters)
 
 
 def _deviance_without(design: Design, solution: Solution) -> float:
-    """Deviance without random effects, a residual structure fitted anew."""
+    """Deviance without random effects but those of known covariance, a residual structure fitted anew."""
+    if any(factor.structure.fixed.any() for factor in design.factors):
+        return deviance_at(solution, np.zeros_like(solution.theta))
     if design.residual is not None:
         from crosslevel.solve.residual import deviance_without_effects
 

@@ -36,7 +36,8 @@ def variance_table(
 
     `std_dev` is the standard deviation of a variance and the correlation of a covariance; `std_dev_low` and
     `std_dev_high` are its interval. Intervals of variances are made on the log scale, those of correlations on Fisher's
-    z scale, those of covariances on their own.
+    z scale, those of covariances on their own. What is known was not estimated, and has none: its `kind` begins with
+    "known".
     """
     check_level(level)
     records: list[tuple[object, ...]] = []
@@ -68,16 +69,17 @@ def _factor_rows(
 ) -> list[tuple[object, ...]]:
     """Rows of one grouping factor: variances, then the covariances that may differ from zero."""
     error, correlation, correlation_error = part.std_error, part.correlation, part.correlation_std_error()
-    rows: list[tuple[object, ...]] = [
-        (group, name, None, "variance", *_variance(float(part.covariance[i, i]), float(error[i, i]), level))
-        for i, name in enumerate(names)
-    ]
+    rows: list[tuple[object, ...]] = []
+    for i, name in enumerate(names):
+        kind = "known variance" if part.known[i, i] else "variance"
+        rows.append((group, name, None, kind, *_variance(float(part.covariance[i, i]), float(error[i, i]), level)))
     for i, j in zip(*np.nonzero(np.triu(structure.mask, 1)), strict=True):
         covariance, r = float(part.covariance[i, j]), float(correlation[i, j])
         half = normal_quantile(0.5 + level / 2.0) * float(error[i, j])
         interval = correlation_interval(r, float(correlation_error[i, j]), level)
         values = (covariance, r, float(error[i, j]), covariance - half, covariance + half, *interval)
-        rows.append((group, names[i], names[j], "covariance", *values))
+        kind = "known covariance" if part.known[i, j] else "covariance"
+        rows.append((group, names[i], names[j], kind, *values))
     return rows
 
 

@@ -29,7 +29,7 @@ class RandomPart:
     blocks : for each block its terms.
     start : the place of the term in the formula.
     membership : the groups of a row where they are several.
-    known : the name of the known matrix of "propto".
+    known : the name of the known matrix of "propto" and "equalto".
     """
 
     text: str
@@ -101,6 +101,7 @@ def parse(text: str, names: Iterable[str] = ()) -> Formula:
     ``blocks(1 + a, 0 + b | g)``  several uncorrelated blocks; an intercept only where a 1 is written
     ``diag(1 + x | g)``         all columns uncorrelated, those of a factor too; ``cs ar1 hcs har1 us`` likewise
     ``propto(0 + f | g, V)``    covariance known up to a factor: the matrix named `V`
+    ``equalto(0 + f | g, V)``   covariance known: the matrix named `V`, in squared units of the outcome
     ``(1 | mm(a, b))``          rows belong to the groups in `a` and in `b`, equally or ``weights=[v, w]``
     ==========================  =====================================================================
 

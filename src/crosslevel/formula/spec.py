@@ -36,10 +36,10 @@ class DesignColumn:
 class Block:
     """Coefficients that vary together.
 
-    structure : "us" (freely), "cs", "ar1", "hcs", "har1" or "propto".
+    structure : "us" (freely), "cs", "ar1", "hcs", "har1", "propto" or "equalto".
     columns : positions in `Spec.columns`.
     text : the design as written, intercept spelt out.
-    known : the name of the known matrix of "propto".
+    known : the name of the known matrix of "propto" and "equalto".
     """
 
     structure: str

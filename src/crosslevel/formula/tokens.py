@@ -8,7 +8,7 @@ from crosslevel.errors import FormulaError
 
 Kind: TypeAlias = Literal["name", "number", "python", "operator", "structure", "open", "close", "comma", "dot", "end"]
 
-WITH_MATRIX = ("propto",)
+WITH_MATRIX = ("propto", "equalto")
 """Names of random terms that take a known matrix, as in ``propto(0 + f | g, V)``."""
 
 STRUCTURES = ("us", "diag", "cs", "ar1", "hcs", "har1", "blocks", *WITH_MATRIX)
@@ -123,12 +123,6 @@ def _word(formula: str, start: int, end: int) -> Token:
     if end < len(formula) and formula[end] in "([" and not _NUMBER.match(text) and text != ".":
         close = skip_bracketed(formula, end)
         has_bar = bool(find_top_level(formula, end + 1, close - 1, "|"))
-        if has_bar and text == "equalto":
-            problem = (
-                "covariances are estimated relative to the residual variance, so that none can be fixed by itself; "
-                "propto(0 + f | g, V) fixes one up to a factor."
-            )
-            raise FormulaError.at(formula, start, problem)
         if has_bar and text in STRUCTURES:
             return Token(kind="structure", text=text, start=start, end=end)
         while close < len(formula) and formula[close] in "([.":

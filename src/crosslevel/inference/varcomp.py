@@ -6,8 +6,9 @@ import numpy as np
 
 from crosslevel.inference.distributions import normal_quantile
 from crosslevel.inference.icc import IntraclassCorrelation, intraclass_correlation
+from crosslevel.likelihood.fixed_scale import FixedScaleDeviance
 from crosslevel.solve import Solution
-from crosslevel.types import FloatArray
+from crosslevel.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -18,6 +19,7 @@ class VarianceComponents:
     ----------
     covariance : (q, q) sigma^2 Lambda Lambda'.
     sigma2 : residual variance.
+    known : (q, q) which elements are known: of blocks whose covariance is given, and zero between these and others.
     jacobian : (q, q, k + 1) derivative of `covariance` in (theta, log sigma); theta after the residual structure's phi.
     vcov : (k + 1, k + 1) sampling covariance of (theta, log sigma) from the observed information, or with sampling
         weights from the sandwich; NaN for theta where a variance is on its boundary, since no standard error has a
@@ -26,13 +28,15 @@ class VarianceComponents:
 
     covariance: FloatArray
     sigma2: float
+    known: BoolArray
     jacobian: FloatArray
     vcov: FloatArray
 
     @property
     def std_error(self) -> FloatArray:
-        """(q, q) standard errors of the variances and covariances, by the delta method."""
-        return np.asarray(np.sqrt(np.einsum("ija,ab,ijb->ij", self.jacobian, self.vcov, self.jacobian)))
+        """(q, q) standard errors of the variances and covariances, by the delta method; NaN where they are known."""
+        variance = np.einsum("ija,ab,ijb->ij", self.jacobian, self.vcov, self.jacobian)
+        return np.asarray(np.sqrt(np.where(self.known, np.nan, variance)))
 
     @property
     def correlation(self) -> FloatArray:
@@ -45,7 +49,8 @@ class VarianceComponents:
     def correlation_std_error(self) -> FloatArray:
         """(q, q) standard errors of the correlations, by the delta method."""
         gradient = self._correlation_jacobian()
-        return np.asarray(np.sqrt(np.einsum("ija,ab,ijb->ij", gradient, self.vcov, gradient)))
+        variance = np.einsum("ija,ab,ijb->ij", gradient, self.vcov, gradient)
+        return np.asarray(np.sqrt(np.where(self.known, np.nan, variance)))
 
     def _correlation_jacobian(self) -> FloatArray:
         """(q, q, k + 1) derivative of the correlations in (theta, log sigma)."""
@@ -90,13 +95,14 @@ def variance_components(solution: Solution) -> tuple[VarianceComponents, ...]:
     ):
         part = slice(start, start + structure.n_theta)
         start = part.stop
+        known = structure.fixed[:, None] | structure.fixed
         half = structure.factor_gradient(solution.minimum.theta[part]) @ working.T
         back = np.linalg.inv(basis)
         covariance = sigma2 * factor @ factor.T
         jacobian = np.zeros((*covariance.shape, k + 1))
         jacobian[:, :, part] = (sigma2 * (back @ (half + half.transpose(0, 2, 1)) @ back.T)).transpose(1, 2, 0)
-        jacobian[:, :, -1] = 2.0 * covariance
-        out.append(VarianceComponents(covariance=covariance, sigma2=sigma2, jacobian=jacobian, vcov=vcov))
+        jacobian[:, :, -1] = np.where(known, 0.0, 2.0 * covariance)
+        out.append(VarianceComponents(covariance=covariance, sigma2=sigma2, known=known, jacobian=jacobian, vcov=vcov))
     return tuple(out)
 
 
@@ -115,6 +121,8 @@ def parameter_covariance(solution: Solution) -> FloatArray:
     """
     if solution.parameter_vcov is not None:
         return solution.parameter_vcov
+    if isinstance(solution.criterion, FixedScaleDeviance):
+        return _beside_known(solution)
     k, nu, n_phi = len(solution.minimum.theta), solution.at.nu, len(solution.phi)
     vcov = np.full((k + 1, k + 1), np.nan)
     vcov[k, k] = 1.0 / (2.0 * nu) if solution.criterion.sigma is None else 0.0
@@ -130,6 +138,24 @@ def parameter_covariance(solution: Solution) -> FloatArray:
     vcov[k, k] += gradient @ vcov[:k, :k] @ gradient
     if solution.is_singular:
         vcov[n_phi:k] = vcov[:, n_phi:k] = np.nan
+    return vcov
+
+
+def _beside_known(solution: Solution) -> FloatArray:
+    """Sampling covariance (k + 1, k + 1) of (working theta, log sigma) where some covariances are known.
+
+    From the Hessian in both; NaN for theta on a boundary, and for a sigma that is estimated as zero.
+    """
+    criterion, at, theta = solution.criterion, solution.minimum.state, solution.minimum.theta
+    hessian, k = criterion.joint_hessian(at, theta), len(theta)
+    vcov = np.full((k + 1, k + 1), np.nan)
+    moving = np.append(np.full(k, not solution.is_singular), not criterion.is_least(at))
+    chosen = np.ix_(moving, moving)
+    try:
+        np.linalg.cholesky(hessian[chosen])
+    except np.linalg.LinAlgError:
+        return vcov
+    vcov[chosen] = 2.0 * np.linalg.inv(hessian[chosen])
     return vcov
 
 

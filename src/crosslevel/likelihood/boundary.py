@@ -80,7 +80,7 @@ def leave_boundary(engine: Searched, theta: FloatArray, at: Any, *, tolerance: f
     for some in [list(best.values())] * (len(best) > 1) + [[way] for way in ways]:
         if (lower := _add(engine, theta, at, some, enough=0.1 * tolerance)) is not None:
             return lower
-    if all(structure.additive.all() for structure in engine.structures):
+    if not len(theta) or all(structure.additive.all() for structure in engine.structures):
         return None
     for point in (theta, *_detours(engine.structures, theta)):
         if (lower := _leave_saddle(engine, point, at.deviance, tolerance=tolerance)) is not None:

@@ -92,6 +92,11 @@ class ResidualConditional:
         return self.inner.nu
 
     @property
+    def sigma(self) -> float | None:
+        """Residual standard deviation if it is known."""
+        return self.engine.sigma
+
+    @property
     def modes(self) -> tuple[FloatArray, ...]:
         """For each factor (J, q) conditional modes."""
         return self.inner.modes
@@ -202,6 +207,8 @@ class ResidualDeviance:
 
     def derivatives(self, at: ResidualConditional, theta: FloatArray) -> Derivatives:
         """Gradient, exact; average information, with the curvature that Psi has in its parameters."""
+        if not len(theta):
+            return Derivatives(gradient=np.zeros(0), hessian=np.zeros((0, 0)), expected=lambda: np.zeros((0, 0)))
         _, own = self.split(theta)
         inner = at.engine.derivatives(at.inner, own)
         gradient = np.append(self._phi_gradient(at), inner.gradient)

@@ -54,7 +54,7 @@ def estimate_cell(table: pd.DataFrame, term: str) -> str | None:
 def variance_cells(fit: "MixedFit") -> dict[str, str]:
     """Variances by the name of the random effect."""
     frame = fit.varcomp()
-    kept = frame[frame["kind"] != "covariance"]
+    kept = frame[~frame["kind"].isin(["covariance", "known covariance"])]
     return {
         "Residual" if row["kind"] == "residual" else f"{row['term1']} ({row['group']})": number(row["estimate"])
         for _, row in kept.iterrows()

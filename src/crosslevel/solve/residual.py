@@ -74,10 +74,12 @@ def solve_residual(
 
 def _check_told_apart(criterion: ResidualDeviance, minimum: Minimum[ResidualConditional]) -> None:
     """Refuse a structure of which other parameters would make the same covariances, given the random effects."""
+    if not criterion.residual.n_phi:
+        return
     information = criterion.average_information(minimum.state, criterion.split(minimum.theta)[1])
     size = np.diag(information)
     moving = size > FLAT  # the others have reached a bound
-    if not len(criterion.split(minimum.theta)[0]) or not moving.any():
+    if not moving.any():
         return
     scaled = information[np.ix_(moving, moving)] / np.sqrt(np.outer(size[moving], size[moving]))
     if np.linalg.eigvalsh(scaled)[0] < CONFOUNDED:

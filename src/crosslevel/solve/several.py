@@ -9,13 +9,14 @@ from crosslevel.design.crossing import Crossing
 from crosslevel.errors import DesignError
 from crosslevel.likelihood.blocked import BlockedDeviance
 from crosslevel.likelihood.blocked_theta import theta_information
+from crosslevel.likelihood.fixed_scale import FixedScaleDeviance
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Status
 from crosslevel.solve.search import lowest
-from crosslevel.solve.solution import Solution, in_data_units, polish_with_observed
+from crosslevel.solve.solution import At, Solution, in_data_units, polish_with_observed
 from crosslevel.solve.starts import EQUAL, SPARSE_MORE, SPARSE_ROWS, START, one_factor_large, tied
 from crosslevel.solve.starts import equal_variances as equal_variances
 from crosslevel.solve.told_apart import check_told_apart, uneven_theta
-from crosslevel.types import FloatArray
+from crosslevel.types import FloatArray, IntArray
 
 CHEAP = 2000
 """Random effects up to which the search starts from several points, and takes the last digits."""
@@ -57,21 +58,26 @@ def solve_crossing(
     """
     criterion = BlockedDeviance.of(crossing, reml=reml, copies=copies)
     if not all(structure.additive.all() for structure in crossing.structures):
-        _check_told_apart(criterion)
+        check_tied(criterion)
     small = random_effects(crossing) <= CHEAP
     starts = starting_thetas(criterion, small=small) if start is None else (start,)
     criterion, minimum = lowest(criterion, starts, tolerance=tolerance, max_steps=max_steps)
-    if not minimum.state.rss > NOTHING * crossing.gram[-1, -1]:
-        raise DesignError(
-            "`formula` reproduces the outcome exactly by its random effects: the residual variance is zero and the "
-            "likelihood has no maximum. Check for an outcome that is constant within the levels of the factors."
-        )
+    check_not_reproduced(crossing, minimum.state)
     if small and minimum.status is Status.CONVERGED:
         minimum = polish_with_observed(criterion, minimum)
     return in_data_units(criterion, minimum)
 
 
-def starting_thetas(criterion: BlockedDeviance, *, small: bool) -> tuple[FloatArray, ...]:
+def check_not_reproduced(crossing: Crossing, at: At) -> None:
+    """Refuse an outcome of which the model leaves no residual."""
+    if not at.rss > NOTHING * crossing.gram[-1, -1]:
+        raise DesignError(
+            "`formula` reproduces the outcome exactly by its random effects: the residual variance is zero and the "
+            "likelihood has no maximum. Check for an outcome that is constant within the levels of the factors."
+        )
+
+
+def starting_thetas(criterion: BlockedDeviance | FixedScaleDeviance, *, small: bool) -> tuple[FloatArray, ...]:
     """Where to start: equal variances; in small models large ones too, and wherever else there may be minima.
 
     Minima can be several where rows, or the levels of some factor, are few: then the starts are equal variances of all
@@ -79,7 +85,7 @@ def starting_thetas(criterion: BlockedDeviance, *, small: bool) -> tuple[FloatAr
     """
     structures, parts, crossing = criterion.structures, criterion.crossing.parts, criterion.crossing
     first = equal_variances(structures, START)
-    if not small or not structures:
+    if not small or not len(first):
         return (first,)
     few_rows = crossing.n_rows < SPARSE_ROWS * random_effects(crossing) + SPARSE_MORE
     if few_rows or min(len(diagonal) for diagonal in crossing.diagonal) <= FEW_LEVELS:
@@ -87,7 +93,7 @@ def starting_thetas(criterion: BlockedDeviance, *, small: bool) -> tuple[FloatAr
     else:
         starts = [first, equal_variances(structures, MORE)]
     for structure, part in zip(structures, parts, strict=True):
-        if not structure.additive.all():
+        if not (structure.additive | structure.fixed).all():
             starts += [_placed(first, part, own) for own in tied(structure, _height(criterion, first, part))]
     return tuple(starts)
 
@@ -104,18 +110,22 @@ def _placed(theta: FloatArray, part: slice, own: FloatArray) -> FloatArray:
     return out
 
 
-def _height(criterion: BlockedDeviance, theta: FloatArray, part: slice) -> Callable[[FloatArray], float]:
+def _height(
+    criterion: BlockedDeviance | FixedScaleDeviance, theta: FloatArray, part: slice
+) -> Callable[[FloatArray], float]:
     """The deviance as a function of one factor's part of theta."""
     return lambda own: criterion.value(_placed(theta, part, own)).deviance
 
 
-def _check_told_apart(criterion: BlockedDeviance) -> None:
-    """Refuse tied effects that cannot be told apart.
+def check_tied(criterion: BlockedDeviance, free: IntArray | None = None) -> None:
+    """Refuse tied effects that cannot be told apart; by the parameters `free`, all of them if None, the others zero.
 
     The average information is of one outcome, which may happen to have none on some parameter; random effects with
     variance 1 are therefore added to it: y + Z u.
     """
     crossing, theta = criterion.crossing, uneven_theta(criterion.structures)
+    chosen = np.arange(len(theta)) if free is None else free
+    theta[np.setdiff1d(np.arange(len(theta)), chosen)] = 0.0
     at, rng = criterion.value(theta), np.random.default_rng(1)
     effects = tuple(rng.normal(size=(*image.shape[:2], 1)) for image in crossing.image)
     added, images = at.product(effects), []
@@ -128,4 +138,5 @@ def _check_told_apart(criterion: BlockedDeviance) -> None:
         gram[-1, -1] += float(np.sum(weighted * more))
         images.append(np.concatenate([image[:, :, :-1], image[:, :, -1:] + more], axis=2))
     other = replace(criterion, crossing=replace(crossing, image=tuple(images), gram=gram))
-    check_told_apart(theta_information(other.value(theta), theta), criterion.structures)
+    information = theta_information(other.value(theta), theta)[np.ix_(chosen, chosen)]
+    check_told_apart(information, criterion.structures, chosen)

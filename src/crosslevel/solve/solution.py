@@ -33,6 +33,7 @@ class At(Protocol):
     beta : (p,) coefficients.
     chol : (p + 1, p + 1) lower Cholesky factor of [X y]'V^-1 [X y].
     rss, nu : r^2 and its degrees of freedom.
+    sigma : residual standard deviation of this state; None where it is sqrt(r^2 / nu).
     modes : for each factor (J, q) conditional modes.
     """
 
@@ -48,6 +49,8 @@ class At(Protocol):
     def rss(self) -> float: ...  # noqa: D102
     @property
     def nu(self) -> float: ...  # noqa: D102
+    @property
+    def sigma(self) -> float | None: ...  # noqa: D102
     @property
     def modes(self) -> tuple[FloatArray, ...]: ...  # noqa: D102
 
@@ -115,13 +118,13 @@ class Solution:
 
     Attributes
     ----------
-    theta : (k,) relative covariance parameters, factor by factor and block by block.
+    theta : (k,) relative covariance parameters, factor by factor and block by block; none for known covariances.
     factors : for each grouping factor (q, q) Lambda; the covariance of its random effects is sigma^2 Lambda Lambda'.
     beta, vcov : (p,) coefficients and (p, p) their covariance.
     sigma : residual standard deviation.
     deviance : -2 (restricted) log-likelihood.
-    eigenvalues : for each factor (q,) of the relative covariance of the standardised random effects; zero means
-        singular.
+    eigenvalues : for each factor (q,) of the relative covariance of the standardised random effects, less those whose
+        covariance is known; zero means singular.
     minimum : the search's end in working coordinates.
     criterion : the engine, for whoever needs it elsewhere.
     parameter_vcov : (k + 1, k + 1) covariance of working theta and log sigma where it is not that of the likelihood's
@@ -157,7 +160,7 @@ class Solution:
     @property
     def singular(self) -> tuple[bool, ...]:
         """For each factor, whether some combination of its random effects has no variance."""
-        return tuple(bool(values.min() < NEGLIGIBLE**2) for values in self.eigenvalues)
+        return tuple(bool(np.any(values < NEGLIGIBLE**2)) for values in self.eigenvalues)
 
     @property
     def is_singular(self) -> bool:
@@ -173,19 +176,24 @@ def in_data_units(criterion: Engine, minimum: Minimum[Any]) -> Solution:
         structure.nearest(np.linalg.solve(basis, factor))
         for structure, basis, factor in zip(criterion.structures, criterion.bases, at.factors, strict=True)
     ]
-    sigma_working = np.sqrt(at.rss / at.nu) if criterion.sigma is None else criterion.sigma
+    sigma_working = np.sqrt(at.rss / at.nu) if at.sigma is None else at.sigma
+    sigma = float(sigma_working * coordinates.scale[-1])
     whitened = np.linalg.inv(at.chol[:-1, :-1]).T
     half = coordinates.beta_map @ whitened * sigma_working
     return Solution(
         theta=read_only(np.concatenate([np.zeros(0), *thetas])),
         factors=tuple(
-            read_only(structure.factor(theta)) for structure, theta in zip(criterion.structures, thetas, strict=True)
+            read_only(structure.at_sigma(sigma).factor(theta).copy())
+            for structure, theta in zip(criterion.structures, thetas, strict=True)
         ),
         beta=read_only(coordinates.coefficients(at.beta)),
         vcov=read_only(half @ half.T),
-        sigma=float(sigma_working * coordinates.scale[-1]),
+        sigma=sigma,
         deviance=at.deviance,
-        eigenvalues=tuple(read_only(np.linalg.svd(factor, compute_uv=False) ** 2) for factor in at.factors),
+        eigenvalues=tuple(
+            read_only(np.linalg.svd(factor[~structure.fixed], compute_uv=False) ** 2)
+            for structure, factor in zip(criterion.structures, at.factors, strict=True)
+        ),
         minimum=minimum,
         criterion=criterion,
     )

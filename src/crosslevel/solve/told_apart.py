@@ -4,7 +4,7 @@ import numpy as np
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.errors import DesignError
-from crosslevel.types import BoolArray, FloatArray
+from crosslevel.types import BoolArray, FloatArray, IntArray
 
 CONFOUNDED = 1e-9
 """Least eigenvalue of an information matrix with a diagonal of one that says that it is singular."""
@@ -18,7 +18,9 @@ def uneven_theta(structures: tuple[BlockStructure, ...]) -> FloatArray:
     return np.asarray(0.7 + 0.3 * np.sin(1.0 + np.arange(sum(structure.n_theta for structure in structures))))
 
 
-def check_told_apart(information: FloatArray, structures: tuple[BlockStructure, ...]) -> None:
+def check_told_apart(
+    information: FloatArray, structures: tuple[BlockStructure, ...], chosen: IntArray | slice = slice(None)
+) -> None:
     """Refuse structures of which two members, with different residual variances, give the rows one covariance.
 
     Parameters
@@ -26,12 +28,13 @@ def check_told_apart(information: FloatArray, structures: tuple[BlockStructure, 
     information : (k, k) on theta at `uneven_theta`, with sigma profiled out: for such structures it is singular
         everywhere.
     structures : for each factor, the blocks that theta parametrises; it is the tied ones that are judged.
+    chosen : which of their parameters the information is on.
 
     Raises
     ------
     DesignError : it is singular.
     """
-    tied = np.concatenate([_tied(structure) for structure in structures])
+    tied = np.concatenate([_tied(structure) for structure in structures])[chosen]
     size = np.sqrt(np.maximum(np.diag(information), 1e-300))
     values, vectors = np.linalg.eigh(information / np.outer(size, size))
     if np.any(np.sum(vectors[tied] ** 2, axis=0)[values < CONFOUNDED] > SHARE):
