@@ -17,6 +17,7 @@ from crosslevel.solve.several import solve_crossing
 
 LOWER = 1e-6  # a restart that ends this much lower has found another minimum
 SEVERAL_MINIMA = (37, 41, 110, 123, 134)  # data sets where searches from single starts end at different minima
+DWARFED = 399  # random effects are 10,000 times as large as the residual, and cancel
 TIED = ("cs", "ar1", "hcs", "har1", "us")
 
 
@@ -59,7 +60,7 @@ def search_again(seeds: Iterable[int], n_restarts: int, **options: tuple[str, ..
 
 
 def test_restarts_find_no_lower_deviance() -> None:
-    assert search_again((*range(4), *SEVERAL_MINIMA), 1) == []
+    assert search_again((*range(4), *SEVERAL_MINIMA, DWARFED), 1) == []
 
 
 def test_restarts_find_no_lower_deviance_with_tied_effects() -> None:

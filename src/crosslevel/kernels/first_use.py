@@ -20,8 +20,10 @@ KERNELS = {
     "several": (("pairs", "add_blocks"), ("elimination", "eliminate"), ("elimination", "invert_pattern"),
                 ("crossed", "pair_scores")),
     "iterative": (("iterative", "eliminate_eight"), ("iterative", "middle_blocks")),
+    "twofold": (("twofold", "eliminate_twofold"),),
 }  # fmt: skip
-"""The slowest kernels to compile of models with one grouping factor, with several, and of the iterative algebra."""
+"""The slowest kernels to compile of models with one grouping factor, with several, of the iterative algebra, and of
+models that need twice the digits."""
 
 
 @cache

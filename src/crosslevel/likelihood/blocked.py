@@ -24,6 +24,7 @@ from crosslevel.likelihood.blocked_theta import curvature, derivatives, psi_slop
 from crosslevel.likelihood.boundary import PsiSlopes, leave_boundary
 from crosslevel.likelihood.elimination import EliminationPlan
 from crosslevel.likelihood.factorised import factorise
+from crosslevel.likelihood.twofold import factorise_twofold, needs_twofold
 from crosslevel.optimise import Derivatives
 from crosslevel.types import FloatArray
 
@@ -95,10 +96,14 @@ class BlockedDeviance:
         """Deviance at any Lambda_k (q_k, q_k), in working coordinates."""
         crossing = self.crossing
         factors = tuple(np.array(factor, dtype=np.float64, order="C") for factor in factors)
-        factorised = factorise(crossing, self.plan, self.weights, factors)
-        half = factorised.forward(self.plan.scaled(crossing.image, factors, crossing.p + 1))
+        if needs_twofold(crossing, self.plan, self.weights, factors):
+            factorised, half, remainder = factorise_twofold(crossing, self.plan, self.weights, factors)
+        else:
+            factorised = factorise(crossing, self.plan, self.weights, factors)
+            half = factorised.forward(self.plan.scaled(crossing.image, factors, crossing.p + 1))
+            remainder = crossing.gram - factorised.inner(half, half)
         try:
-            chol = np.linalg.cholesky(crossing.gram - factorised.inner(half, half))
+            chol = np.linalg.cholesky(remainder)
         except np.linalg.LinAlgError:
             chol = np.full_like(crossing.gram, np.nan)
         return BlockedConditional(
