@@ -14,7 +14,7 @@ from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
 from crosslevel.estimators import random, tables
 from crosslevel.estimators import rows as by_row
-from crosslevel.estimators.asked import fixed, new_rows, variances
+from crosslevel.estimators.asked import explained, fixed, new_rows, variances
 from crosslevel.estimators.export import as_record
 from crosslevel.estimators.normalised import normalised
 from crosslevel.estimators.notes import notes_on
@@ -173,6 +173,9 @@ class MixedFit:
     reliability = variances.reliability
     icc = variances.icc
     variance_shares = variances.variance_shares
+    r2 = explained.r2
+    design_effect = explained.design_effect
+    heterogeneity = explained.heterogeneity
     test_random = variances.random_effects_test
     test_residual_homogeneity = variances.residual_homogeneity_test
 

@@ -1,9 +1,10 @@
 """Variances: their estimates and intervals, shares, reliabilities and tests."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import pandas as pd
 
+from crosslevel.errors import CrosslevelError
 from crosslevel.estimators import random, tables
 from crosslevel.inference.homogeneity import ENOUGH, HomogeneityTest
 from crosslevel.inference.icc import IntraclassCorrelation
@@ -11,6 +12,8 @@ from crosslevel.inference.lrt import BoundaryTest
 
 if TYPE_CHECKING:
     from crosslevel.estimators.mixed_fit import MixedFit
+
+IccKind: TypeAlias = Literal["intercept", "adjusted", "unadjusted"]
 
 
 def varcomp(fit: "MixedFit", *, level: float = 0.95) -> pd.DataFrame:
@@ -37,19 +40,42 @@ def reliability(fit: "MixedFit", group: str | None = None) -> tables.Reliability
     return random.reliability(fit.design, fit.solution, fit.variance_components, fit._modes, factor)
 
 
-def icc(fit: "MixedFit", group: str | None = None, *, level: float = 0.95) -> IntraclassCorrelation:
-    """Share of the intercepts' variance in the total (where every slope's variable is zero, if slopes vary).
+def icc(
+    fit: "MixedFit", group: str | None = None, *, kind: IccKind = "intercept", level: float = 0.95
+) -> IntraclassCorrelation:
+    """Intraclass correlation: the share of the variance that lies between clusters.
 
     Parameters
     ----------
     fit : the fitted model.
     group : the grouping factor whose share is wanted; that of all of them together if None.
+    kind : "intercept": of the intercepts in theirs and the residuals', where every slope's variable is zero.
+        "adjusted": of all random effects at the average of the rows, mean z' Psi z, in theirs and the residuals'.
+        "unadjusted": the same in the variance of the outcome, that of the fixed part included. The first two are equal
+        where no slope varies, all three where there are no predictors either.
     level : confidence level.
 
     Raises
     ------
-    CrosslevelError : the model has no random intercept.
+    CrosslevelError : the model has no random intercept, or residuals of several variances; or another word for `kind`.
+
+    Source
+    ------
+    Nakagawa, Johnson & Schielzeth (2017), J. R. Soc. Interface 14: 20170213 ("adjusted", "unadjusted").
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
+    >>> [round(fit.icc(kind=kind).estimate, 3) for kind in ("intercept", "adjusted", "unadjusted")]
+    [0.483, 0.722, 0.521]
     """
+    if kind not in get_args(IccKind):
+        raise CrosslevelError(f"`kind` is one of {', '.join(map(repr, get_args(IccKind)))}; got {kind!r}.")
+    if kind != "intercept":
+        from crosslevel.estimators.explained import average_icc
+
+        return average_icc(fit, group, of_outcome=kind == "unadjusted", level=level)
     return random.intraclass(fit.design, fit.variance_components, group, level=level)
 
 
