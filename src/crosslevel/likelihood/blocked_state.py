@@ -12,7 +12,11 @@ from crosslevel.likelihood.factorised import Factorised, PatternInverse
 from crosslevel.types import FloatArray
 
 REGULAR = 1e-4
-"""Least singular value of Lambda, relative to 1 or its largest, with which Lambda^-1 is accurate enough for Z'V^-1."""
+"""Least singular value of Lambda, relative to 1 or its largest, whose inverse is accurate enough for Z'V^-1."""
+
+WIDE = 12
+"""Random effects of a level beyond which products are made level by level, rather than with arrays of their number to
+the fourth."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,18 +96,18 @@ class BlockedConditional:
     def cross(self) -> tuple[FloatArray, ...]:
         """For each factor (J, q, p + 1) Z'V^-1 [X y] = Z'[X y] - A Lambda U.
 
-        Where Lambda_k is regular that is Lambda_k'^-1 U_k, since Lambda'A Lambda U = (M - I) U = Lambda'Z'[X y] - U.
+        In the range of Lambda_k that is Lambda_k'^+ U_k, since Lambda'A Lambda U = (M - I) U = Lambda'Z'[X y] - U:
+        there the difference, which loses digits where random effects are large, is not needed.
         """
         solved = self.factorised.plan.by_factor(self.solved)
-        regular = [_is_regular(factor) for factor in self.factors]
-        product: tuple[FloatArray, ...] = solved
-        if not all(regular):
-            scaled = [times(u, factor.T) for u, factor in zip(solved, self.factors, strict=True)]
-            product = self.product(tuple(scaled))
-        return tuple(
-            times(solved[k], np.linalg.inv(self.factors[k])) if regular[k] else self.crossing.image[k] - product[k]
-            for k in range(len(regular))
-        )
+        inverses = [_inverse_in_range(factor) for factor in self.factors]
+        out = [times(u, inverse) for u, (inverse, _) in zip(solved, inverses, strict=True)]
+        if any(rest is not None for _, rest in inverses):
+            product = self.product(tuple(times(u, factor.T) for u, factor in zip(solved, self.factors, strict=True)))
+            for k, (_, rest) in enumerate(inverses):
+                if rest is not None:
+                    out[k] = out[k] + times(self.crossing.image[k] - product[k], rest)
+        return tuple(out)
 
     def product(self, x: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
         """A x for x given by factor, (J_k, q_k, r)."""
@@ -132,7 +136,9 @@ class BlockedConditional:
     def conditional_covariances(self) -> tuple[FloatArray, ...]:
         """For each factor (J, q, q) Lambda [M^-1]_jj Lambda', to be multiplied by sigma^2."""
         return tuple(
-            (block.reshape(len(block), -1) @ np.kron(factor, factor).T).reshape(block.shape)
+            factor @ block @ factor.T
+            if len(factor) > WIDE
+            else (block.reshape(len(block), -1) @ np.kron(factor, factor).T).reshape(block.shape)
             for block, factor in zip(self.inverse_blocks, self.factors, strict=True)
         )
 
@@ -155,6 +161,10 @@ class BlockedConditional:
         for k, factor in enumerate(self.factors):
             q, n_levels = len(factor), len(crossing.diagonal[k])
             weighted = self.inverse_blocks[k] * weights[k][:, None, None]
+            if q > WIDE:
+                half = (crossing.diagonal[k].reshape(-1, q) @ factor).reshape(n_levels, q, q)
+                out.append(np.tensordot(half, weighted, axes=([0, 2], [0, 1])) - self.explained[k] @ factor)
+                continue
             sums = crossing.diagonal[k].reshape(n_levels, -1).T @ weighted.reshape(n_levels, -1)
             # sum of A_jj Lambda [M^-1]_jj
             out.append(np.einsum("iklm,kl->im", sums.reshape(q, q, q, q), factor) - self.explained[k] @ factor)
@@ -222,7 +232,11 @@ class BlockedConditional:
         return out
 
 
-def _is_regular(factor: FloatArray) -> bool:
-    """Whether Lambda^-1 can be applied without losing more than a few digits."""
-    sizes = np.linalg.svd(factor, compute_uv=False)
-    return bool(sizes[-1] > REGULAR * max(1.0, sizes[0]))
+def _inverse_in_range(factor: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+    """Lambda^+ (q, q), applied without losing more than a few digits, and the projection off its range, if any."""
+    left, sizes, right = np.linalg.svd(factor)
+    regular = sizes > REGULAR * max(1.0, float(sizes[0]))
+    if regular.all():
+        return np.linalg.inv(factor), None
+    rest = left[:, ~regular]
+    return (right[regular].T / sizes[regular]) @ left[:, regular].T, rest @ rest.T
