@@ -9,7 +9,8 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.estimators import tables
 from crosslevel.inference.icc import IntraclassCorrelation, sampling_variances
 from crosslevel.inference.icc import reliability as own_reliability
-from crosslevel.inference.lrt import BoundaryTest, boundary_test
+from crosslevel.inference.lrt import BoundaryTest, boundary_test, needs_metric
+from crosslevel.inference.removal import information_of, removal
 from crosslevel.inference.varcomp import VarianceComponents, intercept_icc, variance_share
 from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.solve import Solution, deviance_at
@@ -150,7 +151,7 @@ def nested_in(design: Design, inner: int, outer: int) -> bool:
     return len(pairs.level) == design.factors[inner].n_levels
 
 
-def test_of_all(design: Design, solution: Solution) -> BoundaryTest:
+def test_of_all(design: Design, solution: Solution, *, reml: bool) -> BoundaryTest:
     """Likelihood-ratio test of no random effects at all.
 
     Raises
@@ -171,15 +172,15 @@ def test_of_all(design: Design, solution: Solution) -> BoundaryTest:
             "`test_random` compares likelihoods, and with sampling weights these are pseudo-likelihoods, whose ratio "
             "has no chi-square distribution. Judge the variances by their intervals in `varcomp()`."
         )
-    without = _deviance_without(design, solution)
-    blocks = tuple(
-        kind.cone(len(columns))
-        for factor in design.factors
-        for kind, columns in zip(factor.structure.kinds, factor.structure.columns, strict=True)
-        if not kind.fixed
-    )
-    n_parameters = sum(factor.structure.n_theta for factor in design.factors)
-    return boundary_test(without - solution.deviance, blocks, n_parameters=n_parameters)
+    what = removal(tuple(factor.structure for factor in design.factors), ((),) * len(design.factors))
+    metric = None
+    if needs_metric(what.blocks) and not what.bound and solution.iterative is None:
+        zeros = tuple(np.zeros_like(factor) for factor in solution.factors)
+        metric = information_of(design, solution, ((),) * len(zeros), zeros, solution.phi, reml=reml)
+    return boundary_test(
+        _deviance_without(design, solution) - solution.deviance, what.blocks, metric=metric, n_parameters=what.df,
+        bound=what.bound,
+    )  # fmt: skip
 
 
 def _deviance_without(design: Design, solution: Solution) -> float:

@@ -1,80 +1,115 @@
 """Likelihood-ratio tests whose null hypothesis lies on the boundary."""
 
-from dataclasses import dataclass
-from math import comb
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 import numpy as np
 
+from crosslevel.inference.cones import convolved, matrix_weights, orthant_weights, pair_weights
 from crosslevel.inference.distributions import chi_square_tail
 from crosslevel.types import FloatArray
 
-DRAWS = 20_000
-SEED = 20_170_824
-"""Fixed, so that a p-value does not change from call to call."""
+Blocks: TypeAlias = tuple[tuple[int, bool], ...]
+"""Variances that are tested: for each block the number of its effects, and whether their covariances are free."""
+
+Reference: TypeAlias = Literal["exact", "estimated information", "equal information", "upper bound"]
+"""How the weights of a mixture were found; see `mixture`."""
+
+REFERENCES: dict[Reference, str] = {
+    "exact": "chi-square, or the mixture for one variance, whose weights do not depend on the data",
+    "estimated information": "mixture with the weights that the information at the null fit gives",
+    "equal information": "mixture with the weights of clusters that are equally informative",
+    "upper bound": "mixture of a cone around the structure's covariances: the p-value is an upper bound",
+}
+"""What they mean, in words."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoundaryTest:
-    """Likelihood-ratio test of no random effects.
+    """Likelihood-ratio test with variances on the boundary under the null hypothesis.
 
     Attributes
     ----------
     statistic : difference of the deviances, at least 0.
-    df : number of covariance parameters that the null hypothesis sets to zero.
+    df : number of parameters that the null hypothesis takes away.
     p_value : tail probability of the chi-bar-square mixture.
-    naive_p_value : tail probability of chi-square with `df` degrees of freedom; too large.
+    naive_p_value : tail probability of chi-square with `df` degrees of freedom; too large where variances are tested.
+    weights : (m + 1,) of chi-squares with 0 .. m degrees of freedom in the mixture.
+    reference : how they were found; see `REFERENCES`.
     """
 
     statistic: float
     df: int
     p_value: float
     naive_p_value: float
+    weights: FloatArray = field(repr=False)
+    reference: Reference
 
 
 def boundary_test(
-    statistic: float, blocks: tuple[tuple[int, bool], ...], *, n_parameters: int | None = None
+    statistic: float,
+    blocks: Blocks,
+    *,
+    free: int = 0,
+    metric: FloatArray | None = None,
+    n_parameters: int | None = None,
+    bound: bool = False,
 ) -> BoundaryTest:
-    """Test that the covariance matrix of the random effects is zero.
+    """Test that some variances are zero, with all covariances of their effects.
 
-    Under the null hypothesis the statistic is distributed as the squared length of the projection of a normal vector on
-    the cone of positive semi-definite matrices: a mixture of chi-squares (Self & Liang 1987; Stram & Lee 1994). For one
-    variance it is 0.5 chi2(0) + 0.5 chi2(1), for s uncorrelated ones binomial weights on chi2(0) .. chi2(s); otherwise
-    the mixture is integrated over 20,000 fixed directions, with the information of equally informative clusters, in
-    which the cone is the standard one.
+    The statistic is distributed as a mixture of chi-squares (Self & Liang 1987; Stram & Lee 1994), `free` degrees of
+    freedom more than those of the cone of the variances: for one variance whose effect has r free covariances with
+    others 0.5 chi2(r) + 0.5 chi2(r + 1). See `mixture`.
 
     Parameters
     ----------
-    statistic : deviance without random effects minus deviance with them.
-    blocks : for each block its number of effects, and whether their covariances are free; for structures that tie the
-        effects the cone around them (`Covariance.cone`), which makes the p-value an upper bound.
-    n_parameters : covariance parameters, where structures have fewer than their cones.
+    statistic : deviance of the smaller model minus deviance of the larger.
+    blocks : for each block its number of tested effects, and whether their covariances are free; for structures that
+        tie the effects the cone around them (`Covariance.cone`), which makes the p-value an upper bound.
+    free : parameters that the null hypothesis fixes inside of their range: covariances with effects that stay,
+        coefficients, parameters of the residuals.
+    metric : (k, k) information on the parameters of the cone, the others profiled out; None if it is not known.
+    n_parameters : all parameters that are taken away, where structures have fewer than their cones.
+    bound : whether some block is the cone around a structure.
     """
     statistic = max(float(statistic), 0.0)
-    df = sum(q * (q + 1) // 2 if free else q for q, free in blocks)
-    if all(q == 1 or not free for q, free in blocks):
-        variances = sum(q for q, _ in blocks)
-        tails = (comb(variances, k) * chi_square_tail(k, statistic) for k in range(variances + 1))
-        p_value = float(sum(tails)) * 0.5**variances
-    else:
-        share = _projected_share(blocks, df)
-        ratio = np.divide(statistic, share, out=np.full_like(share, np.inf), where=share > 0.0)
-        p_value = float(np.mean(chi_square_tail(df, ratio))) if statistic > 0.0 else 1.0
+    df = free + sum(q * (q + 1) // 2 if together else q for q, together in blocks)
+    own, reference = mixture(blocks, metric)
+    weights = np.concatenate([np.zeros(free), own])
+    p_value = mixture_tail(weights, statistic)
     df = df if n_parameters is None else n_parameters
-    naive = float(chi_square_tail(df, statistic))
-    return BoundaryTest(statistic=statistic, df=df, p_value=p_value, naive_p_value=naive)
+    return BoundaryTest(
+        statistic=statistic, df=df, p_value=p_value, naive_p_value=float(chi_square_tail(df, statistic)),
+        weights=weights, reference="upper bound" if bound else reference,
+    )  # fmt: skip
 
 
-def _projected_share(blocks: tuple[tuple[int, bool], ...], df: int) -> FloatArray:
-    """Squared length of the projection of random unit vectors on the product of the blocks' cones."""
-    rng = np.random.default_rng(SEED)
-    inside, length = np.zeros(DRAWS), np.zeros(DRAWS)
-    for q, free in blocks:
-        if not free:
-            values: FloatArray = rng.standard_normal((DRAWS, q))
-        else:
-            # symmetric with the metric of the trace: variance 1 on the diagonal, 1/2 off it
-            noise = rng.standard_normal((DRAWS, q, q))
-            values = np.linalg.eigvalsh((noise + noise.transpose(0, 2, 1)) / 2.0)
-        inside += np.sum(np.maximum(values, 0.0) ** 2, axis=1)
-        length += np.sum(values**2, axis=1)
-    return inside / length
+def mixture(blocks: Blocks, metric: FloatArray | None = None) -> tuple[FloatArray, Reference]:
+    """Weights (k + 1,) of the mixture for the variances of some blocks, and how they were found.
+
+    Those of one variance are a half each. For several uncorrelated variances, and for two effects with their
+    covariance, they follow from the information, if it is given. Otherwise clusters are taken to be equally informative
+    and blocks to be independent, which makes the cones standard ones: binomial weights for uncorrelated variances,
+    those of `cones.matrix_weights` for blocks.
+    """
+    sizes = [q for q, together in blocks if together and q > 1]
+    n_single = sum(q for q, together in blocks if not (together and q > 1))
+    if not sizes and n_single <= 1:
+        return convolved([matrix_weights(1)] * n_single), "exact"
+    if metric is not None and not sizes:
+        return orthant_weights(metric), "estimated information"
+    if metric is not None and sizes == [2] and not n_single:
+        return pair_weights(metric), "estimated information"
+    return convolved([matrix_weights(q) for q in sizes] + [matrix_weights(1)] * n_single), "equal information"
+
+
+def needs_metric(blocks: Blocks) -> bool:
+    """Whether `mixture` would use the information."""
+    sizes = [q for q, together in blocks if together and q > 1]
+    n_single = sum(q for q, together in blocks if not (together and q > 1))
+    return (not sizes and n_single > 1) or (sizes == [2] and not n_single)
+
+
+def mixture_tail(weights: FloatArray, statistic: float) -> float:
+    """P(X >= statistic) under a mixture of chi-squares with 0, 1, .. degrees of freedom."""
+    return float(sum(weight * float(chi_square_tail(df, statistic)) for df, weight in enumerate(weights) if weight))

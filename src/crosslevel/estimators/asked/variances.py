@@ -52,7 +52,8 @@ def icc(
     kind : "intercept": of the intercepts in theirs and the residuals', where every slope's variable is zero.
         "adjusted": of all random effects at the average of the rows, mean z' Psi z, in theirs and the residuals'.
         "unadjusted": the same in the variance of the outcome, that of the fixed part included. The first two are equal
-        where no slope varies, all three where there are no predictors either.
+        where no slope varies, all three where there are no predictors either. (With precision weights the first is of
+        a row of weight 1, the others are of the average row.)
     level : confidence level.
 
     Raises
@@ -97,7 +98,7 @@ def random_effects_test(fit: "MixedFit") -> BoundaryTest:
     ------
     CrosslevelError : sampling weights: a ratio of pseudo-likelihoods has no chi-square distribution.
     """
-    return random.test_of_all(fit.design, fit.solution)
+    return random.test_of_all(fit.design, fit.solution, reml=fit.method == "reml")
 
 
 def residual_homogeneity_test(
