@@ -4,43 +4,18 @@ To add a method: one final class, here or in a file of its own, and its entry in
 covariance of the coefficients too. It may not fall back on another silently: where it is not defined it says so.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from crosslevel.errors import CrosslevelError
-from crosslevel.inference.equations import Equations
+from crosslevel.inference.between_within import between_within
+from crosslevel.inference.df_method import DfMethod as DfMethod
 from crosslevel.inference.estimates import Estimates, Joint, Single, wald_f
+from crosslevel.inference.kenward_roger import KenwardRoger
+from crosslevel.inference.satterthwaite import Satterthwaite
 from crosslevel.types import FloatArray
-
-
-class DfMethod(ABC):
-    """One way of testing linear combinations C beta of the fixed coefficients."""
-
-    name: str
-    """Its name in arguments."""
-    description: str
-    """What it is, for the line under a table."""
-
-    @abstractmethod
-    def single(self, estimates: Estimates, contrasts: FloatArray) -> Single:
-        """Standard error and degrees of freedom of each row of C (m, p); NaN degrees where there are none left.
-
-        Raises
-        ------
-        CrosslevelError : the method is not defined for this model; the message says why, and what to do.
-        """
-
-    @abstractmethod
-    def joint(self, estimates: Estimates, contrasts: FloatArray) -> Joint:
-        """F test that C beta = 0 for linearly independent rows of C (r, p).
-
-        Raises
-        ------
-        CrosslevelError : the method is not defined for this model; the message says why, and what to do.
-        """
 
 
 @dataclass(frozen=True)
@@ -52,12 +27,12 @@ class Counted(DfMethod):
     Attributes
     ----------
     name, description : see `DfMethod`.
-    count : of the model's equations, the degrees of freedom (p,) of each coefficient; NaN where none are left.
+    count : of the model, the degrees of freedom (p,) of each coefficient; NaN where none are left.
     """
 
     name: str
     description: str
-    count: Callable[[Equations], FloatArray]
+    count: Callable[[Estimates], FloatArray]
 
     def single(self, estimates: Estimates, contrasts: FloatArray) -> Single:
         """Standard errors sqrt(C V C') and counted degrees of freedom."""
@@ -70,15 +45,16 @@ class Counted(DfMethod):
 
     def _fewest(self, estimates: Estimates, contrasts: FloatArray) -> FloatArray:
         """Fewest degrees of freedom (m,) among the coefficients in each row of C, NaN if one has none."""
-        df = self.count(estimates.equations)
+        df = self.count(estimates)
         return np.asarray([np.min(df[row != 0.0], initial=np.inf) for row in contrasts])
 
 
-def m_l_1(equations: Equations) -> FloatArray:
+def m_l_1(estimates: Estimates) -> FloatArray:
     """J - Q - 1 for the coefficients of a level-2 equation with Q predictors, n - p for the others: (p,).
 
     Source: Raudenbush & Bryk (2002), Hierarchical Linear Models, 2nd ed., pp. 57-58; Snijders & Bosker (2012), p. 94.
     """
+    equations = estimates.equations
     p = len(equations.number)
     out = np.full(p, float(equations.n_rows - p))
     for equation in range(len(equations.names)):
@@ -88,15 +64,15 @@ def m_l_1(equations: Equations) -> FloatArray:
     return np.asarray(np.minimum(out, equations.limit))
 
 
-def residual(equations: Equations) -> FloatArray:
+def residual(estimates: Estimates) -> FloatArray:
     """Rows less coefficients, n - p, for every coefficient: (p,)."""
-    p = len(equations.number)
-    return np.full(p, float(equations.n_rows - p))
+    p = len(estimates.beta)
+    return np.full(p, float(estimates.design.nobs - p))
 
 
-def infinite(equations: Equations) -> FloatArray:
+def infinite(estimates: Estimates) -> FloatArray:
     """Infinitely many: (p,)."""
-    return np.full(len(equations.number), np.inf)
+    return np.full(len(estimates.beta), np.inf)
 
 
 DF_METHODS: dict[str, DfMethod] = {
@@ -109,6 +85,31 @@ DF_METHODS: dict[str, DfMethod] = {
                 "varying slopes and their cross-level interactions; rows - coefficients for the others"
             ),
             count=m_l_1,
+        ),
+        Satterthwaite(
+            name="satterthwaite",
+            description=(
+                "satterthwaite: as many as match the uncertainty of each standard error, from the observed "
+                "information on the variances"
+            ),
+        ),
+        KenwardRoger(
+            name="kenward-roger",
+            description="kenward-roger: standard errors and degrees of freedom of Kenward & Roger (1997)",
+            nonlinear=False,
+        ),
+        KenwardRoger(
+            name="kenward-roger-2009",
+            description="kenward-roger-2009: standard errors and degrees of freedom of Kenward & Roger (2009)",
+            nonlinear=True,
+        ),
+        Counted(
+            name="between-within",
+            description=(
+                "between-within: clusters - coefficients of cluster-level variables; rows - clusters - coefficients of "
+                "variables that vary within clusters"
+            ),
+            count=between_within,
         ),
         Counted(name="residual", description="residual: rows - coefficients", count=residual),
         Counted(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,10 @@ from crosslevel.inference.distributions import f_tail
 from crosslevel.inference.equations import Equations, equations_of
 from crosslevel.solve import Solution
 from crosslevel.types import FloatArray
+
+if TYPE_CHECKING:
+    from crosslevel.inference.kenward_roger import Adjustment
+    from crosslevel.inference.satterthwaite import Uncertainty
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +45,20 @@ class Estimates:
     def vcov(self) -> FloatArray:
         """(p, p) their covariance, given the variances."""
         return self.solution.vcov
+
+    @cached_property
+    def kenward_roger(self) -> "Adjustment":
+        """Kenward and Roger's adjusted covariance, and what their degrees of freedom need."""
+        from crosslevel.inference.kenward_roger import adjustment  # it needs this module
+
+        return adjustment(self)
+
+    @cached_property
+    def satterthwaite(self) -> "Uncertainty":
+        """How the covariance moves with the variance parameters, and how uncertain these are."""
+        from crosslevel.inference.satterthwaite import uncertainty  # it needs this module
+
+        return uncertainty(self)
 
     def std_error(self, contrasts: FloatArray) -> FloatArray:
         """Standard errors (m,) of C beta, given the variances."""
