@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.reduced import random_basis, working_coordinates
 from crosslevel.design.working import WorkingRows
 from crosslevel.errors import DesignError
@@ -63,16 +64,37 @@ def working_rows(design: "Design", residual: BoundResidual) -> WorkingRows:
     """
     codes = [design.used_codes(factor)[residual.order] for factor in design.factors]
     check_residual(design, residual, codes)
+    n_columns, n = sum(len(factor.z) for factor in design.factors) + len(design.x) + 1, design.rows.used
+    require_memory(
+        8.0 * n * COPIES * n_columns,
+        f"`residual` keeps all rows: {n:,} rows of {n_columns} columns",
+        "Leave the structure out, use fewer predictors, or a sample of the rows.",
+    )
+    columns, bases, coordinates = working_columns(design)
+    return WorkingRows.of(
+        np.ascontiguousarray(columns[:, residual.order]),
+        codes,
+        [factor.n_levels for factor in design.factors],
+        structures=tuple(factor.structure for factor in design.factors),
+        basis=bases,
+        coordinates=coordinates,
+    )
+
+
+def working_columns(design: "Design") -> tuple[FloatArray, tuple[FloatArray, ...], Coordinates]:
+    """All rows used, in the order of the data: [Z_1 .. Z_K X y] in working coordinates.
+
+    Returns
+    -------
+    columns : (sum q_k + p + 1, n).
+    bases : for each factor, (q_k, q_k) T; working random effects are T b.
+    coordinates : those of [X y].
+    """
     products = design.products
     xy = np.append(design.x, len(products.names) - 1)
     coordinates = working_coordinates(products, xy, design.constant)
     bases = [random_basis(products, factor.z, factor.structure, design.constant) for factor in design.factors]
     n_random, n = sum(len(factor.z) for factor in design.factors), design.rows.used
-    require_memory(
-        8.0 * n * COPIES * (n_random + len(xy)),
-        f"`residual` keeps all rows: {n:,} rows of {n_random + len(xy)} columns",
-        "Leave the structure out, use fewer predictors, or a sample of the rows.",
-    )
     columns, done = np.empty((n_random + len(xy), n)), 0
     for block, _, _ in design.blocks():
         place = slice(done, done + block.shape[1])
@@ -84,14 +106,7 @@ def working_rows(design: "Design", residual: BoundResidual) -> WorkingRows:
             start = stop
         columns[n_random:, place] = (block[xy] - coordinates.shift[:, None]) / coordinates.scale[:, None]
     columns[-1] -= coordinates.removed @ columns[n_random:-1]
-    return WorkingRows.of(
-        np.ascontiguousarray(columns[:, residual.order]),
-        codes,
-        [factor.n_levels for factor in design.factors],
-        structures=tuple(factor.structure for factor in design.factors),
-        basis=tuple(basis for _, basis in bases),
-        coordinates=coordinates,
-    )
+    return columns, tuple(basis for _, basis in bases), coordinates
 
 
 def check_residual(design: "Design", residual: BoundResidual, codes: list[CodeArray]) -> None:

@@ -15,6 +15,7 @@ from crosslevel.display import Document
 from crosslevel.estimators import random, tables
 from crosslevel.estimators import rows as by_row
 from crosslevel.estimators.asked import explained, fixed, new_rows, variances
+from crosslevel.estimators.asked.robust import robust
 from crosslevel.estimators.export import as_record
 from crosslevel.estimators.normalised import normalised
 from crosslevel.estimators.notes import notes_on
@@ -146,6 +147,8 @@ class MixedFit:
     tests = fixed.coefficient_tests
     tidy = fixed.tidy
     conf_int = fixed.conf_int
+
+    robust = robust
 
     # -- random effects -------------------------------------------------------------------------------------------
     @property

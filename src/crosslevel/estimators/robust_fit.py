@@ -1,0 +1,248 @@
+"""Coefficients with a cluster-robust covariance: tables, intervals, joint tests."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.display import Column, Document, Note, Row, Table, counted, fixed, p_value
+from crosslevel.errors import CrosslevelError
+from crosslevel.inference.robust import RobustCovariance
+from crosslevel.inference.robust_tests import joint_test, satterthwaite
+from crosslevel.inference.wald import coefficient_table
+from crosslevel.types import FloatArray
+
+Contrasts: TypeAlias = (
+    str | Sequence[str] | Mapping[str, float] | Sequence[Mapping[str, float]] | FloatArray | pd.DataFrame
+)
+"""Combinations of coefficients: names of those that are zero under the hypothesis, weights by name, or rows (m, p)."""
+
+FEW_CLUSTERS = 10
+"""Clusters below which the words under a table warn."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ContrastTest:
+    """A joint test of combinations of coefficients with a cluster-robust covariance.
+
+    Attributes
+    ----------
+    test : "HTZ", "EDF" or "naive-F".
+    statistic : F, scaled where the test scales it.
+    df_num, df_den : its degrees of freedom.
+    p_value : tail probability.
+    combinations : frame of the single combinations: estimate, std_error, df, statistic, p_value, conf_low, conf_high.
+    """
+
+    test: str
+    statistic: float
+    df_num: float
+    df_den: float
+    p_value: float
+    combinations: pd.DataFrame = field(repr=False)
+
+    def __str__(self) -> str:
+        what = ", ".join(map(str, self.combinations.index))
+        return (
+            f"Joint test ({self.test}) that {what} {'is' if len(self.combinations) == 1 else 'are'} zero: "
+            f"F = {self.statistic:.3f} with {self.df_num:.0f} and {self.df_den:.1f} df, p = {self.p_value:.4g}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RobustFit:
+    """Coefficients of a model with a cluster-robust covariance.
+
+    Attributes
+    ----------
+    title : what was fitted, in words.
+    terms : names of the p coefficients.
+    beta : (p,) coefficients.
+    covariance : the covariance, and what tests need.
+    """
+
+    title: str
+    terms: tuple[str, ...]
+    beta: FloatArray = field(repr=False)
+    covariance: RobustCovariance
+
+    @property
+    def method(self) -> str:
+        """How residuals are adjusted, as in "CR2"."""
+        return self.covariance.kind.name
+
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Clusters of each clustering, by name."""
+        return dict(self.covariance.clusters)
+
+    @property
+    def params(self) -> pd.Series:
+        """Coefficients."""
+        return self._by_term(self.beta, "estimate")
+
+    @property
+    def vcov(self) -> pd.DataFrame:
+        """Cluster-robust covariance matrix of the coefficients."""
+        names = pd.Index(self.terms, name="term")
+        return pd.DataFrame(self.covariance.vcov, index=names, columns=names)
+
+    @property
+    def bse(self) -> pd.Series:
+        """Cluster-robust standard errors."""
+        return self._by_term(np.sqrt(np.diag(self.covariance.vcov)), "std_error")
+
+    @cached_property
+    def df(self) -> pd.Series:
+        """Satterthwaite degrees of freedom; with several clusterings the fewest of those by each of them."""
+        return self._by_term(satterthwaite(self.covariance.ways, np.eye(len(self.terms))), "df")
+
+    def tests(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Coefficient table: estimate, std_error, df, statistic, p_value, conf_low, conf_high by term."""
+        return coefficient_table(self.terms, self.beta, self.bse.to_numpy(), self.df.to_numpy(), level=level)
+
+    def tidy(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Coefficient table, as `tests`."""
+        return self.tests(level=level)
+
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Confidence intervals of the coefficients."""
+        return self.tests(level=level)[["conf_low", "conf_high"]]
+
+    def contrast(self, contrasts: Contrasts, test: str = "HTZ", *, level: float = 0.95) -> ContrastTest:
+        """Test combinations of coefficients jointly.
+
+        Parameters
+        ----------
+        contrasts : coefficients that are zero under the hypothesis, by name; or weights of coefficients by name, as in
+            {"a": 1, "b": -1} or a list of these; or rows of weights (m, p).
+        test : "HTZ" (Hotelling's T^2 with degrees of freedom by Pustejovsky & Tipton 2018), "EDF" (Fai & Cornelius
+            1996) or "naive-F" (clusters - 1 degrees of freedom).
+        level : confidence level of the intervals of the single combinations.
+
+        Raises
+        ------
+        CrosslevelError : unknown names or tests; more combinations than the clusters can tell apart.
+
+        Examples
+        --------
+        >>> import crosslevel as cl
+        >>> fit = cl.mixed("mathach ~ ses * sector + (ses | school)", cl.datasets.load("hsb"))
+        >>> print(fit.robust("CR2").contrast(["sector[Catholic]", "ses:sector[Catholic]"]))
+        Joint test (HTZ) that sector[Catholic], ses:sector[Catholic] are zero: ...
+        """
+        chosen = joint_test(test)
+        names, rows = read_contrasts(contrasts, self.terms)
+        vcov = rows @ self.covariance.vcov @ rows.T
+        found = chosen(self.covariance.ways, rows, rows @ self.beta, vcov)
+        df = satterthwaite(self.covariance.ways, rows)
+        single = coefficient_table(names, rows @ self.beta, np.sqrt(np.diag(vcov)), df, level=level)
+        return ContrastTest(
+            test=test, statistic=found.statistic, df_num=found.df_num, df_den=found.df_den, p_value=found.p_value,
+            combinations=single,
+        )  # fmt: skip
+
+    def summary(self, *, level: float = 0.95) -> Document:
+        """The coefficients, and how their standard errors were made, to print or to show in a notebook."""
+        tidy = self.tests(level=level)
+        rows: list[Row] = [robust_row(str(name), row) for name, row in tidy.iterrows()]
+        heads = ("Estimate", "SE", "df", "t", "p", f"{100 * level:g}% low", "high")
+        columns: list[str | Column] = ["Term", *(Column(name, align="decimal") for name in heads)]
+        table = Table(columns, rows, title="Coefficients", notes=robust_notes(self.covariance))
+        warning = few_clusters(self.covariance)
+        return Document(self.title, [table, *([Note(warning, kind="warning")] if warning else [])])
+
+    def __str__(self) -> str:
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        """Return the summary for a notebook."""
+        return self.summary()._repr_html_()
+
+    def _by_term(self, values: FloatArray, name: str) -> pd.Series:
+        """A Series by coefficient."""
+        return pd.Series(values, index=pd.Index(self.terms, name="term"), name=name)
+
+
+def robust_row(name: str, row: pd.Series) -> Row:
+    """One coefficient of a printed table."""
+    from crosslevel.estimators.summary import shown_decimals
+
+    decimals = shown_decimals(row["std_error"], row["estimate"])
+    return [
+        name,
+        fixed(row["estimate"], decimals),
+        fixed(row["std_error"], decimals),
+        fixed(row["df"], 0 if row["df"] > 1000 else 1),
+        fixed(row["statistic"], 2),
+        p_value(row["p_value"]),
+        fixed(row["conf_low"], decimals),
+        fixed(row["conf_high"], decimals),
+    ]
+
+
+def robust_notes(covariance: RobustCovariance) -> list[str]:
+    """How standard errors and degrees of freedom were made, in words."""
+    of = " and ".join(f"{counted(count)} clusters ({name})" for name, count in covariance.clusters.items())
+    notes = [f"Standard errors: {covariance.kind.description}, {of}."]
+    if len(covariance.clusters) > 1:
+        notes.append("Clusterings: summed over all intersections (Cameron, Gelbach & Miller 2011).")
+    if covariance.negative:
+        notes.append("The sum was not positive definite; its negative eigenvalues were set to zero.")
+    several = ", the fewest of those by each clustering" if len(covariance.clusters) > 1 else ""
+    notes.append(f"Degrees of freedom: Satterthwaite, under the model's own covariance{several}.")
+    return notes
+
+
+def few_clusters(covariance: RobustCovariance) -> str:
+    """A sentence if clusters are so few that no such standard error is to be trusted, else nothing."""
+    name, least = min(covariance.clusters.items(), key=lambda item: item[1])
+    if least >= FEW_CLUSTERS:
+        return ""
+    return (
+        f"Only {least} clusters of {name}: cluster-robust standard errors are estimated from {least} values. "
+        "Look at the degrees of freedom, and compare with the model's own standard errors."
+    )
+
+
+def read_contrasts(contrasts: Contrasts, terms: tuple[str, ...]) -> tuple[tuple[str, ...], FloatArray]:
+    """Names and weights (m, p) of combinations of coefficients.
+
+    Raises
+    ------
+    CrosslevelError : unknown coefficients, or weights of a wrong shape.
+    """
+    if isinstance(contrasts, pd.DataFrame):
+        contrasts = [{str(key): float(value) for key, value in row.items()} for _, row in contrasts.iterrows()]
+    if isinstance(contrasts, str | Mapping):
+        contrasts = [contrasts]  # type: ignore[assignment]
+    if not isinstance(contrasts, np.ndarray) and all(isinstance(each, str | Mapping) for each in contrasts):
+        named = [{each: 1.0} if isinstance(each, str) else dict(each) for each in contrasts]
+        unknown = [name for each in named for name in each if name not in terms]
+        if unknown or not named:
+            raise CrosslevelError(
+                f"`contrasts` names {', '.join(map(repr, unknown)) or 'nothing'}; the coefficients are "
+                f"{', '.join(map(repr, terms))}."
+            )
+        rows = np.array([[each.get(term, 0.0) for term in terms] for each in named])
+    else:
+        rows = np.atleast_2d(np.asarray(contrasts, dtype=np.float64))
+    if rows.ndim != 2 or rows.shape[1] != len(terms) or not len(rows) or not np.all(np.any(rows != 0.0, axis=1)):
+        raise CrosslevelError(
+            f"`contrasts` needs rows of {len(terms)} weights, one for each coefficient ({', '.join(terms)}), not all "
+            f"zero; got shape {rows.shape}."
+        )
+    return tuple(_in_words(row, terms) for row in rows), rows
+
+
+def _in_words(row: FloatArray, terms: tuple[str, ...]) -> str:
+    """A combination as it is written."""
+    out = ""
+    for weight, term in zip(row, terms, strict=True):
+        if weight != 0.0:
+            sign = ("-" if weight < 0.0 else "") if not out else (" - " if weight < 0.0 else " + ")
+            out += f"{sign}{'' if abs(weight) == 1.0 else f'{abs(weight):g} '}{term}"
+    return out
