@@ -156,6 +156,14 @@ def check_residual(residual: object, weights: Weights | None) -> "ResidualStruct
 
 def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Design) -> MixedFit:
     """Solve, and warn once if the optimum was not reached."""
+    solution = solve_design(design, given)
+    if solution.status is not Status.CONVERGED:
+        warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=3)
+    return MixedFit(formula=formula, data=data, given=given, design=design, solution=solution)
+
+
+def solve_design(design: Design, given: Mapping[str, Any]) -> Solution:
+    """Maximise the likelihood of a design with the arguments of `mixed`."""
     reml, max_steps = given["method"] == "reml", given["max_steps"]
     copies = None if design.weights is None else design.weights.copies
     # sampling weights that sum to a population make the deviance, and its rounding errors, as many times larger
@@ -177,9 +185,7 @@ def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Desi
         from crosslevel.inference.sandwich import with_sandwich
 
         solution = with_sandwich(solution, design)
-    if solution.status is not Status.CONVERGED:
-        warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=3)
-    return MixedFit(formula=formula, data=data, given=given, design=design, solution=solution)
+    return solution
 
 
 def _refuse_known_beside(design: Design) -> None:
