@@ -12,7 +12,7 @@ from test_blocked import DESIGNS, FEW, crossing_of, example, psis, random_theta
 from crosslevel.kernels import twofold as kernels
 from crosslevel.likelihood.blocked import BlockedDeviance
 from crosslevel.likelihood.factorised import factorise
-from crosslevel.likelihood.twofold import LARGE, MOST_COLUMNS, factorise_twofold, needs_twofold
+from crosslevel.likelihood.twofold import LARGE, MOST_COLUMNS, column_sizes, factorise_twofold, needs_twofold
 from crosslevel.optimise import ROUNDING
 from crosslevel.solve.several import solve_crossing
 
@@ -134,12 +134,11 @@ def test_nothing_changes_where_doubles_are_enough(name: str) -> None:
     """On both sides of the threshold the deviance is the same to what the search takes for rounding."""
     data, structures = example(name)
     criterion = BlockedDeviance.of(crossing_of(data, structures), reml=True)
-    crossing, plan, weights = criterion.crossing, criterion.plan, criterion.weights
     factors = tuple(np.eye(some.q) for some in structures)
     below, above = 0.0, 1e3
     for _ in range(60):
         middle = 0.5 * (below + above)
-        needed = needs_twofold(crossing, plan, weights, tuple(middle * factor for factor in factors))
+        needed = needs_twofold(criterion.plan, criterion.sizes, tuple(middle * factor for factor in factors))
         below, above = (below, middle) if needed else (middle, above)
     assert 0.1 < above / np.sqrt(LARGE) < 10.0
     sides = [criterion.at_factors(tuple(size * factor for factor in factors)).deviance for size in (below, above)]
@@ -149,8 +148,9 @@ def test_nothing_changes_where_doubles_are_enough(name: str) -> None:
 def test_many_random_effects_are_left_to_doubles() -> None:
     crossing, plan, weights, factors = parts_of("crossed")
     large = tuple(1e4 * factor for factor in factors)
-    assert needs_twofold(crossing, plan, weights, large)
-    assert not needs_twofold(crossing, replace(plan, n_columns=MOST_COLUMNS + 1), weights, large)
+    sizes = column_sizes(crossing, weights)
+    assert needs_twofold(plan, sizes, large)
+    assert not needs_twofold(replace(plan, n_columns=MOST_COLUMNS + 1), sizes, large)
 
 
 def test_the_deviance_is_smooth_where_random_effects_dwarf_the_residual() -> None:

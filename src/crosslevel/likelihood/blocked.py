@@ -24,7 +24,7 @@ from crosslevel.likelihood.blocked_theta import curvature, derivatives, psi_slop
 from crosslevel.likelihood.boundary import PsiSlopes, leave_boundary
 from crosslevel.likelihood.elimination import EliminationPlan
 from crosslevel.likelihood.factorised import factorise
-from crosslevel.likelihood.twofold import factorise_twofold, needs_twofold
+from crosslevel.likelihood.twofold import column_sizes, factorise_twofold, needs_twofold
 from crosslevel.optimise import Derivatives
 from crosslevel.types import FloatArray
 
@@ -67,6 +67,11 @@ class BlockedDeviance:
         """For each factor (J_k,) how often each level counts in all."""
         return self.plan.weights(self.copies)
 
+    @cached_property
+    def sizes(self) -> tuple[FloatArray, ...]:
+        """For each factor (q, 1) the root mean square of the columns of Z."""
+        return column_sizes(self.crossing, self.weights)
+
     @property
     def structures(self) -> tuple[BlockStructure, ...]:
         """For each factor, the blocks that theta parametrises."""
@@ -96,7 +101,7 @@ class BlockedDeviance:
         """Deviance at any Lambda_k (q_k, q_k), in working coordinates."""
         crossing = self.crossing
         factors = tuple(np.array(factor, dtype=np.float64, order="C") for factor in factors)
-        if needs_twofold(crossing, self.plan, self.weights, factors):
+        if needs_twofold(self.plan, self.sizes, factors):
             factorised, half, remainder = factorise_twofold(crossing, self.plan, self.weights, factors)
         else:
             factorised = factorise(crossing, self.plan, self.weights, factors)

@@ -20,17 +20,17 @@ MOST_COLUMNS = 1000
 """Random effects up to which it is affordable; beyond, the sums of squares are those of doubles."""
 
 
-def needs_twofold(
-    crossing: Crossing, plan: EliminationPlan, weights: tuple[FloatArray, ...], factors: tuple[FloatArray, ...]
-) -> bool:
-    """Whether the random effects vary so much more than the residuals that doubles are not enough."""
+def column_sizes(crossing: Crossing, weights: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
+    """For each factor (q, 1) the root mean square of the columns of Z, over all rows."""
+    totals = (np.einsum("jii,j->i", block, weight) for block, weight in zip(crossing.diagonal, weights, strict=True))
+    return tuple(np.sqrt(total / crossing.n_rows)[:, None] for total in totals)
+
+
+def needs_twofold(plan: EliminationPlan, sizes: tuple[FloatArray, ...], factors: tuple[FloatArray, ...]) -> bool:
+    """Whether random effects vary so much more than the residuals that doubles are not enough; see `column_sizes`."""
     if plan.n_columns > MOST_COLUMNS:
         return False
-    for block, weight, factor in zip(crossing.diagonal, weights, factors, strict=True):
-        total = np.einsum("jii,j->i", block, weight)
-        if np.any(np.sqrt(total)[:, None] * np.abs(factor) > np.sqrt(LARGE * crossing.n_rows)):
-            return True
-    return False
+    return any((np.abs(factor) * size).max() > LARGE**0.5 for factor, size in zip(factors, sizes, strict=True))
 
 
 def factorise_twofold(
