@@ -72,9 +72,10 @@ def equations(design: Design) -> list[Equation | None]:
 
     A column that is constant within the levels of a factor explains that factor's intercept; one that varies explains
     a random slope if it is the slope's own or a cross-level interaction with it. Where several factors qualify, it is
-    the one with the fewest levels.
+    the one with the fewest levels. A factor with one level, whose effects' covariance is known, says nothing of levels.
     """
     order = sorted(range(len(design.factors)), key=lambda k: design.factors[k].n_levels)
+    order = [k for k in order if design.factors[k].n_levels > 1]
     explained = {k: slopes_explained(design, k) for k in order}
     out: list[Equation | None] = []
     for i, j in enumerate(design.x):

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from crosslevel.covariance import KNOWN
@@ -44,6 +45,21 @@ def known_rows(group: str, variances: pd.DataFrame) -> list[Row]:
         label = f"{row['term1']} ({name} of {counted(len(variances))})"
         rows.append([label, number(row["estimate"]), None, None, None, number(row["std_dev"])])
     return rows
+
+
+def has_many_known(fit: "MixedFit") -> bool:
+    """Whether random effects of known covariance are too many to write an equation with all of them."""
+    return any(np.count_nonzero(factor.structure.fixed) > SHOWN for factor in fit.design.factors)
+
+
+def in_general(fit: "MixedFit") -> list[str]:
+    """The model in matrices: v are the random effects of known covariance, u the others."""
+    others = estimates_effects(fit)
+    return [
+        f"{fit.spec.response_name} = X γ + {'Z u + ' if others else ''}W v + r",
+        "v ~ N(0, V), V known",
+        *(["u ~ N(0, T)"] if others else []),
+    ]
 
 
 def estimates_effects(fit: "MixedFit") -> bool:

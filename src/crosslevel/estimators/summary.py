@@ -24,8 +24,8 @@ from crosslevel.display import (
     p_value,
     percent,
 )
+from crosslevel.estimators import known_part
 from crosslevel.estimators.equations import Part, by_level, coefficients, equation_of, in_one, with_factors
-from crosslevel.estimators.known_part import estimates_effects, known_facts, known_rows, tested_against
 from crosslevel.estimators.random import has_shares
 from crosslevel.inference.df import df_method
 from crosslevel.inference.icc import IntraclassCorrelation
@@ -85,7 +85,7 @@ def facts(fit: "MixedFit") -> Table:
     for factor in fit.design.factors:
         sizes = cluster_sizes(fit, factor.name)
         rows.append(["Clusters", f"{counted(factor.n_levels)} ({factor.name}), {sizes}"])
-    rows += known_facts(fit)
+    rows += known_part.known_facts(fit)
     if fit.design.residual is not None:
         words = fit.design.residual.words
         rows.append(["Residuals", words[0].upper() + words[1:]])
@@ -146,6 +146,9 @@ def parts_of(fit: "MixedFit") -> list[Part]:
 def equations(fit: "MixedFit", parts: list[Part]) -> Iterator[Block]:
     """The model by level, and in one equation; j counts clusters, i the rows in a cluster."""
     response = fit.spec.response_name
+    if known_part.has_many_known(fit):
+        yield Equations([*known_part.in_general(fit), of_residuals(fit, "r")], title="Model")
+        return
     if not fit.design.is_single:
         effects = {factor.name: fit.design.effects_of(factor) for factor in fit.design.factors}
         yield Equations([*with_factors(response, parts, effects), of_residuals(fit, "r")], title="Model")
@@ -261,7 +264,7 @@ def variance_components(fit: "MixedFit", level: float) -> Table:
         for _, row in pairs.iterrows():
             correlation = [fixed(row[name], 3) for name in ("std_dev", "std_dev_low", "std_dev_high")]
             rows.append([f"{row['term1']}, {row['term2']}", correlation[0], None, *correlation[1:], None])
-        rows += known_rows(factor.name, mine[mine["kind"] == "known variance"])
+        rows += known_part.known_rows(factor.name, mine[mine["kind"] == "known variance"])
     rows.append(Section("Within clusters: variance" if fit.design.factors else "Variance"))
     rows += [variance_row("Residual", row) for _, row in frame[frame["kind"] == "residual"].iterrows()]
     columns: list[str | Column] = [
@@ -311,14 +314,14 @@ def between_clusters(fit: "MixedFit", level: float) -> Iterator[Block]:
             f"Intraclass correlation: {fixed(icc.estimate, 3)}{precision(icc)}. Of the variance that the fixed effects "
             f"leave, {percent(icc.estimate)} lies between clusters of {fit.group}{where_slopes_are_zero(fit)}."
         )
-    if not fit.design.is_sampled and estimates_effects(fit):
+    if not fit.design.is_sampled and known_part.estimates_effects(fit):
         test = fit.test_random()
         yield Paragraph(
-            f"Likelihood-ratio test against {tested_against(fit)}: chi-square "
+            f"Likelihood-ratio test against {known_part.tested_against(fit)}: chi-square "
             f"{fixed(test.statistic, 2)} with {test.df} covariance {'parameter' if test.df == 1 else 'parameters'}, "
             f"p {as_statement(test.p_value)} (mixture distribution for the boundary)."
         )
-    if fit.design.is_single and fit.design.residual is None and estimates_effects(fit):
+    if fit.design.is_single and fit.design.residual is None and known_part.estimates_effects(fit):
         yield Paragraph(reliabilities(fit))
 
 

@@ -94,20 +94,20 @@ def modes_table(
 ) -> pd.DataFrame:
     """Conditional modes by cluster; with `se` their conditional standard deviations beside them."""
     frame = pd.DataFrame(modes[0], index=clusters, columns=list(names))
-    if se:
-        for k, name in enumerate(names):
-            frame[f"{name}_se"] = np.sqrt(modes[1][:, k, k])
-    return frame
+    if not se:
+        return frame
+    errors = np.sqrt(np.einsum("jkk->jk", modes[1]))
+    return pd.concat([frame, pd.DataFrame(errors, index=clusters, columns=[f"{name}_se" for name in names])], axis=1)
 
 
 def coefficients_table(
     params: pd.Series, modes: FloatArray, clusters: pd.Index, names: tuple[str, ...]
 ) -> pd.DataFrame:
     """Coefficients of each cluster: fixed effects plus conditional modes."""
-    frame = pd.DataFrame({name: float(value) for name, value in params.items()}, index=clusters)
+    columns = {str(name): np.full(len(clusters), float(value)) for name, value in params.items()}
     for k, name in enumerate(names):
-        frame[name] = frame.get(name, 0.0) + modes[:, k]
-    return frame
+        columns[name] = columns.get(name, 0.0) + modes[:, k]
+    return pd.DataFrame(columns, index=clusters)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

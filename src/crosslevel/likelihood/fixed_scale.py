@@ -33,7 +33,7 @@ from crosslevel.likelihood.boundary import PsiSlopes, leave_boundary
 from crosslevel.optimise import Derivatives
 from crosslevel.types import FloatArray, IntArray
 
-LEAST = 1e-4
+LEAST = 3e-5
 """Residual standard deviation that counts as none, relative to what the known covariances add to a row."""
 
 SHARE = 0.5
@@ -178,11 +178,18 @@ class FixedScaleDeviance:
         return at
 
     def slope(self, at: BlockedConditional) -> float:
-        """D_s, the derivative of the deviance in log sigma while theta stays."""
+        """D_s, the derivative of the deviance in log sigma while theta stays.
+
+        With K the elements of u that belong to known blocks, tau D_tau = 2 sum over K of 1 - [M^-1]_kk - |(U C)_k|^2,
+        where C C' is the derivative in [X y]'V^-1 [X y] and U = M^-1 Lambda'Z'[X y].
+        """
         out = 2.0 * at.nu - 2.0 * at.rss * at.scale
-        for structure, factor, score in zip(self.structures, at.factors, at.scores, strict=True):
+        explained = at.factorised.plan.by_factor(at.solved @ at.contrasts)
+        parts = zip(self.structures, at.inverse_blocks, explained, at.factorised.weights, strict=True)
+        for structure, inverse, part, weight in parts:
             fixed = structure.fixed
-            out -= 2.0 * float(np.sum(factor[fixed] * score[fixed]))
+            left = np.einsum("jkk->jk", inverse)[:, fixed] + np.sum(part[:, fixed] ** 2, axis=2)
+            out -= 2.0 * float(weight @ np.sum(1.0 - left, axis=1))
         return out
 
     def is_least(self, at: BlockedConditional) -> bool:
