@@ -15,6 +15,7 @@ from crosslevel.display import Document
 from crosslevel.estimators import random, tables
 from crosslevel.estimators import rows as by_row
 from crosslevel.estimators.asked import explained, fixed, new_rows, variances
+from crosslevel.estimators.asked.profile import profile
 from crosslevel.estimators.asked.robust import robust
 from crosslevel.estimators.export import as_record
 from crosslevel.estimators.normalised import normalised
@@ -181,6 +182,7 @@ class MixedFit:
     heterogeneity = explained.heterogeneity
     test_random = variances.random_effects_test
     test_residual_homogeneity = variances.residual_homogeneity_test
+    profile = profile
 
     def ranef(self, se: bool = True) -> dict[str, pd.DataFrame]:
         """Conditional modes of the random effects by level; with `se`, their standard errors as "<term>_se"."""
