@@ -148,6 +148,8 @@ class MixedFit:
     tests = fixed.coefficient_tests
     tidy = fixed.tidy
     conf_int = fixed.conf_int
+    anova = fixed.anova
+    contrast = fixed.contrast
 
     robust = robust
 

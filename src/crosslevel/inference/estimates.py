@@ -95,6 +95,10 @@ class Joint:
     p_value: float
 
 
+NO_TEST = Joint(statistic=np.nan, df_num=0.0, df_den=np.nan, p_value=np.nan)
+"""Of no combinations at all."""
+
+
 def wald_f(estimate: FloatArray, vcov: FloatArray, df: float, *, scale: float = 1.0) -> Joint:
     """F = scale e'V^-1 e / r of r combinations, on r and df degrees of freedom.
 

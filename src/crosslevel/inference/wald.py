@@ -1,10 +1,13 @@
 """Tests and intervals of single coefficients."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.distributions import t_quantile, two_sided_p
+from crosslevel.inference.estimates import Joint
 from crosslevel.types import FloatArray
 
 
@@ -45,3 +48,11 @@ def coefficient_table(
         },
         index=pd.Index(terms, name="term"),
     )
+
+
+def joint_table(tests: Mapping[str, Joint]) -> pd.DataFrame:
+    """F tests by name: df_num, df_den, statistic, p_value."""
+    rows = {name: (test.df_num, test.df_den, test.statistic, test.p_value) for name, test in tests.items()}
+    columns = ["df_num", "df_den", "statistic", "p_value"]
+    values = np.array(list(rows.values()), dtype=np.float64).reshape(len(rows), len(columns))
+    return pd.DataFrame(values, columns=columns, index=pd.Index(list(rows), name="term"))

@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.inference.df import df_method
-from crosslevel.inference.wald import coefficient_table
+from crosslevel.inference.estimates import NO_TEST, Joint
+from crosslevel.inference.wald import coefficient_table, joint_table
+from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.mixed_fit import MixedFit
+    from crosslevel.inference.contrasts import Contrasts
 
 
 def coefficient_tests(fit: "MixedFit", ddf: str | None = None, *, level: float = 0.95) -> pd.DataFrame:
@@ -42,3 +45,89 @@ def tidy(fit: "MixedFit", *, level: float = 0.95) -> pd.DataFrame:
 def conf_int(fit: "MixedFit", level: float = 0.95, method: str | None = None) -> pd.DataFrame:
     """Confidence intervals of the coefficients; `method` names the degrees of freedom."""
     return coefficient_tests(fit, method, level=level)[["conf_low", "conf_high"]]
+
+
+def anova(fit: "MixedFit", *, type: int = 3, ddf: str | None = None) -> pd.DataFrame:
+    """F tests of the terms of the fixed part.
+
+    Type III tests compare, for a term that others contain (recipe, in recipe * temperature), means over cells of equal
+    weight, however the categories are coded; type II adjusts each term for all those that do not contain it.
+
+    Parameters
+    ----------
+    fit : the fitted model.
+    type : 3 or 2.
+    ddf : a name in `crosslevel.inference.df.DF_METHODS`; that of the fit if None.
+
+    Returns
+    -------
+    frame indexed by term: df_num, df_den, statistic, p_value. A term of which nothing is left, because others determine
+    its columns, has no degrees of freedom.
+
+    Raises
+    ------
+    CrosslevelError : another type, no such method, or it is not defined for this model.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("Reaction ~ C(Days) + (1 | Subject)", cl.datasets.load("sleepstudy"))
+    >>> fit.anova(ddf="kenward-roger").round(2)
+             df_num  df_den  statistic  p_value
+    term
+    C(Days)     9.0   153.0       18.7      0.0
+    """
+    from crosslevel.inference.hypotheses import term_contrasts
+
+    return joint_table({name: _joint(fit, rows, ddf) for name, rows in term_contrasts(fit.design, type).items()})
+
+
+def contrast(
+    fit: "MixedFit", contrasts: "Contrasts", *, ddf: str | None = None, level: float = 0.95, joint: bool = False
+) -> pd.DataFrame:
+    """Linear combinations of the coefficients, each with its test, or all of them in one F test.
+
+    Parameters
+    ----------
+    fit : the fitted model.
+    contrasts : an expression such as "ses:sector[Catholic] - ses" or "(a + b) / 2", or several; weights by coefficient,
+        {"a": 1, "b": -1}; several contrasts by name; a frame with a row for each and columns named by coefficients; or
+        numbers (p,) or (m, p).
+    ddf : a name in `crosslevel.inference.df.DF_METHODS`; that of the fit if None.
+    level : confidence level.
+    joint : whether to test that all of them are zero.
+
+    Returns
+    -------
+    frame indexed by term: estimate, std_error, df, statistic, p_value, conf_low, conf_high; with `joint` one row:
+    df_num (the rank of the contrasts), df_den, statistic, p_value.
+
+    Raises
+    ------
+    CrosslevelError : contrasts that cannot be read, no such method, or it is not defined for this model.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
+    >>> fit.contrast({"at day 5": "Intercept + 5 * Days"}, ddf="satterthwaite").round(2)
+              estimate  std_error    df  statistic  p_value  conf_low  conf_high
+    term
+    at day 5    303.74       9.58  17.0       31.7      0.0    283.53     323.96
+    """
+    from crosslevel.inference.contrasts import Coefficients, contrast_matrix
+
+    design, estimates = fit.design, fit.estimates
+    coefficients = Coefficients.of(design.fixed_names, [design.spec.columns[j].factors for j in design.x])
+    names, rows = contrast_matrix(contrasts, coefficients)
+    if joint:
+        from crosslevel.inference.hypotheses import reduced_rows
+
+        return joint_table({"; ".join(names): _joint(fit, reduced_rows(rows, np.ones(rows.shape[1])), ddf)})
+    found = df_method(fit.ddf if ddf is None else ddf).single(estimates, rows)
+    return coefficient_table(names, rows @ estimates.beta, found.std_error, found.df, level=level)
+
+
+def _joint(fit: "MixedFit", rows: FloatArray, ddf: str | None) -> Joint:
+    """F test that independent combinations C beta (r, p) are zero; no test of none."""
+    return df_method(fit.ddf if ddf is None else ddf).joint(fit.estimates, rows) if len(rows) else NO_TEST

@@ -1,0 +1,125 @@
+"""Hypotheses about whole terms of the fixed part, types II and III, as contrasts of the coefficients.
+
+With X S the indicator columns of all terms (`term_spaces`), k'beta is k'S in terms of these. F is contained
+in G if G has the same numeric factors and all categories of F, and more.
+
+Type III: the k'beta that involve, beside F, only terms that contain F, and are orthogonal (in k'S) to the type III
+hypotheses of those. In complete tables they compare means over cells of equal weight. They do not depend on the coding
+of categories; a numeric variable's zero point matters, since F and F:x do not have the same numeric factors.
+
+Type II: each term adjusted for all terms that do not contain it: with X1 the columns of those, X2 of the term,
+k = X2'(I - X1 (X1'X1)^- X1') X. Weights count if they are precisions or frequencies; the random effects do not.
+
+Source: SAS/STAT User's Guide, "The Four Types of Estimable Functions"; Yates (1934), JASA 29: 51-66.
+"""
+
+import numpy as np
+
+from crosslevel.design import Design
+from crosslevel.errors import CrosslevelError
+from crosslevel.inference.term_spaces import ROUNDING, TermSpace, column_roots, term_spaces
+from crosslevel.types import FloatArray
+
+RANK = 1e-8
+"""Singular value, relative to the largest, that counts as zero."""
+
+
+def term_contrasts(design: Design, kind: int) -> dict[str, FloatArray]:
+    """For each term but the intercept, contrasts (r, p) whose joint test is its type II or III test.
+
+    Parameters
+    ----------
+    design : the model.
+    kind : 2 or 3.
+
+    Raises
+    ------
+    CrosslevelError : another type, or the categories of a term cannot be told from its formula.
+    """
+    if kind not in (2, 3):
+        raise CrosslevelError(f"`type` is 2 or 3; got {kind!r}. For tests in sequence compare fits by cl.lrtest.")
+    terms = term_spaces(design)
+    if kind == 3:
+        found = _type_three(terms)
+        return {term.name: reduced_rows(found[term.name], np.ones(len(design.x))) for term in terms[_first(terms) :]}
+    half = column_roots(design, design.x)
+    size = np.sqrt(np.einsum("ij,ij->j", half, half))
+    return {term.name: reduced_rows(_type_two(terms, term, half), size) for term in terms[_first(terms) :]}
+
+
+def _first(terms: tuple[TermSpace, ...]) -> int:
+    """Position of the first term that is not the intercept."""
+    return int(bool(terms) and terms[0].name == "Intercept" and not terms[0].numeric and not terms[0].categories)
+
+
+def _type_three(terms: tuple[TermSpace, ...]) -> dict[str, FloatArray]:
+    """Type III contrasts (r, p) of every term, those with more categories first."""
+    spans = np.concatenate([term.spans for term in terms], axis=1)
+    found: dict[str, FloatArray] = {}
+    for term in sorted(terms, key=lambda term: -len(term.categories)):
+        containing = [other for other in terms if other.contains(term)]
+        others = [other.spans for other in terms if other is not term and other not in containing]
+        able = _null_space(np.concatenate([np.zeros((len(spans), 0)), *others], axis=1).T)
+        rows = [np.zeros((0, len(spans))), *(found[other.name] for other in containing)]
+        above = np.concatenate(rows) @ spans
+        found[term.name] = _null_space(above @ (able @ spans).T) @ able
+    return found
+
+
+def _type_two(terms: tuple[TermSpace, ...], term: TermSpace, half: FloatArray) -> FloatArray:
+    """Type II contrasts (r, p) of one term; half (p, p) is H with H'H = X'X."""
+    others = [other.spans for other in terms if other is not term and not other.contains(term)]
+    before = _range(half @ np.concatenate([np.zeros((len(half), 0)), *others], axis=1))
+    mine = _unit_columns(half @ term.spans)
+    mine = mine - before @ (before.T @ mine)
+    left, sizes, _ = np.linalg.svd(mine, full_matrices=False)
+    return np.asarray(left[:, sizes > RANK].T @ half)
+
+
+def reduced_rows(rows: FloatArray, scale: FloatArray) -> FloatArray:
+    """Reduced echelon form (r, p) of rows (m, p): the same hypothesis, independent, with zeros where there can be any.
+
+    `scale` (p,) is the size of the columns that the coefficients belong to.
+    """
+    out, done = _unit_rows(rows / scale), 0
+    for column in range(out.shape[1]):
+        if done == len(out):
+            break
+        pivot = done + int(np.argmax(np.abs(out[done:, column])))
+        if np.abs(out[pivot, column]) <= RANK:
+            out[done:, column] = 0.0
+            continue
+        out[[done, pivot]] = out[[pivot, done]]
+        out[done] /= out[done, column]
+        others = np.arange(len(out)) != done
+        out[others] -= np.outer(out[others, column], out[done])
+        done += 1
+    out = _unit_rows(out[:done])
+    out[np.abs(out) < ROUNDING] = 0.0
+    return _unit_rows(out * scale)
+
+
+def _unit_rows(rows: FloatArray) -> FloatArray:
+    """Rows with a largest element of size 1; zero ones stay."""
+    size = np.abs(rows).max(axis=1, initial=0.0, keepdims=True)
+    return np.asarray(rows / np.where(size > 0.0, size, 1.0))
+
+
+def _unit_columns(matrix: FloatArray) -> FloatArray:
+    """Columns of length 1; zero ones stay."""
+    size = np.sqrt(np.einsum("ij,ij->j", matrix, matrix))
+    return np.asarray(matrix / np.where(size > 0.0, size, 1.0))
+
+
+def _range(matrix: FloatArray) -> FloatArray:
+    """Orthonormal basis (n, r) of the columns of (n, m)."""
+    left, sizes, _ = np.linalg.svd(_unit_columns(matrix), full_matrices=False)
+    return np.asarray(left[:, sizes > RANK])
+
+
+def _null_space(matrix: FloatArray) -> FloatArray:
+    """Orthonormal rows (r, n) that (m, n) maps to zero."""
+    if not len(matrix):
+        return np.eye(matrix.shape[1])
+    _, sizes, right = np.linalg.svd(matrix)
+    return np.asarray(right[np.count_nonzero(sizes > RANK * max(float(sizes.max(initial=0.0)), 1e-300)) :])
