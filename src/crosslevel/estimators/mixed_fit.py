@@ -14,7 +14,7 @@ from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
 from crosslevel.estimators import random, tables
 from crosslevel.estimators import rows as by_row
-from crosslevel.estimators.asked import explained, fixed, new_rows, variances
+from crosslevel.estimators.asked import explained, fixed, new_rows, random_tests, variances
 from crosslevel.estimators.asked.profile import profile
 from crosslevel.estimators.asked.robust import robust
 from crosslevel.estimators.export import as_record
@@ -182,7 +182,8 @@ class MixedFit:
     r2 = explained.r2
     design_effect = explained.design_effect
     heterogeneity = explained.heterogeneity
-    test_random = variances.random_effects_test
+    test_random = random_tests.random_effects_test
+    rank_re = random_tests.rank_re
     test_residual_homogeneity = variances.residual_homogeneity_test
     profile = profile
 

@@ -1,5 +1,7 @@
 """The random effects of a fit as frames: modes, coefficients, covariances, shares of the variance."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
@@ -15,6 +17,9 @@ from crosslevel.inference.varcomp import VarianceComponents, intercept_icc, vari
 from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.solve import Solution, deviance_at
 from crosslevel.types import FloatArray
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.mixed_fit import MixedFit
 
 Modes = tuple[tuple[FloatArray, FloatArray], ...]
 """For each factor conditional modes (J, q) and their covariances (J, q, q)."""
@@ -149,6 +154,11 @@ def nested_in(design: Design, inner: int, outer: int) -> bool:
         return False
     pairs = design.crossing.pairs[min(inner, outer), max(inner, outer)]
     return len(pairs.level) == design.factors[inner].n_levels
+
+
+def overall_test(fit: "MixedFit") -> BoundaryTest:
+    """Likelihood-ratio test of a fit against the model without random effects but those of known covariance."""
+    return test_of_all(fit.design, fit.solution, reml=fit.method == "reml")
 
 
 def test_of_all(design: Design, solution: Solution, *, reml: bool) -> BoundaryTest:

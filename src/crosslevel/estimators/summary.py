@@ -26,7 +26,7 @@ from crosslevel.display import (
 )
 from crosslevel.estimators import known_part
 from crosslevel.estimators.equations import Part, by_level, coefficients, equation_of, in_one, with_factors
-from crosslevel.estimators.random import has_shares
+from crosslevel.estimators.random import has_shares, overall_test
 from crosslevel.inference.df import df_method
 from crosslevel.inference.icc import IntraclassCorrelation
 
@@ -315,7 +315,7 @@ def between_clusters(fit: "MixedFit", level: float) -> Iterator[Block]:
             f"leave, {percent(icc.estimate)} lies between clusters of {fit.group}{where_slopes_are_zero(fit)}."
         )
     if not fit.design.is_sampled and known_part.estimates_effects(fit):
-        test = fit.test_random()
+        test = overall_test(fit)
         yield Paragraph(
             f"Likelihood-ratio test against {known_part.tested_against(fit)}: chi-square "
             f"{fixed(test.statistic, 2)} with {test.df} covariance {'parameter' if test.df == 1 else 'parameters'}, "

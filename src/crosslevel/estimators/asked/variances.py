@@ -8,7 +8,6 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.estimators import random, tables
 from crosslevel.inference.homogeneity import ENOUGH, HomogeneityTest
 from crosslevel.inference.icc import IntraclassCorrelation
-from crosslevel.inference.lrt import BoundaryTest
 
 if TYPE_CHECKING:
     from crosslevel.estimators.mixed_fit import MixedFit
@@ -89,16 +88,6 @@ def variance_shares(fit: "MixedFit", *, level: float = 0.95) -> pd.DataFrame:
     of two rows that share a level of this factor and of all factors that it is nested in.
     """
     return random.variance_shares(fit.design, fit.variance_components, level=level)
-
-
-def random_effects_test(fit: "MixedFit") -> BoundaryTest:
-    """Likelihood-ratio test against the model without random effects, with the boundary mixture as reference.
-
-    Raises
-    ------
-    CrosslevelError : sampling weights: a ratio of pseudo-likelihoods has no chi-square distribution.
-    """
-    return random.test_of_all(fit.design, fit.solution, reml=fit.method == "reml")
 
 
 def residual_homogeneity_test(
