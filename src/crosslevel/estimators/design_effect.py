@@ -36,8 +36,6 @@ def design_effects(fit: "MixedFit", *, level: float) -> pd.DataFrame:
         ends = (rho.estimate, rho.conf_low, rho.conf_high)
         effects = [size.weighting * (1.0 + (size.effective - 1.0) * share) for share in ends]
         records.append((factor.name, *_record(size, rho.estimate, effects)))
-    if not records:
-        fit.icc()  # says what is needed
     if len(records) > 1:
         records.append(("all", *_joint(fit, places, sizes, level)))
     return pd.DataFrame.from_records(records, columns=["group", *COLUMNS]).set_index("group")
@@ -83,8 +81,12 @@ def _size(design: Design, name: str) -> ClusterSize:
 
 def _require_equal_rows(design: Design) -> None:
     """Refuse rows that differ in variance or are correlated in other ways than through their clusters."""
-    if not design.factors:
-        raise CrosslevelError("`design_effect` needs a random intercept; this model has no random term.")
+    if not any(place >= 0 for place in random.intercepts(design)):
+        names = [name for factor in design.factors for name in design.effects_of(factor)]
+        raise CrosslevelError(
+            f"`design_effect` needs a random intercept; the random effects are {', '.join(names) or 'none'}. "
+            "Add a term such as (1 | school)."
+        )
     if design.residual is not None:
         raise CrosslevelError(
             "`design_effect` needs independent residuals with one variance; this model has "

@@ -148,25 +148,27 @@ def _reductions(fit: "MixedFit", baseline: "MixedFit | Undefined", *, given: boo
 
 
 def _compared(fit: "MixedFit", null: "MixedFit", baseline: str, *, residual: bool) -> tuple[Reduction, ...]:
-    """The variances of a fit beside those of a baseline."""
+    """The variances of a fit beside those of a baseline, where both are estimated."""
     out = []
-    if residual and fit.solution.criterion.sigma is None:
+    if residual and fit.solution.criterion.sigma is None and null.solution.criterion.sigma is None:
         before, after = (mean_residual_variance(each.design, each.solution) for each in (null, fit))
         out.append(Reduction(group="Residual", term="", baseline=baseline, null=before, model=after))
-    others = null.cov_re
-    for group, own in fit.cov_re.items():
-        other = others.get(group)
-        if other is None:
-            continue
-        out += [
-            Reduction(
-                group=group, term=str(term), baseline=baseline, null=float(other.loc[term, term]),
-                model=float(own.loc[term, term]),
-            )
-            for term in own.index
-            if term in other.index
-        ]  # fmt: skip
+    others = _estimated_variances(null)
+    for (group, term), variance in _estimated_variances(fit).items():
+        if (group, term) in others:
+            before = others[group, term]
+            out.append(Reduction(group=group, term=term, baseline=baseline, null=before, model=variance))
     return tuple(out)
+
+
+def _estimated_variances(fit: "MixedFit") -> dict[tuple[str, str], float]:
+    """Variances of the random effects by group and term, without those that were given."""
+    return {
+        (factor.name, term): float(part.covariance[e, e])
+        for factor, part in zip(fit.design.factors, fit.variance_components, strict=True)
+        for e, term in enumerate(fit.design.effects_of(factor))
+        if not factor.structure.fixed[e]
+    }
 
 
 def _require(baseline: "MixedFit | Undefined") -> "MixedFit":

@@ -54,10 +54,7 @@ def cluster_size(
     (2.0, 2.5, 1.0)
     """
     n = float(len(codes)) if times is None else float(times.sum())
-    if weights is None:
-        squares = n
-    else:
-        squares = float(np.sum(weights**2))
+    squares = n if weights is None else float(np.sum(weights**2))
     sums = np.bincount(codes, times if weights is None else weights, n_levels).astype(np.float64)
     return ClusterSize(
         clusters=n_levels,

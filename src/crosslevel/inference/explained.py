@@ -308,8 +308,8 @@ def variance_sources(design: Design, solution: Solution, psi: FloatArray, residu
     beta = solution.beta
     return VarianceSources(
         f1=float(beta @ within @ beta),
-        f2=float(beta @ (total - within) @ beta),
+        f2=max(float(beta @ (total - within) @ beta), 0.0),  # rounding aside, a variance
         v=float(np.sum(inside * psi)),
-        m=float(np.sum((moments - inside) * psi)),
+        m=max(float(np.sum((moments - inside) * psi)), 0.0),
         residual=residual,
     )

@@ -7,6 +7,7 @@ function stands the one that returns its data, `<name>_data`.
 
 from crosslevel.report.figures.caterpillar import caterpillar, caterpillar_data
 from crosslevel.report.figures.fitted_lines import fitted_lines, fitted_lines_data
+from crosslevel.report.figures.heterogeneity import heterogeneity, heterogeneity_data
 from crosslevel.report.figures.raw import raw, raw_data, raw_lines
 from crosslevel.report.figures.residuals import residual_fitted, residual_fitted_data, residual_qq, residual_qq_data
 from crosslevel.report.figures.shrinkage import shrinkage, shrinkage_data
@@ -19,6 +20,8 @@ __all__ = [
     "cluster_sizes_data",
     "fitted_lines",
     "fitted_lines_data",
+    "heterogeneity",
+    "heterogeneity_data",
     "raw",
     "raw_data",
     "raw_lines",
