@@ -22,6 +22,9 @@ from crosslevel.types import FloatArray
 Part = TypeVar("Part")
 """A part of the record that may be undefined."""
 
+NOTHING = -5e-4
+"""A reduction that is shown as zero."""
+
 MEASURES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("total", "f1", ("f1",)),
     ("total", "f2", ("f2",)),
@@ -282,7 +285,7 @@ def _reduction_table(reductions: Sequence[Reduction]) -> Table:
         heads,
         rows,
         title="Proportional reduction of each variance (Raudenbush & Bryk)",
-        notes=notes if any(part.r2 < 0.0 for part in reductions) else [],
+        notes=notes if any(part.r2 < NOTHING for part in reductions) else [],
     )
 
 

@@ -62,7 +62,8 @@ def heterogeneity_data(
     wanted = [term for term in effects if term != "Intercept"] or list(effects)
     if terms is not None:
         wanted = [chosen("terms", term, effects) for term in ([terms] if isinstance(terms, str) else terms)]
-    frame = found.frame.xs(group, level="group").reindex(wanted)[["mean", "low", "high", "ratio", "opposite"]]
+    rows = found.frame[["mean", "low", "high", "ratio", "opposite"]].reindex([(group, term) for term in wanted])
+    frame = rows.droplevel("group")
     own = found.own[group][wanted]
     if relative:
         size = frame["mean"].abs()
