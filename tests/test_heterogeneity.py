@@ -96,6 +96,28 @@ def test_moderators_do_not_need_their_own_column(data: pd.DataFrame) -> None:
     assert row["mean"] == pytest.approx(fit.params["d"] + fit.params["d:z"] * z.mean(), rel=1e-10)
 
 
+def test_categories_that_the_fixed_part_codes_differently(data: pd.DataFrame) -> None:
+    """An intercept and contrasts there, an effect of each category here."""
+    frame = data.assign(f=np.array(["a", "b", "c"])[data.room % 3])
+    fit = cl.mixed("y ~ f + z + cs(0 + f | school)", frame)
+    found = fit.heterogeneity()
+    gamma = fit.params
+    expected = [gamma["Intercept"], gamma["Intercept"] + gamma["f[b]"], gamma["Intercept"] + gamma["f[c]"]]
+    np.testing.assert_allclose(found.frame["mean"], expected, rtol=1e-10)
+    for level, term in zip("abc", found.own["school"], strict=True):
+        rows = frame.assign(z=0.0)[frame.f == level].groupby("school").head(1)
+        np.testing.assert_allclose(found.own["school"].loc[rows.school, term], fit.predict(rows), rtol=1e-9)
+    shifted = cl.mixed("y ~ I(1000 + 2 * x) + z + (x | school)", data)
+    gamma, row = shifted.params, shifted.heterogeneity().frame.loc["school"]["mean"]
+    slope = gamma["I(1000 + 2 * x)"]
+    expected = [gamma["Intercept"] + 1000.0 * slope, 2.0 * slope]
+    np.testing.assert_allclose(row, expected, rtol=1e-8)
+    far = cl.mixed("y ~ x + I(1e6 + z) + (x | school)", data)  # nearly constant, yet not an intercept
+    assert far.heterogeneity().frame.loc[("school", "Intercept"), "mean"] == far.params["Intercept"]
+    within = cl.mixed("y ~ within(x, school) + between(x, school) + (x | school)", data).heterogeneity().frame
+    assert within.loc[("school", "x"), "mean"] == 0.0  # the average of neither of the two
+
+
 def test_weighted_clusters() -> None:
     """The moderators' mean is over the population's clusters."""
     frame = schools()

@@ -9,7 +9,7 @@ from crosslevel.design import Design, slopes_explained
 from crosslevel.design.factors import GroupingFactor
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators import random
-from crosslevel.inference.heterogeneity import COLUMNS, Heterogeneity, differences
+from crosslevel.inference.heterogeneity import COLUMNS, Heterogeneity, average_coefficients, differences
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -30,9 +30,12 @@ def varying_coefficients(fit: "MixedFit", group: str | None, at: str) -> Heterog
         k = design.factors.index(factor)
         modes, covariance = fit._modes[k][0], fit.variance_components[k].covariance
         explained = explained_parts(fit, k)
+        averages = average_coefficients(
+            design.products, factor.z, design.x, fit.solution.beta, constant=design.constant
+        )
         columns = {}
         for e, term in enumerate(design.effects_of(factor)):
-            mean = _fixed(fit, int(factor.z[e]))
+            mean = float(averages[e])
             part: FloatArray = np.zeros(factor.n_levels)
             if e in explained:
                 names, values = explained[e]
@@ -90,9 +93,3 @@ def _average(design: Design, k: int, values: FloatArray) -> float:
     weights = design.weights
     copies = None if weights is None or weights.copies is None else weights.copies[k]
     return float(np.average(values, weights=copies))
-
-
-def _fixed(fit: "MixedFit", column: int) -> float:
-    """The fixed coefficient of a design column, zero if it has none."""
-    found = np.flatnonzero(fit.design.x == column)
-    return float(fit.solution.beta[found[0]]) if len(found) else 0.0

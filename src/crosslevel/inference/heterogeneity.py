@@ -7,11 +7,15 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
+from crosslevel.design.products import CrossProducts
 from crosslevel.display import Column, Document, Row, Section, Table
-from crosslevel.types import FloatArray
+from crosslevel.types import FloatArray, IntArray
 
 MIDDLE = 0.9
 """Share of the clusters between the two ends of the middle interval."""
+
+SPANNED = 1e-11
+"""Share of a fixed column's sum of squares that the random effects' columns may leave where they determine it."""
 
 COLUMNS = (
     "mean", "sd", "ratio", "low", "high", "opposite", "min", "max", "opposite_clusters", "sd_explained", "clusters"
@@ -116,3 +120,40 @@ def differences(mean: float, sd: float, own: FloatArray) -> tuple[float, ...]:
         opposite = float(ndtr(-abs(mean) / sd)) if sd > 0.0 else 0.0
         observed = float(np.mean(own * np.sign(mean) < 0.0))
     return mean, sd, ratio, mean - half, mean + half, opposite, float(own.min()), float(own.max()), observed
+
+
+def average_coefficients(
+    products: CrossProducts, z: IntArray, x: IntArray, beta: FloatArray, *, constant: int
+) -> FloatArray:
+    """Averages (q,) of random coefficients: the fixed part in the coordinates of the random effects' columns.
+
+    Usually each of these columns has a fixed coefficient, and that is it. Where the fixed part codes the same columns
+    differently (`y ~ f + (0 + f | g)`: an intercept and contrasts, but an effect of each category), the fixed columns
+    in the span of the others, X_s = Z C, give C beta_s. Zero for what has no fixed part.
+
+    Parameters
+    ----------
+    products : cross-products of all columns.
+    z, x : (q,) and (p,) positions of the columns that vary, and of the fixed ones.
+    beta : (p,) fixed coefficients.
+    constant : position of the intercept, -1 if there is none.
+    """
+    out = np.array([float(beta[x == j].sum()) for j in z])
+    mean = products.grand_mean + products.origin
+    centred = constant in z  # an intercept that varies takes up the means of the others
+    slopes = z[z != constant] if centred else z
+    gram = products.total / products.weight + (0.0 if centred else np.outer(mean, mean))
+    size = np.sqrt(np.diag(gram))
+    own = gram[np.ix_(slopes, slopes)] / np.outer(size[slopes], size[slopes])
+    for j, coefficient in zip(x, beta, strict=True):
+        if j in z or not len(slopes):
+            continue
+        answer = gram[slopes, j] / (size[slopes] * size[j])
+        scaled = np.linalg.lstsq(own, answer, rcond=1e-12)[0]
+        if 1.0 - scaled @ answer > SPANNED:
+            continue
+        weights = scaled * size[j] / size[slopes]
+        out[np.isin(z, slopes)] += coefficient * weights
+        if centred:
+            out[z == constant] += coefficient * (mean[j] - weights @ mean[slopes])
+    return out
