@@ -10,6 +10,10 @@ of categories; a numeric variable's zero point matters, since F and F:x do not h
 Type II: each term adjusted for all terms that do not contain it: with X1 the columns of those, X2 of the term,
 k = X2'(I - X1 (X1'X1)^- X1') X. Weights count if they are precisions or frequencies; the random effects do not.
 
+Which rows represent a hypothesis makes no difference to most tests, but to Satterthwaite's. They are those of treatment
+coding with the first levels as references, whatever the model's coding: for type III in reduced echelon form, for type
+II (where it differs, since the term is contained in another) such that each column is adjusted for those before it.
+
 Source: SAS/STAT User's Guide, "The Four Types of Estimable Functions"; Yates (1934), JASA 29: 51-66.
 """
 
@@ -39,12 +43,13 @@ def term_contrasts(design: Design, kind: int) -> dict[str, FloatArray]:
     if kind not in (2, 3):
         raise CrosslevelError(f"`type` is 2 or 3; got {kind!r}. For tests in sequence compare fits by cl.lrtest.")
     terms = term_spaces(design)
-    if kind == 3:
-        found = _type_three(terms)
-        return {term.name: reduced_rows(found[term.name], np.ones(len(design.x))) for term in terms[_first(terms) :]}
     half = column_roots(design, design.x)
     size = np.sqrt(np.einsum("ij,ij->j", half, half))
-    return {term.name: reduced_rows(_type_two(terms, term, half), size) for term in terms[_first(terms) :]}
+    found = _type_three(terms)
+    if kind == 2:
+        contained = [term for term in terms if any(other.contains(term) for other in terms)]
+        found |= {term.name: _type_two(terms, term, half) for term in contained}
+    return {term.name: without_rounding(found[term.name], size) for term in terms[_first(terms) :]}
 
 
 def _first(terms: tuple[TermSpace, ...]) -> int:
@@ -62,7 +67,8 @@ def _type_three(terms: tuple[TermSpace, ...]) -> dict[str, FloatArray]:
         able = _null_space(np.concatenate([np.zeros((len(spans), 0)), *others], axis=1).T)
         rows = [np.zeros((0, len(spans))), *(found[other.name] for other in containing)]
         above = np.concatenate(rows) @ spans
-        found[term.name] = _null_space(above @ (able @ spans).T) @ able
+        mine = _null_space(above @ (able @ spans).T) @ able
+        found[term.name] = _echelon(mine, mine @ np.hstack([term.spans[:, term.order], spans]))
     return found
 
 
@@ -70,33 +76,45 @@ def _type_two(terms: tuple[TermSpace, ...], term: TermSpace, half: FloatArray) -
     """Type II contrasts (r, p) of one term; half (p, p) is H with H'H = X'X."""
     others = [other.spans for other in terms if other is not term and not other.contains(term)]
     before = _range(half @ np.concatenate([np.zeros((len(half), 0)), *others], axis=1))
-    mine = _unit_columns(half @ term.spans)
-    mine = mine - before @ (before.T @ mine)
-    left, sizes, _ = np.linalg.svd(mine, full_matrices=False)
-    return np.asarray(left[:, sizes > RANK].T @ half)
+    rows = []
+    for column in (half @ term.spans[:, term.order]).T:
+        left, size = column, np.sqrt(column @ column)
+        for _ in range(2):
+            left = left - before @ (before.T @ left)
+        rest = np.sqrt(left @ left)
+        if rest > RANK * size:
+            before = np.column_stack([before, left / rest])
+            rows.append(left @ half / rest**2)
+    return np.array(rows).reshape(len(rows), len(half))
 
 
-def reduced_rows(rows: FloatArray, scale: FloatArray) -> FloatArray:
-    """Reduced echelon form (r, p) of rows (m, p): the same hypothesis, independent, with zeros where there can be any.
+def independent_rows(rows: FloatArray) -> FloatArray:
+    """Independent rows (r, p) of the same hypothesis as rows (m, p): those themselves where they are independent."""
+    return rows if np.linalg.matrix_rank(_unit_rows(rows), tol=RANK) == len(rows) else _echelon(rows, rows)
 
-    `scale` (p,) is the size of the columns that the coefficients belong to.
-    """
-    out, done = _unit_rows(rows / scale), 0
-    for column in range(out.shape[1]):
-        if done == len(out):
+
+def without_rounding(rows: FloatArray, size: FloatArray) -> FloatArray:
+    """Rows (r, p) with zeros for what is rounding error, coefficients measured in the `size` (p,) of their columns."""
+    relative = rows / size
+    return np.where(np.abs(relative) < ROUNDING * np.abs(relative).max(axis=1, initial=0.0, keepdims=True), 0.0, rows)
+
+
+def _echelon(rows: FloatArray, image: FloatArray) -> FloatArray:
+    """Independent combinations (r, p) of rows (m, p) with which their image (r, k) is in reduced echelon form."""
+    size = np.maximum(np.abs(image).max(axis=1, initial=0.0), 1e-300)[:, None]
+    both, k, done = np.hstack([image, rows]) / size, image.shape[1], 0
+    for column in range(k):
+        if done == len(both):
             break
-        pivot = done + int(np.argmax(np.abs(out[done:, column])))
-        if np.abs(out[pivot, column]) <= RANK:
-            out[done:, column] = 0.0
+        pivot = done + int(np.argmax(np.abs(both[done:, column])))
+        if np.abs(both[pivot, column]) <= RANK:
             continue
-        out[[done, pivot]] = out[[pivot, done]]
-        out[done] /= out[done, column]
-        others = np.arange(len(out)) != done
-        out[others] -= np.outer(out[others, column], out[done])
+        both[[done, pivot]] = both[[pivot, done]]
+        both[done] /= both[done, column]
+        others = np.arange(len(both)) != done
+        both[others] -= np.outer(both[others, column], both[done])
         done += 1
-    out = _unit_rows(out[:done])
-    out[np.abs(out) < ROUNDING] = 0.0
-    return _unit_rows(out * scale)
+    return np.asarray(both[:done, k:])
 
 
 def _unit_rows(rows: FloatArray) -> FloatArray:

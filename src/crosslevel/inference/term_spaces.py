@@ -41,12 +41,14 @@ class TermSpace:
     name : as in "ses:sector".
     numeric, categories : numbers of its components of each kind.
     spans : (p, m) S: its m indicator columns are X S.
+    order : (m,) of these columns: first those of no first level, which are the columns of treatment coding.
     """
 
     name: str
     numeric: frozenset[int]
     categories: frozenset[int]
     spans: FloatArray
+    order: IntArray
 
     def contains(self, other: "TermSpace") -> bool:
         """Whether another term is contained in this: the same numeric factors, and fewer of its categories."""
@@ -78,6 +80,8 @@ def term_spaces(design: Design) -> tuple[TermSpace, ...]:
             for number in numbers
         ]
         indicators = [_multiplied(chosen) for chosen in itertools.product(*choices)]
+        levels = list(itertools.product(*(range(len(choice)) for choice in choices)))
+        first = [any(k == 0 and number in codings for k, number in zip(some, numbers, strict=True)) for some in levels]
         name = ":".join(expression.text for expression in term.expressions) or "Intercept"
         _check_spanned(indicators, atoms, name)
         out.append(
@@ -86,6 +90,7 @@ def term_spaces(design: Design) -> tuple[TermSpace, ...]:
                 numeric=frozenset(number for number in numbers if number not in codings),
                 categories=frozenset(number for number in numbers if number in codings),
                 spans=(_matrix(indicators, atoms) @ back).T,
+                order=np.array(sorted(range(len(levels)), key=lambda i: (first[i], levels[i][::-1])), dtype=np.int64),
             )
         )
     return tuple(out)

@@ -121,9 +121,9 @@ def contrast(
     coefficients = Coefficients.of(design.fixed_names, [design.spec.columns[j].factors for j in design.x])
     names, rows = contrast_matrix(contrasts, coefficients)
     if joint:
-        from crosslevel.inference.hypotheses import reduced_rows
+        from crosslevel.inference.hypotheses import independent_rows
 
-        return joint_table({"; ".join(names): _joint(fit, reduced_rows(rows, np.ones(rows.shape[1])), ddf)})
+        return joint_table({"; ".join(names): _joint(fit, independent_rows(rows), ddf)})
     found = df_method(fit.ddf if ddf is None else ddf).single(estimates, rows)
     return coefficient_table(names, rows @ estimates.beta, found.std_error, found.df, level=level)
 
