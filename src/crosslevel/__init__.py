@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         FormulaError,
         MemoryShortageError,
     )
+    from crosslevel.estimators.comparison import lrtest
     from crosslevel.estimators.mixed import mixed
     from crosslevel.report import figures as plot
     from crosslevel.report.page import report
@@ -58,6 +59,7 @@ __all__ = [
     "datasets",
     "describe",
     "errors",
+    "lrtest",
     "mixed",
     "plot",
     "population_weight",
@@ -83,6 +85,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "datasets": ("crosslevel.datasets", None),
     "describe": ("crosslevel.diagnostics.describe", "describe"),
     "errors": ("crosslevel.errors", None),
+    "lrtest": ("crosslevel.estimators.comparison", "lrtest"),
     "mixed": ("crosslevel.estimators.mixed", "mixed"),
     "plot": ("crosslevel.report.figures", None),
     "population_weight": ("crosslevel.diagnostics.population", "population_weight"),

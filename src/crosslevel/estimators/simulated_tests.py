@@ -57,10 +57,10 @@ class Refitted:
     converged: bool
 
     @classmethod
-    def of(cls, small: Solution, large: Solution) -> "Refitted":
-        """Difference of the deviances of two fits."""
+    def of(cls, small: Solution, large: Solution, *, basis: float = 0.0) -> "Refitted":
+        """Difference of the deviances of two fits, less that of log|X'X| where their columns are scaled otherwise."""
         converged = small.status is Status.CONVERGED and large.status is Status.CONVERGED
-        return cls(statistic=max(small.deviance - large.deviance, 0.0), converged=converged)
+        return cls(statistic=max(small.deviance - large.deviance - basis, 0.0), converged=converged)
 
 
 def why_not_exact(design: Design, kept: Kept) -> str | None:
