@@ -151,7 +151,7 @@ def sub_crossing(crossing: Crossing, parts: tuple[Part, ...]) -> Crossing:
 def _basis(crossing: Crossing, part: Part) -> FloatArray:
     """T_r (r, r): that part of T; where slopes have lost their intercept, the root mean squares of their columns."""
     basis, effects = crossing.basis[part.place], part.effects
-    own = basis[np.ix_(effects, effects)].copy()
+    own = np.array(basis[np.ix_(effects, effects)])
     gone = np.setdiff1d(np.arange(len(basis)), effects)
     if np.any(basis[np.ix_(gone, effects)]):
         total = crossing.diagonal[part.place].sum(axis=0)

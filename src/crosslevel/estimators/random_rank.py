@@ -38,14 +38,16 @@ class RandomRank:
         rows: list[Row] = []
         for group, own in self.components.groupby(level="group", sort=False):
             rows.append(Section(f"Between clusters ({group})"))
-            for (_, component), row in own.iterrows():
-                rows.append([f"Component {component}", *(float(value) for value in row)])
+            for component, values in enumerate(own.to_numpy(), start=1):
+                rows.append([f"Component {component}", *(float(value) for value in values)])
         columns: list[str | Column] = [
             "Random effects",
-            *(Column(name, format="number", decimals=4) for name in ("SD", "Proportion", "Cumulative")),
-            *(Column(f"Standardised {name}", format="number", decimals=4) for name in ("SD", "prop.", "cum.")),
+            *(Column(name, format="fixed", decimals=4) for name in ("SD", "Share", "Sum", "SD*", "Share*", "Sum*")),
         ]
-        notes = ["SD relative to the residual's; standardised effects are measured by what they add to the outcome."]
+        notes = [
+            "SD: relative to the residual's. Share, Sum: of the variance, and of it so far.",
+            "*: of standardised effects, which are measured by what they add to the outcome's variance.",
+        ]
         words = [
             f"{group}: components with variance {row['nonzero']} of {row['effects']}; that make up "
             f"{fixed(100.0 * self.share, 1)}% of it {row['rank']}."
@@ -117,7 +119,7 @@ def components_for(sdev: FloatArray, share: float) -> int:
 
 def _frame(group: str, plain: FloatArray, standardised: FloatArray) -> pd.DataFrame:
     """The components of one grouping factor."""
-    columns = {}
+    columns: dict[str, FloatArray] = {}
     for prefix, sdev in (("", plain), ("standardised_", standardised)):
         share = proportions(sdev)
         columns |= {f"{prefix}sdev": sdev, f"{prefix}proportion": share, f"{prefix}cumulative": np.cumsum(share)}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -173,6 +173,7 @@ class _Asked:
     test: RandomTest
     draws: int
     rng: np.random.Generator
+    done: dict[Kept, SimulatedTest | None] = field(default_factory=dict)
 
     def submodel(self, kept: Kept) -> Submodel:
         """The model with what stays, fitted as this one was."""
@@ -194,7 +195,9 @@ class _Asked:
         out = self.numbers(found)
         if self.test == "mixture":
             return out
-        simulated = self._simulated(submodel, found)
+        if submodel.kept not in self.done:  # the last row can be the same test as one before
+            self.done[submodel.kept] = self._simulated(submodel, found)
+        simulated = self.done[submodel.kept]
         if simulated is None:
             return out | {"p_value": np.nan, "reference": "no single variance", "p_error": np.nan, "draws": 0}
         return out | {

@@ -15,7 +15,7 @@ from functools import cache, reduce
 
 import numpy as np
 
-from crosslevel.types import FloatArray
+from crosslevel.types import FloatArray, IntArray
 
 ROOT_2 = float(np.sqrt(2.0))
 
@@ -87,8 +87,8 @@ def simulated_matrix_weights(q: int, draws: int) -> FloatArray:
         if r in (0, q) or not len(some):
             out[0 if r == 0 else k] += len(some) * (r in (0, q))
             continue
-        df = r * (r + 1) // 2 + np.arange(r * (q - r) + 1)
-        share = _coefficients(some[:, q - r :], -some[:, : q - r]) * _gamma_factors(df, k)
+        df: IntArray = r * (r + 1) // 2 + np.arange(r * (q - r) + 1)
+        share = np.multiply(_coefficients(some[:, q - r :], -some[:, : q - r]), _gamma_factors(df, k))
         out[df] += np.sum(share / share.sum(axis=1, keepdims=True), axis=0)
     out /= draws
     return np.asarray((out + out[::-1]) / 2.0)
@@ -108,7 +108,7 @@ def _coefficients(positive: FloatArray, negative: FloatArray) -> FloatArray:
     return out
 
 
-def _gamma_factors(df: FloatArray, k: int) -> FloatArray:
+def _gamma_factors(df: IntArray, k: int) -> FloatArray:
     """Gamma(df / 2) Gamma((k - df) / 2), up to a constant."""
     from scipy.special import gammaln
 
