@@ -13,6 +13,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.inference.between_within import between_within
 from crosslevel.inference.df_method import DfMethod as DfMethod
 from crosslevel.inference.estimates import Estimates, Joint, Single, wald_f
+from crosslevel.inference.growth_curve import GrowthCurve
 from crosslevel.inference.kenward_roger import KenwardRoger
 from crosslevel.inference.satterthwaite import Satterthwaite
 from crosslevel.types import FloatArray
@@ -75,16 +76,26 @@ def infinite(estimates: Estimates) -> FloatArray:
     return np.full(len(estimates.beta), np.inf)
 
 
+M_L_1 = Counted(
+    name="m-l-1",
+    description=(
+        "m-l-1: clusters - cluster-level predictors - 1 for the intercept, cluster-level variables, randomly "
+        "varying slopes and their cross-level interactions; rows - coefficients for the others"
+    ),
+    count=m_l_1,
+)
+
 DF_METHODS: dict[str, DfMethod] = {
     method.name: method
     for method in (
-        Counted(
-            name="m-l-1",
+        M_L_1,
+        GrowthCurve(
+            name="growth-curve",
             description=(
-                "m-l-1: clusters - cluster-level predictors - 1 for the intercept, cluster-level variables, randomly "
-                "varying slopes and their cross-level interactions; rows - coefficients for the others"
+                "growth-curve: m-l-1 less one for each varying coefficient whose estimated correlation with the "
+                "target's makes the estimate more precise, and standard errors enlarged accordingly"
             ),
-            count=m_l_1,
+            counted=M_L_1,
         ),
         Satterthwaite(
             name="satterthwaite",
