@@ -211,7 +211,8 @@ def test_known_residual_variances_beside_a_known_covariance(beside: str, method:
     if len(fit.theta):
         best = minimize(deviance, np.full(len(fit.theta), 0.5), method="BFGS", options={"gtol": 1e-7}).fun
         assert fit.deviance == pytest.approx(best, abs=1e-6)
-        assert fit.test_random().statistic == pytest.approx(deviance(0.0 * fit.theta) - fit.deviance, abs=1e-8)
+        statistic = fit.test_random().loc["all", "statistic"]
+        assert statistic == pytest.approx(deviance(0.0 * fit.theta) - fit.deviance, abs=1e-8)
 
 
 def test_a_known_variance_adds_to_known_errors() -> None:
@@ -391,10 +392,10 @@ def test_what_a_fit_says_of_its_known_part() -> None:
     text = str(fit)
     assert "Covariance of 3 random effects of each g: V, as given" in text
     assert "known variances, not estimated" in text
-    test = fit.test_random()
-    assert test.df == 1
+    test = fit.test_random().loc["all"]
+    assert test["df"] == 1
     alone = fit_of(data, "nothing")
-    assert test.statistic == pytest.approx(max(alone.deviance - fit.deviance, 0.0), abs=1e-7)
+    assert test["statistic"] == pytest.approx(max(alone.deviance - fit.deviance, 0.0), abs=1e-7)
     with pytest.raises(cl.CrosslevelError, match="are all known"):
         alone.test_random()
     assert 0.0 < fit.icc().estimate < 1.0

@@ -33,11 +33,15 @@ from crosslevel.likelihood.boundary import PsiSlopes, leave_boundary
 from crosslevel.optimise import Derivatives
 from crosslevel.types import FloatArray, IntArray
 
-LEAST = 3e-5
-"""Residual standard deviation that counts as none, relative to what the known covariances add to a row."""
+LEAST = 1e-4
+"""Residual standard deviation that counts as none, relative to what the known covariances add to a row: the deviance
+is then that of none to some 1e-8 per row, and smaller ones would lose as much to rounding."""
 
 SHARE = 0.5
 """Where the search for sigma starts: its square as a share of the outcome's mean square."""
+
+TOO_LARGE = 10.0
+"""Log sigma above where its search starts that is beyond all sense."""
 
 FARTHEST, NEAR_ENOUGH, MOST_STEPS = 2.0, 1e-10, 60
 """Longest step of log sigma, step that ends the search for it, and the most steps."""
@@ -115,18 +119,22 @@ class FixedScaleDeviance:
 
     def value(self, theta: FloatArray) -> BlockedConditional:
         """Deviance at working `theta` and the best sigma; infinite where it cannot be computed."""
+        return self.at_factors(self.factors(theta))
+
+    def factors(self, theta: FloatArray) -> tuple[FloatArray, ...]:
+        """Lambdas at working `theta`, without the known blocks."""
         full = self.full(theta, 0.0)
         parts = zip(self.engine.structures, self.engine.crossing.parts, strict=True)
-        return self.at_factors(tuple(structure.factor(full[part]) for structure, part in parts))
+        return tuple(structure.factor(full[part]) for structure, part in parts)
 
     def at_factors(self, factors: tuple[FloatArray, ...]) -> BlockedConditional:
         """Deviance at any Lambda_k (q_k, q_k) and the best sigma; the known blocks are what they are at that sigma."""
+        return self._best(lambda log_sigma: self.at_sigma(factors, log_sigma))
 
-        def evaluate(log_sigma: float) -> BlockedConditional:
-            engine = replace(self.engine, sigma=float(np.exp(log_sigma)))
-            return engine.at_factors(self._with_known(factors, engine.sigma))
-
-        return self._best(evaluate)
+    def at_sigma(self, factors: tuple[FloatArray, ...], log_sigma: float) -> BlockedConditional:
+        """Deviance at any Lambda_k (q_k, q_k) and log sigma; the known blocks are what they are at that sigma."""
+        sigma = float(np.exp(log_sigma))
+        return replace(self.engine, sigma=sigma).at_factors(self._with_known(factors, sigma))
 
     def full(self, theta: FloatArray, tau: float) -> FloatArray:
         """The engine's parameters: theta, and tau for every known block."""
@@ -198,17 +206,20 @@ class FixedScaleDeviance:
 
     def derivatives(self, at: BlockedConditional, theta: FloatArray) -> Derivatives:
         """Gradient, exact; Hessian and information of the deviance in working `theta`, as the engine's."""
-        inner = self._engine_at(at).derivatives(at, self._full_at(at, theta))
+        inner = self.engine_derivatives(at, theta)
 
         def information() -> FloatArray:
-            joint = self._joint(at, theta, inner.gradient, inner.information)
-            values, vectors = np.linalg.eigh(self._profiled(at, joint)[0])
-            return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+            expected = self.joint(at, theta, np.zeros_like(inner.gradient), inner.information)
+            return _positive_part(self._profiled(at, expected)[0])
 
-        joint = self._joint(at, theta, inner.gradient, inner.hessian)
+        joint = self.joint(at, theta, inner.gradient, inner.hessian)
         return Derivatives(
             gradient=inner.gradient[self.free], hessian=self._profiled(at, joint)[0], expected=information
         )
+
+    def engine_derivatives(self, at: BlockedConditional, theta: FloatArray) -> Derivatives:
+        """Those in the engine's parameters at the sigma of a state."""
+        return self._engine_at(at).derivatives(at, self._full_at(at, theta))
 
     def curvature(self, at: BlockedConditional, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Hessian (k, k) of the deviance in working `theta` and gradient (k,) of log sigma, zero where sigma is."""
@@ -218,7 +229,7 @@ class FixedScaleDeviance:
         """Hessian (k + 1, k + 1) of the deviance in working theta and log sigma."""
         full, engine = self._full_at(at, theta), self._engine_at(at)
         hessian, _ = engine.curvature(at, full)
-        return self._joint(at, theta, engine.derivatives(at, full).gradient, hessian)
+        return self.joint(at, theta, engine.derivatives(at, full).gradient, hessian)
 
     def conditional_covariances(self, at: BlockedConditional) -> tuple[FloatArray, ...]:
         """For each factor (J, q, q) conditional covariances of the random effects, to be multiplied by sigma^2."""
@@ -247,10 +258,11 @@ class FixedScaleDeviance:
         """The engine's parameters at the sigma of a state."""
         return self.full(theta, float(np.sqrt(at.scale)))
 
-    def _joint(
-        self, at: BlockedConditional, theta: FloatArray, gradient: FloatArray, hessian: FloatArray
-    ) -> FloatArray:
-        """Second derivatives (k + 1, k + 1) in (theta, log sigma), from the engine's at its sigma."""
+    def joint(self, at: BlockedConditional, theta: FloatArray, gradient: FloatArray, hessian: FloatArray) -> FloatArray:
+        """Second derivatives (k + 1, k + 1) in (theta, log sigma), from the engine's at its sigma.
+
+        With average information in place of the second derivatives, and no gradient, the average information.
+        """
         full, free, scales = self._full_at(at, theta), self.free, self.scales
         slope, tau = at.scale * rss_gradient(at, full), full[scales]
         out = np.empty((len(free) + 1, len(free) + 1))
@@ -268,6 +280,43 @@ class FixedScaleDeviance:
         return own - np.outer(cross, cross) / size, -cross / size
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JointDeviance:
+    """The deviance as a function of theta and log sigma, which takes one evaluation of the engine: to get near.
+
+    Attributes
+    ----------
+    profile : the criterion in theta.
+    """
+
+    profile: FixedScaleDeviance
+
+    def value(self, parameters: FloatArray) -> BlockedConditional:
+        """Deviance at (theta, log sigma), log sigma held between its least value and one that is far too large."""
+        profile = self.profile
+        log_sigma = min(max(float(parameters[-1]), profile.least), profile.start + TOO_LARGE)
+        return profile.at_sigma(profile.factors(parameters[:-1]), log_sigma)
+
+    def derivatives(self, at: BlockedConditional, parameters: FloatArray) -> Derivatives:
+        """Gradient, Hessian and information; at the least sigma, those of theta, with nothing to be gained by sigma."""
+        profile, theta = self.profile, parameters[:-1]
+        inner, slope = profile.engine_derivatives(at, theta), profile.slope(at)
+        held = profile.is_least(at) and slope > 0.0
+
+        def joint(gradient: FloatArray, hessian: FloatArray) -> FloatArray:
+            out = profile.joint(at, theta, gradient, hessian)
+            if held:
+                out[-1] = out[:, -1] = 0.0
+                out[-1, -1] = 1.0
+            return out
+
+        return Derivatives(
+            gradient=np.append(inner.gradient[profile.free], 0.0 if held else slope),
+            hessian=joint(inner.gradient, inner.hessian),
+            expected=lambda: _positive_part(joint(np.zeros_like(inner.gradient), inner.information)),
+        )
+
+
 def rss_gradient(at: BlockedConditional, theta: FloatArray) -> FloatArray:
     """Derivative (k,) of r^2 in the engine's working theta: -2 <d Lambda, T Lambda>, T the levels' sum of t t'."""
     crossing, contrast, out = at.crossing, np.append(-at.beta, 1.0), np.zeros(len(theta))
@@ -278,9 +327,10 @@ def rss_gradient(at: BlockedConditional, theta: FloatArray) -> FloatArray:
     return out
 
 
-def has_known(structures: tuple[BlockStructure, ...]) -> bool:
-    """Whether the covariance of any random effects is known."""
-    return any(structure.fixed.any() for structure in structures)
+def _positive_part(matrix: FloatArray) -> FloatArray:
+    """The positive semi-definite part of a symmetric matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
 
 
 def _with_scale(structure: BlockStructure, unit: float) -> BlockStructure:

@@ -1,19 +1,23 @@
 """A model with random effects whose covariance is known: Crossing -> criterion -> minimum -> Solution."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from crosslevel.design.crossing import Crossing
-from crosslevel.likelihood.fixed_scale import FixedScaleDeviance
-from crosslevel.optimise import MAX_STEPS, TOLERANCE, Minimum, Status
-from crosslevel.solve.search import SAME, lowest
+from crosslevel.likelihood.fixed_scale import FixedScaleDeviance, JointDeviance
+from crosslevel.optimise import MAX_STEPS, TOLERANCE, Status, minimise
+from crosslevel.solve.search import check_steps, lowest
 from crosslevel.solve.several import CHEAP, check_not_reproduced, check_tied, random_effects, starting_thetas
 from crosslevel.solve.solution import Solution, in_data_units, polish_with_observed
+from crosslevel.types import FloatArray
 
-FAR_BELOW = 0.2
-"""Sigma of the second start in small models, relative to that of the first."""
+FAR_BELOW = -1.6
+"""Difference of log sigma of one more start in small models."""
+
+SAME_HEIGHT, WORTH = 1e-6, 2.0
+"""Ends of first searches whose deviances differ by less than the first are one; further from the lowest than the second
+they are not worth a search of their own."""
 
 
 def solve_fixed_scale(
@@ -38,26 +42,36 @@ def solve_fixed_scale(
         check_tied(criterion.engine, criterion.free)
     small = random_effects(crossing) <= CHEAP
     first, *others = starting_thetas(criterion, small=small)
-    ends = [lowest(criterion, (first,), tolerance=tolerance, max_steps=max_steps)]
-    low = criterion.starting_at(FAR_BELOW * float(np.exp(criterion.start)))
+    places = [np.append(theta, criterion.start) for theta in (first, *others)]
     if small:
-        ends.append(lowest(low, (first,), tolerance=tolerance, max_steps=max_steps))
-    if others:
-        near = criterion.starting_at(_best(ends, tolerance)[1].state.sigma)
-        ends.append(lowest(near, others, tolerance=tolerance, max_steps=max_steps))
-    criterion, minimum = _best(ends, tolerance)
+        places.append(np.append(first, criterion.start + FAR_BELOW))
+    criterion, starts = _near(criterion, places, max_steps=max_steps)
+    criterion, minimum = lowest(criterion, starts, tolerance=tolerance, max_steps=max_steps)
     check_not_reproduced(crossing, minimum.state)
     if small and minimum.status is Status.CONVERGED:
         minimum = polish_with_observed(criterion, minimum)
     return in_data_units(criterion, minimum)
 
 
-def _best(
-    ends: list[tuple[FixedScaleDeviance, Minimum[Any]]], tolerance: float
-) -> tuple[FixedScaleDeviance, Minimum[Any]]:
-    """The lowest minimum, of those as low a converged one, and its criterion, which searches for sigma near its own."""
-    least = min(minimum.state.deviance for _, minimum in ends)
-    as_low = [end for end in ends if end[1].state.deviance <= least + SAME * tolerance]
-    criterion, minimum = min(as_low, key=lambda end: end[1].status is not Status.CONVERGED)
-    evaluations = sum(end[1].evaluations for end in ends)
-    return criterion.starting_at(minimum.state.sigma), replace(minimum, evaluations=evaluations)
+def _near(
+    criterion: FixedScaleDeviance, places: list[FloatArray], *, max_steps: int
+) -> tuple[FixedScaleDeviance, list[FloatArray]]:
+    """Go down from several (theta, log sigma) in both at once; thetas of the lowest ends, and the best sigma as start.
+
+    Raises
+    ------
+    CrosslevelError : less than one step.
+    """
+    check_steps(max_steps)
+    joint = JointDeviance(profile=criterion)
+    ends = [
+        minimise(joint, place, deviance=lambda at: at.deviance, escape=lambda theta, at: None, max_steps=max_steps)
+        for place in places
+    ]
+    ends.sort(key=lambda end: end.state.deviance)
+    heights = np.array([end.state.deviance for end in ends])
+    apart = np.append(True, np.diff(heights) > SAME_HEIGHT) & (heights < heights[0] + WORTH)
+    return (
+        replace(criterion, start=float(np.log(ends[0].state.sigma))),
+        [end.theta[:-1] for end, chosen in zip(ends, apart, strict=True) if chosen],
+    )

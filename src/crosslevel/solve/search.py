@@ -40,14 +40,19 @@ def lowest(
     ------
     CrosslevelError : less than one step.
     """
-    if max_steps < 1:
-        raise CrosslevelError(f"`max_steps` is a number of steps, at least 1; got {max_steps!r}.")
+    check_steps(max_steps)
     ends = [descend(engine, theta, tolerance=tolerance, max_steps=max_steps) for theta in starts]
     least = min(minimum.state.deviance for _, minimum in ends)
     as_low = [end for end in ends if end[1].state.deviance <= least + SAME * tolerance]
     engine, minimum = min(as_low, key=lambda end: end[1].status is not Status.CONVERGED)
     evaluations = sum(end[1].evaluations for end in ends)
     return engine, settle(engine, replace(minimum, evaluations=evaluations), tolerance=tolerance)
+
+
+def check_steps(max_steps: int) -> None:
+    """Refuse less than one step."""
+    if max_steps < 1:
+        raise CrosslevelError(f"`max_steps` is a number of steps, at least 1; got {max_steps!r}.")
 
 
 def descend(engine: Turnable, theta: FloatArray, *, tolerance: float, max_steps: int) -> tuple[Turnable, Minimum[Any]]:

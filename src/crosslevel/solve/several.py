@@ -87,8 +87,9 @@ def starting_thetas(criterion: BlockedDeviance | FixedScaleDeviance, *, small: b
     first = equal_variances(structures, START)
     if not small or not len(first):
         return (first,)
-    few_rows = crossing.n_rows < SPARSE_ROWS * random_effects(crossing) + SPARSE_MORE
-    if few_rows or min(len(diagonal) for diagonal in crossing.diagonal) <= FEW_LEVELS:
+    levels = [(len(d), np.count_nonzero(~s.fixed)) for d, s in zip(crossing.diagonal, structures, strict=True)]
+    few_rows = crossing.n_rows < SPARSE_ROWS * sum(count * effects for count, effects in levels) + SPARSE_MORE
+    if few_rows or min(count for count, effects in levels if effects) <= FEW_LEVELS:
         starts = [*(equal_variances(structures, variance) for variance in EQUAL), *one_factor_large(structures)]
     else:
         starts = [first, equal_variances(structures, MORE)]
