@@ -361,6 +361,17 @@ def test_singular_fit() -> None:
     assert np.isnan(fit.icc(kind="adjusted").conf_low)
 
 
+def test_variances_next_to_zero_are_no_baselines() -> None:
+    """The iterative algebra ends next to zero rather than at it."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.integers(0, 12, 300), "b": rng.integers(0, 9, 300), "x": rng.normal(size=300)})
+    frame["y"] = rng.normal(size=300) + frame.x
+    fits = [cl.mixed("y ~ x + (1 | a) + (1 | b)", frame, algebra=algebra) for algebra in ("exact", "iterative")]
+    exact, iterative = (fit.r2().reduction["r2"] for fit in fits)
+    assert exact.isna().tolist() == [False, True, False]
+    pd.testing.assert_series_equal(exact, iterative, atol=1e-4)
+
+
 def test_given_covariances_are_no_reductions(data: pd.DataFrame) -> None:
     fit = cl.mixed("y ~ x + equalto(1 + x | school, V)", data, known={"V": np.diag([0.5, 0.2])})
     table = fit.r2().reduction

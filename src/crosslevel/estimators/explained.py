@@ -11,6 +11,7 @@ from crosslevel.inference.average_rows import fixed_covariance, mean_residual_va
 from crosslevel.inference.explained import ExplainedVariance, Undefined, VarianceSources, variance_sources
 from crosslevel.inference.icc import IntraclassCorrelation
 from crosslevel.inference.reduction import LevelReduction, Reduction, level_variances, mean_variance_weights
+from crosslevel.solve import NEGLIGIBLE
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -162,13 +163,15 @@ def _compared(fit: "MixedFit", null: "MixedFit", baseline: str, *, residual: boo
 
 
 def _estimated_variances(fit: "MixedFit") -> dict[tuple[str, str], float]:
-    """Variances of the random effects by group and term, without those that were given."""
-    return {
-        (factor.name, term): float(part.covariance[e, e])
-        for factor, part in zip(fit.design.factors, fit.variance_components, strict=True)
-        for e, term in enumerate(fit.design.effects_of(factor))
-        if not factor.structure.fixed[e]
-    }
+    """Variances of the random effects by group and term, without those that were given; negligible ones are zero."""
+    design, out = fit.design, {}
+    least = NEGLIGIBLE**2 * mean_residual_variance(design, fit.solution)
+    for factor, part, moments in zip(design.factors, fit.variance_components, moments_of(design), strict=True):
+        for e, term in enumerate(design.effects_of(factor)):
+            variance = float(part.covariance[e, e])
+            if not factor.structure.fixed[e]:
+                out[factor.name, term] = variance if variance * moments[e, e] > least else 0.0
+    return out
 
 
 def _require(baseline: "MixedFit | Undefined") -> "MixedFit":

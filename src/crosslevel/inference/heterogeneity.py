@@ -29,11 +29,13 @@ class Heterogeneity:
 
     Attributes
     ----------
-    frame : by group and term. `mean`, the average coefficient; `sd`, the standard deviation between clusters; `ratio`,
-        sd / |mean|; `low`, `high`, between which the middle 90 % of clusters lie, mean -/+ 1.645 sd; `opposite`, the
-        share of clusters whose coefficient has the other sign, Phi(-|mean| / sd). From the clusters' own coefficients
-        (average plus conditional mode, which is shrunk): `min`, `max`, and `opposite_clusters`, the share of them with
-        the other sign. `sd_explained`, the standard deviation between clusters that moderators make; `clusters`.
+    frame : by group and term. `mean`, the average coefficient: the fixed one, of a slope that cross-level interactions
+        explain at the mean of their moderators, of the intercept where predictors are zero. `sd`, the standard
+        deviation between clusters; `ratio`, sd / |mean|; `low`, `high`, between which the middle 90 % of clusters lie,
+        mean -/+ 1.645 sd; `opposite`, the share of clusters whose coefficient has the other sign, Phi(-|mean| / sd).
+        From the clusters' own coefficients (average plus conditional mode, which is shrunk): `min`, `max`, and
+        `opposite_clusters`, the share of them with the other sign. `sd_explained`, the standard deviation between
+        clusters that moderators make; `clusters`.
     own : by group, the clusters' own coefficients, a row for each cluster and a column for each term.
     moderators : by (group, term), the names of the cross-level interactions that explain the coefficient.
     at : "mean": of clusters that are average in the moderators; "own": of the clusters as they are.
