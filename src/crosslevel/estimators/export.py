@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from crosslevel.estimators.known_part import estimates_effects
 from crosslevel.estimators.random import has_shares, overall_test
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def as_record(fit: "MixedFit", *, level: float = 0.95) -> dict[str, Any]:
         "sigma": fit.sigma,
         "icc": {key: plain(value) for key, value in vars(fit.icc(level=level)).items()} if shared else None,
         "test_random": None
-        if fit.design.is_sampled or not fit.design.factors
+        if fit.design.is_sampled or not estimates_effects(fit)
         else {key: plain(value) for key, value in vars(overall_test(fit)).items()},
         "variance_shares": records(fit.variance_shares(level=level)) if shared else None,
         "clusters": [_clusters(fit, factor.name) for factor in fit.design.factors],

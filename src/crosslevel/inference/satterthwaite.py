@@ -194,7 +194,7 @@ def _parameter_covariance(solution: "Solution", gradients: tuple[FloatArray, ...
 def _moving(gradients: tuple[FloatArray, ...]) -> FloatArray:
     """Directions (k, k) of theta that change some Psi to first order, orthonormal rows; zero rows for the others."""
     k = len(gradients[0]) if gradients else 0
-    jacobian = np.concatenate([np.zeros((k, 0)), *(part.reshape(k, -1) for part in gradients)], axis=1)
+    jacobian = np.concatenate([np.zeros((k, 0)), *(part.reshape(k, part.shape[1] ** 2) for part in gradients)], axis=1)
     directions, sizes, _ = np.linalg.svd(jacobian)
     out = directions.T.copy()
     out[np.count_nonzero(sizes > NEGLIGIBLE) :] = 0.0
