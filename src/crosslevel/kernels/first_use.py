@@ -21,9 +21,10 @@ KERNELS = {
                 ("crossed", "pair_scores")),
     "iterative": (("iterative", "eliminate_eight"), ("iterative", "middle_blocks")),
     "twofold": (("twofold", "eliminate_twofold"),),
+    "refits": (("refit", "minimise"),),
 }  # fmt: skip
-"""The slowest kernels to compile of models with one grouping factor, with several, of the iterative algebra, and of
-models that need twice the digits."""
+"""The slowest kernels to compile of models with one grouping factor, with several, of the iterative algebra, of
+models that need twice the digits, and of refits without a step of Python."""
 
 
 @cache

@@ -1,0 +1,151 @@
+"""What stays the same in all refits of a model with one grouping factor."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from crosslevel.covariance import BlockStructure
+from crosslevel.covariance.independent import Diagonal, Unstructured
+from crosslevel.design import Design
+from crosslevel.design.reduced import Reduced
+from crosslevel.likelihood.profiled import ProfiledDeviance
+from crosslevel.optimise import MAX_STEPS, TOLERANCE
+from crosslevel.solve import Solution
+from crosslevel.solve.one_factor import FEW_CLUSTERS, starting_thetas
+from crosslevel.types import FloatArray, IntArray
+
+MANY_FEW = 2.5
+"""A draw of clusters has about two thirds of them: minima may be several up to so many times `FEW_CLUSTERS`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Places:
+    """Where the parameters of Lambda stand, where each is an element of it.
+
+    Attributes
+    ----------
+    rows, columns : (k,) of each parameter, in the order of theta.
+    block : (q,) number of the independent block that each effect belongs to.
+    """
+
+    rows: IntArray
+    columns: IntArray
+    block: IntArray
+
+    @classmethod
+    def of(cls, structure: BlockStructure) -> "Places | None":
+        """The places; None for structures whose parameters are no elements of a lower triangular Lambda."""
+        rows: list[IntArray] = [np.zeros(0, np.int64)]
+        columns: list[IntArray] = [np.zeros(0, np.int64)]
+        block = np.zeros(structure.q, np.int64)
+        count = 0
+        for kind, own in zip(structure.kinds, structure.columns, strict=True):
+            if not isinstance(kind, Unstructured | Diagonal) or np.any(np.diff(own) <= 0):
+                return None
+            low = np.tril_indices(len(own)) if isinstance(kind, Unstructured) else (np.arange(len(own)),) * 2
+            order = np.lexsort(low)
+            rows.append(own[low[0][order]])
+            columns.append(own[low[1][order]])
+            each = np.arange(len(own)) if isinstance(kind, Diagonal) else np.zeros(len(own), np.int64)
+            block[own] = count + each
+            count += int(each[-1]) + 1
+        return cls(rows=np.concatenate(rows), columns=np.concatenate(columns), block=block)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setting:
+    """A fitted model with one grouping factor, as its refits see it: everything in its own working coordinates.
+
+    Attributes
+    ----------
+    reduced : its cross-products, unturned.
+    solution : its estimates.
+    reml : whether the restricted likelihood is maximised.
+    remainders : (J, p + 1, p + 1) part of [X y]'[X y] outside the span of Z, by cluster.
+    rows, log_weights : (J,) rows of each cluster in the likelihood's n, and sums of log w if weights are precisions.
+    factor : (q, q) Lambda.
+    places : of its parameters; None where they are no elements of Lambda.
+    tolerance, max_steps : of the search.
+    """
+
+    reduced: Reduced
+    solution: Solution
+    reml: bool
+    remainders: FloatArray = field(repr=False)
+    rows: FloatArray = field(repr=False)
+    log_weights: FloatArray = field(repr=False)
+    factor: FloatArray
+    places: Places | None
+    tolerance: float = TOLERANCE
+    max_steps: int = MAX_STEPS
+
+    @classmethod
+    def of(
+        cls, design: Design, solution: Solution, *, reml: bool, tolerance: float = TOLERANCE, max_steps: int = MAX_STEPS
+    ) -> "Setting":
+        """The setting of a solved design."""
+        reduced, products = design.reduced, design.products
+        (basis,), (working,) = solution.criterion.bases, solution.at.factors
+        # the search may have turned the effects to principal axes
+        factor = reduced.structure.factor(reduced.structure.nearest(reduced.basis @ np.linalg.solve(basis, working)))
+        tally = products.precision
+        return cls(
+            reduced=reduced, solution=solution, reml=reml, remainders=cluster_remainders(design),
+            rows=products.count if tally is None else tally.rows,
+            log_weights=np.zeros_like(products.count) if tally is None else tally.log_weight,
+            factor=factor, places=Places.of(reduced.structure), tolerance=tolerance, max_steps=max_steps,
+        )  # fmt: skip
+
+    @property
+    def n_clusters(self) -> int:
+        """J."""
+        return len(self.rows)
+
+    @property
+    def beta(self) -> FloatArray:
+        """(p,) working coefficients."""
+        return self.solution.at.beta
+
+    @property
+    def sigma(self) -> float:
+        """Working residual standard deviation."""
+        at = self.solution.at
+        return float(np.sqrt(at.rss / at.nu))
+
+    @cached_property
+    def starts(self) -> FloatArray:
+        """(S, q, q) Lambdas that a refit starts from: the estimate, and more where minima may be several."""
+        structure = self.reduced.structure
+        few = self.n_clusters <= MANY_FEW * FEW_CLUSTERS
+        reduced = replace(self.reduced, anchored=False) if few else self.reduced
+        others = starting_thetas(ProfiledDeviance(reduced=reduced, reml=self.reml))
+        more = [structure.factor(theta) for theta in others[1:]]
+        return np.stack([self.factor, *([structure.factor(others[0]), *more] if more else [])])
+
+
+def cluster_remainders(design: Design) -> FloatArray:
+    """(J, p + 1, p + 1) what Z does not explain of [X y]'[X y] in each cluster, in working coordinates.
+
+    They sum to `Reduced.remainder`, whose kernel says why the scatter about the means is enough if Z has an intercept.
+    """
+    reduced, products, constant = design.reduced, design.products, design.constant
+    coordinates, columns = reduced.coordinates, np.append(design.x, len(products.names) - 1)
+    has_intercept = constant >= 0 and constant in design.z
+    out = products.scatter[:, columns[:, None], columns]
+    others = np.ones(len(design.z), dtype=bool)
+    if has_intercept:
+        others[design.z == constant] = False
+    else:
+        mean = products.mean[:, columns] + products.origin[columns] - coordinates.shift
+        out = out + products.count[:, None, None] * mean[:, :, None] * mean[:, None, :]
+    out = out / np.outer(coordinates.scale, coordinates.scale)
+    change = np.eye(len(columns))
+    change[:-1, -1] = -coordinates.removed
+    image = reduced.image[:, others]
+    out = change.T @ out @ change - image.transpose(0, 2, 1) @ image
+    inside = np.isin(columns, design.z) & (has_intercept | (coordinates.shift == 0.0) | (columns == constant))
+    inside[-1] = False
+    out[:, inside] = 0.0
+    out[:, :, inside] = 0.0
+    return np.asarray(out)
