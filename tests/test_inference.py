@@ -58,7 +58,7 @@ def test_m_l_1_on_slopes_as_outcomes() -> None:
 )
 def test_m_l_1_by_hand(formula: str, expected: dict[str, int | str]) -> None:
     data = simulated()
-    df = cl.mixed(formula, data).df
+    df = cl.mixed(formula, data, ddf="m-l-1").df
     rest = len(data) - len(expected)
     assert df.to_dict() == {name: rest if value == "rest" else value for name, value in expected.items()}
 

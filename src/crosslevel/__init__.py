@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from crosslevel.estimators.comparison import lrtest
     from crosslevel.estimators.mixed import mixed
+    from crosslevel.estimators.ols import ols
     from crosslevel.report import figures as plot
     from crosslevel.report.page import report
     from crosslevel.table.read import read
@@ -61,6 +62,7 @@ __all__ = [
     "errors",
     "lrtest",
     "mixed",
+    "ols",
     "plot",
     "population_weight",
     "read",
@@ -87,6 +89,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "errors": ("crosslevel.errors", None),
     "lrtest": ("crosslevel.estimators.comparison", "lrtest"),
     "mixed": ("crosslevel.estimators.mixed", "mixed"),
+    "ols": ("crosslevel.estimators.ols", "ols"),
     "plot": ("crosslevel.report.figures", None),
     "population_weight": ("crosslevel.diagnostics.population", "population_weight"),
     "read": ("crosslevel.table.read", "read"),

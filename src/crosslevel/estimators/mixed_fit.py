@@ -21,6 +21,7 @@ from crosslevel.estimators.export import as_record
 from crosslevel.estimators.normalised import normalised
 from crosslevel.estimators.notes import notes_on
 from crosslevel.formula import Spec, update
+from crosslevel.inference.df import AUTO, suited_method
 from crosslevel.inference.equations import Equations
 from crosslevel.inference.estimates import Estimates
 from crosslevel.inference.varcomp import VarianceComponents, variance_components
@@ -53,10 +54,11 @@ class MixedFit:
         method: Method = self.given["method"]
         return method
 
-    @property
+    @cached_property
     def ddf(self) -> str:
-        """How degrees of freedom are counted."""
-        return str(self.given["ddf"])
+        """How degrees of freedom are counted: as asked for, or as suits the model."""
+        asked = str(self.given["ddf"])
+        return suited_method(self.estimates) if asked == AUTO else asked
 
     @property
     def spec(self) -> Spec:
@@ -156,7 +158,7 @@ class MixedFit:
     # -- random effects -------------------------------------------------------------------------------------------
     @property
     def theta(self) -> FloatArray:
-        """Relative covariance parameters: lower triangles of Lambda, block by block."""
+        """Relative covariance parameters: lower triangles of Lambda, block by block; none for known covariances."""
         return self.solution.theta
 
     @property
@@ -243,7 +245,10 @@ class MixedFit:
         return notes_on(self.design, self.solution)
 
     def criterion_at(self, theta: FloatArray) -> float:
-        """Deviance (restricted if method is "reml") at any relative covariance parameters, in the order of `theta`."""
+        """Deviance (restricted if method is "reml") at any relative covariance parameters, in the order of `theta`.
+
+        Coefficients and sigma are the best for these.
+        """
         return deviance_at(self.solution, np.asarray(theta, dtype=np.float64))
 
     def glance(self) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from crosslevel.display import (
 from crosslevel.estimators import known_part
 from crosslevel.estimators.equations import Part, by_level, coefficients, equation_of, in_one, with_factors
 from crosslevel.estimators.random import has_shares, overall_test
-from crosslevel.inference.df import df_method
+from crosslevel.inference.df import adjusts, df_method
 from crosslevel.inference.icc import IntraclassCorrelation
 
 if TYPE_CHECKING:
@@ -228,11 +228,16 @@ def shown_decimals(std_error: float, estimate: float) -> int:
 
 
 def df_rule(fit: "MixedFit") -> str:
-    """How degrees of freedom were counted."""
-    limit = fit.equations.limit
-    if fit.ddf != "m-l-1" or math.isinf(limit):
-        return df_method(fit.ddf).description
-    return f"{df_method(fit.ddf).description}; with sampling weights no more than outermost clusters - 1, {limit:.0f}"
+    """How degrees of freedom were counted, and what that leaves out."""
+    rule, limit = df_method(fit.ddf).description, fit.equations.limit
+    if fit.ddf == "m-l-1" and math.isfinite(limit):
+        rule += f"; with sampling weights no more than outermost clusters - 1, {limit:.0f}"
+    if fit.ddf == "m-l-1" != fit.given["ddf"] and adjusts(fit.estimates):
+        rule += (
+            "; nothing is charged for adjusting to the other varying coefficients, which makes intervals too narrow "
+            "where clusters are few (growth-curve, which charges for it, is not defined for this fit)"
+        )
+    return rule
 
 
 def references(fit: "MixedFit") -> Iterator[str]:

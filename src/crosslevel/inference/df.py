@@ -13,7 +13,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.inference.between_within import between_within
 from crosslevel.inference.df_method import DfMethod as DfMethod
 from crosslevel.inference.estimates import Estimates, Joint, Single, wald_f
-from crosslevel.inference.growth_curve import GrowthCurve
+from crosslevel.inference.growth_curve import GrowthCurve, available
 from crosslevel.inference.kenward_roger import KenwardRoger
 from crosslevel.inference.satterthwaite import Satterthwaite
 from crosslevel.types import FloatArray
@@ -132,6 +132,43 @@ DF_METHODS: dict[str, DfMethod] = {
 }
 
 
+AUTO = "auto"
+"""The name that leaves the choice to `suited_method`."""
+
+
+def suited_method(estimates: Estimates) -> str:
+    """Name of the method that is used if none is asked for.
+
+    growth-curve where a coefficient is adjusted for others that vary together with it; m-l-1, which is the same, where
+    none is, and where the inflation that growth-curve builds on is not defined.
+    """
+    if not adjusts(estimates):
+        return M_L_1.name
+    try:
+        DF_METHODS["growth-curve"].single(estimates, np.eye(len(estimates.beta)))
+    except CrosslevelError:
+        return M_L_1.name
+    return "growth-curve"
+
+
+def adjusts(estimates: Estimates) -> bool:
+    """Whether a coefficient is adjusted for others that vary together with it, so that growth-curve is not m-l-1."""
+    everything = np.eye(len(estimates.beta))
+    room = available(estimates, everything, M_L_1.single(estimates, everything).df)
+    return bool(np.any(room > 0.0))
+
+
+def check_ddf(name: object) -> None:
+    """Refuse what is neither a method's name nor "auto".
+
+    Raises
+    ------
+    CrosslevelError : no such method.
+    """
+    if name != AUTO:
+        df_method(str(name))
+
+
 def df_method(name: str) -> DfMethod:
     """Look up a method by its name.
 
@@ -140,5 +177,5 @@ def df_method(name: str) -> DfMethod:
     CrosslevelError : no such method.
     """
     if name not in DF_METHODS:
-        raise CrosslevelError(f"`ddf` is one of {', '.join(map(repr, DF_METHODS))}; got {name!r}.")
+        raise CrosslevelError(f"`ddf` is {AUTO!r} or one of {', '.join(map(repr, DF_METHODS))}; got {name!r}.")
     return DF_METHODS[name]

@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from crosslevel.inference.df import df_method
+from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.asked.profile import profile_intervals
+from crosslevel.estimators.asked.robust import robust
+from crosslevel.inference.df import AUTO, DfMethod, df_method, suited_method
 from crosslevel.inference.estimates import NO_TEST, Joint
-from crosslevel.inference.wald import coefficient_table, joint_table
+from crosslevel.inference.wald import check_level, coefficient_table, joint_table
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -15,13 +18,17 @@ if TYPE_CHECKING:
     from crosslevel.inference.contrasts import Contrasts
 
 
-def coefficient_tests(fit: "MixedFit", ddf: str | None = None, *, level: float = 0.95) -> pd.DataFrame:
+def coefficient_tests(
+    fit: "MixedFit", ddf: str | None = None, *, vcov: str | None = None, level: float = 0.95
+) -> pd.DataFrame:
     """Coefficient table with the degrees of freedom, and the standard errors, of a method.
 
     Parameters
     ----------
     fit : the fitted model.
-    ddf : a name in `crosslevel.inference.df.DF_METHODS`; that of the fit if None.
+    ddf : degrees of freedom, as in `mixed`; those of the fit if None.
+    vcov : a cluster-robust covariance, "CR0", "CR1", "CR1S", "CR2" or "CR3", with its own degrees of freedom, in place
+        of `ddf`; see `fit.robust` for more of it.
     level : confidence level.
 
     Returns
@@ -30,11 +37,25 @@ def coefficient_tests(fit: "MixedFit", ddf: str | None = None, *, level: float =
 
     Raises
     ------
-    CrosslevelError : no such method, or it is not defined for this model.
+    CrosslevelError : no such method, or it is not defined for this model; `ddf` and `vcov` are both given.
     """
-    estimates = fit.estimates
-    found = df_method(fit.ddf if ddf is None else ddf).single(estimates, np.eye(len(estimates.beta)))
+    if vcov is not None:
+        if ddf is not None:
+            raise CrosslevelError(
+                f"`ddf` is {ddf!r} and `vcov` is {vcov!r}, but a cluster-robust covariance has degrees of freedom of "
+                "its own. Leave one of them out."
+            )
+        return robust(fit, vcov).tests(level=level)
+    method, estimates = method_of(fit, ddf), fit.estimates
+    found = method.single(estimates, np.eye(len(estimates.beta)))
     return coefficient_table(fit.design.fixed_names, estimates.beta, found.std_error, found.df, level=level)
+
+
+def method_of(fit: "MixedFit", ddf: str | None) -> DfMethod:
+    """The method of that name; that of the fit for None, the one that suits it for "auto"."""
+    if ddf == AUTO:
+        return df_method(suited_method(fit.estimates))
+    return df_method(fit.ddf if ddf is None else ddf)
 
 
 def tidy(fit: "MixedFit", *, level: float = 0.95) -> pd.DataFrame:
@@ -43,7 +64,20 @@ def tidy(fit: "MixedFit", *, level: float = 0.95) -> pd.DataFrame:
 
 
 def conf_int(fit: "MixedFit", level: float = 0.95, method: str | None = None) -> pd.DataFrame:
-    """Confidence intervals of the coefficients; `method` names the degrees of freedom."""
+    """Confidence intervals of the coefficients.
+
+    Parameters
+    ----------
+    fit : the fitted model.
+    level : confidence level.
+    method : a way of counting degrees of freedom (see `mixed`; that of the fit if None), a cluster-robust covariance
+        such as "CR2" (see `fit.robust`), or "profile" (see `fit.profile`).
+    """
+    if method == "profile":
+        low_high = profile_intervals(fit, check_level(level))
+        return pd.DataFrame(low_high, columns=["conf_low", "conf_high"], index=fit.params.index)
+    if method is not None and method.startswith("CR"):
+        return coefficient_tests(fit, vcov=method, level=level)[["conf_low", "conf_high"]]
     return coefficient_tests(fit, method, level=level)[["conf_low", "conf_high"]]
 
 
@@ -57,7 +91,7 @@ def anova(fit: "MixedFit", *, type: int = 3, ddf: str | None = None) -> pd.DataF
     ----------
     fit : the fitted model.
     type : 3 or 2.
-    ddf : a name in `crosslevel.inference.df.DF_METHODS`; that of the fit if None.
+    ddf : a name in `crosslevel.inference.df.DF_METHODS`, or "auto"; that of the fit if None.
 
     Returns
     -------
@@ -93,7 +127,7 @@ def contrast(
     contrasts : an expression such as "ses:sector[Catholic] - ses" or "(a + b) / 2", or several; weights by coefficient,
         {"a": 1, "b": -1}; several contrasts by name; a frame with a row for each and columns named by coefficients; or
         numbers (p,) or (m, p).
-    ddf : a name in `crosslevel.inference.df.DF_METHODS`; that of the fit if None.
+    ddf : a name in `crosslevel.inference.df.DF_METHODS`, or "auto"; that of the fit if None.
     level : confidence level.
     joint : whether to test that all of them are zero.
 
@@ -124,10 +158,10 @@ def contrast(
         from crosslevel.inference.hypotheses import independent_rows
 
         return joint_table({"; ".join(names): _joint(fit, independent_rows(rows), ddf)})
-    found = df_method(fit.ddf if ddf is None else ddf).single(estimates, rows)
+    found = method_of(fit, ddf).single(estimates, rows)
     return coefficient_table(names, rows @ estimates.beta, found.std_error, found.df, level=level)
 
 
 def _joint(fit: "MixedFit", rows: FloatArray, ddf: str | None) -> Joint:
     """F test that independent combinations C beta (r, p) are zero; no test of none."""
-    return df_method(fit.ddf if ddf is None else ddf).joint(fit.estimates, rows) if len(rows) else NO_TEST
+    return method_of(fit, ddf).joint(fit.estimates, rows) if len(rows) else NO_TEST
