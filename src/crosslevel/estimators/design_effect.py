@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.design import Design
+from crosslevel.design.factors import GroupingFactor
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators import random
 from crosslevel.inference.design_effect import ClusterSize, cluster_size, joint_effect
@@ -29,7 +30,7 @@ def design_effects(fit: "MixedFit", *, level: float) -> pd.DataFrame:
     for factor, place in zip(design.factors, places, strict=True):
         if place < 0:
             continue
-        size = _size(design, factor.name)
+        size = _size(design, factor)
         sizes.append(size)
         rho = fit.icc(factor.name, level=level)
         # 1 + (b - 1) rho rises with rho (b is at least 1), so that its ends are those of rho's interval
@@ -68,15 +69,14 @@ def _joint(fit: "MixedFit", places: tuple[int, ...], sizes: list[ClusterSize], l
     return np.nan, rows, np.nan, np.nan, fit.icc().estimate, weighting, *effects, rows / effects[0]
 
 
-def _size(design: Design, name: str) -> ClusterSize:
+def _size(design: Design, factor: GroupingFactor) -> ClusterSize:
     """Representative size of a factor's clusters."""
-    factor, weights = design.factor_named(name), design.weights
-    codes = design.used_codes(factor)
-    if weights is None:
-        return cluster_size(codes, factor.n_levels)
-    if weights.is_frequency:
-        return cluster_size(codes, factor.n_levels, times=weights.rows)
-    return cluster_size(codes, factor.n_levels, weights=weights.total)
+    weights = design.weights
+    if weights is None or weights.is_frequency or weights.total is None:
+        counts = design.sizes[design.factors.index(factor)]
+        return cluster_size(counts.astype(np.float64), rows=design.nobs)
+    sums = np.asarray(np.bincount(design.used_codes(factor), weights.total, factor.n_levels), dtype=np.float64)
+    return cluster_size(sums, rows=design.nobs, squares=float(np.sum(weights.total**2)))
 
 
 def _require_equal_rows(design: Design) -> None:

@@ -118,8 +118,8 @@ def _prediction(fit: "MixedFit", baseline: "MixedFit | Undefined") -> tuple[Leve
     model = fit if has_intercepts_only(design) else intercepts_only(fit, fixed=True)
     weights = design.weights
     times = weights.rows if weights is not None and weights.is_frequency else None
-    codes = [design.used_codes(factor) for factor in design.factors]
-    sizes, parts = mean_variance_weights(codes, [factor.n_levels for factor in design.factors], times)
+    codes = [] if design.is_single else [design.used_codes(factor) for factor in design.factors]
+    sizes, parts = mean_variance_weights(design.sizes, codes, times)
     before, after = (_level_variances(each, fit, sizes, parts) for each in (null, model))
     names = ["rows", *fit.ngroups]
     return tuple(

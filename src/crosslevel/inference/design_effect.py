@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crosslevel.inference.distributions import normal_quantile
-from crosslevel.types import CodeArray, FloatArray
+from crosslevel.types import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,39 +29,33 @@ class ClusterSize:
     weighting: float
 
 
-def cluster_size(
-    codes: CodeArray, n_levels: int, *, weights: FloatArray | None = None, times: FloatArray | None = None
-) -> ClusterSize:
+def cluster_size(sums: FloatArray, *, rows: int, squares: float | None = None) -> ClusterSize:
     """Representative size of clusters.
 
     Parameters
     ----------
-    codes : (n,) cluster of each row.
-    n_levels : J.
-    weights : (n,) sampling weights; None if all are alike.
-    times : (n,) how many equal rows each row stands for; None if one.
+    sums : (J,) rows of each cluster, or with sampling weights the sums of their weights.
+    rows : n.
+    squares : sum over rows of w^2; None if all weigh 1.
 
     Source
     ------
-    Kish (1965), Survey Sampling, sec. 5.4 and 11.7; with weights Gabler, Haeder & Lahiri (1999), Surv. Methodol. 25:
-    105-106.
+    Kish (1965), Survey Sampling; with weights Gabler, Haeder & Lahiri (1999), Surv. Methodol. 25: 105-106.
 
     Examples
     --------
     >>> import numpy as np
-    >>> size = cluster_size(np.array([0, 0, 0, 1]), 2)
+    >>> size = cluster_size(np.array([3.0, 1.0]), rows=4)
     >>> size.mean, size.effective, size.weighting
     (2.0, 2.5, 1.0)
     """
-    n = float(len(codes)) if times is None else float(times.sum())
-    squares = n if weights is None else float(np.sum(weights**2))
-    sums = np.bincount(codes, times if weights is None else weights, n_levels).astype(np.float64)
+    each = float(rows) if squares is None else squares
     return ClusterSize(
-        clusters=n_levels,
-        rows=int(n),
-        mean=n / n_levels,
-        effective=float(np.sum(sums**2)) / squares,
-        weighting=n * squares / float(sums.sum()) ** 2,
+        clusters=len(sums),
+        rows=rows,
+        mean=rows / len(sums),
+        effective=float(np.sum(sums**2)) / each,
+        weighting=rows * each / float(sums.sum()) ** 2,
     )
 
 

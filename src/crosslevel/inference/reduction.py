@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
-from crosslevel.types import CodeArray, FloatArray
+from crosslevel.types import CodeArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +55,7 @@ class LevelReduction:
 
 
 def mean_variance_weights(
-    codes: Sequence[CodeArray], n_levels: Sequence[int], times: FloatArray | None
+    counts: Sequence[IntArray], codes: Sequence[CodeArray], times: FloatArray | None
 ) -> tuple[FloatArray, FloatArray]:
     """How much of each variance is in the mean of a cluster, at the average of the clusters.
 
@@ -67,8 +68,8 @@ def mean_variance_weights(
 
     Parameters
     ----------
-    codes : for each factor, (n,) level of each row.
-    n_levels : levels of each factor.
+    counts : for each factor (J,) rows of its levels.
+    codes : for each factor, (n,) level of each row; with one factor nobody asks.
     times : (n,) how often each row counts; None if once.
 
     Returns
@@ -80,21 +81,17 @@ def mean_variance_weights(
     --------
     >>> import numpy as np
     >>> school, pupil = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 2, 2])
-    >>> sizes, weights = mean_variance_weights([school, pupil], [2, 3], None)
+    >>> counts = [np.bincount(school), np.bincount(pupil)]
+    >>> sizes, weights = mean_variance_weights(counts, [school, pupil], None)
     >>> sizes.round(2).tolist(), weights.round(3).tolist()
     ([2.4, 1.5], [[1.0, 0.778], [1.0, 1.0]])
     """
-    n_factors = len(codes)
-    sizes, weights = np.zeros(n_factors), np.ones((n_factors, n_factors))
-    for k, own in enumerate(codes):
-        count = np.bincount(own, times, n_levels[k])
-        sizes[k] = n_levels[k] / float(np.sum(1.0 / count))
-        for g, other in enumerate(codes):
-            if g == k:
-                continue
-            pairs, place = np.unique(own.astype(np.int64) * n_levels[g] + other, return_inverse=True)
-            shares = np.bincount(place, times) / count[pairs // n_levels[g]]
-            weights[k, g] = float(np.sum(shares**2)) / n_levels[k]
+    sizes = np.array([len(count) / float(np.sum(1.0 / count)) for count in counts])
+    weights = np.ones((len(counts), len(counts)))
+    for k, g in permutations(range(len(counts)), 2):
+        pairs, place = np.unique(codes[k].astype(np.int64) * len(counts[g]) + codes[g], return_inverse=True)
+        shares = np.bincount(place, times) / counts[k][pairs // len(counts[g])]
+        weights[k, g] = float(np.sum(shares**2)) / len(counts[k])
     return sizes, weights
 
 

@@ -19,7 +19,7 @@ def r2(fit: "MixedFit", *, null: "MixedFit | Literal['auto'] | None" = "auto") -
 
     Everything comes from cross-products. What two fits are needed for (the proportional reductions) compares with
     models that are fitted here: of intercepts only, and, where slopes vary and predictors of clusters explain them, the
-    unconditional random-coefficient model.
+    unconditional random-coefficient model. (With several grouping factors the rows are read once more for each.)
 
     Parameters
     ----------
