@@ -1,8 +1,11 @@
-"""What a design needs to know of a residual structure; the code for it is loaded when one is asked for."""
+"""What a design is asked to have: random terms or none, clusters, a residual structure, whose code is loaded then."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from crosslevel.design.rows import RowCount
+from crosslevel.errors import DesignError
+from crosslevel.formula import Formula
 from crosslevel.table import Columns
 from crosslevel.types import BoolArray
 
@@ -38,3 +41,42 @@ def bound_residual(
     from crosslevel.design.residual import bind_residual
 
     return bind_residual(residual, columns, mask, rows.used)
+
+
+def check_random(formula: Formula, *, alone: bool, ordinary: bool) -> None:
+    """Refuse a formula without random terms, or with some for an ordinary regression.
+
+    Parameters
+    ----------
+    formula : the formula.
+    alone : whether a residual structure can do without random terms.
+    ordinary : whether an ordinary regression is wanted.
+
+    Raises
+    ------
+    DesignError : see above.
+    """
+    if ordinary and formula.random:
+        group = formula.random[0].group_text
+        raise DesignError(
+            f"`formula` has a random term over {group}, which an ordinary regression does not have. Use cl.mixed; or "
+            f"drop the term and name the clusters: cluster={group!r}."
+        )
+    if not ordinary and not formula.random and not alone:
+        raise DesignError(
+            f"`formula` has no random term, such as (1 | school): {formula.text!r}. "
+            "Add one that names the clusters of your data, or fit an ordinary regression with cl.ols."
+        )
+
+
+def cluster_columns(clusters: Sequence[str] | None, columns: Columns) -> tuple[str, ...]:
+    """The data columns that clusters are made of, "a:b" of two.
+
+    Raises
+    ------
+    ColumnNotFoundError : one of them is not in the data.
+    """
+    split = ((name,) if name in columns.names else name.split(":") for name in clusters or ())
+    names = tuple(part for parts in split for part in parts)
+    columns.require(names, "cluster")
+    return names

@@ -1,6 +1,6 @@
 """Read the rows of a model once: Spec and Columns become a Design with its cross-products."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crosslevel.covariance import BlockStructure
-from crosslevel.design.asked import bound_residual, knows_errors, residual_needs
+from crosslevel.design.asked import bound_residual, check_random, cluster_columns, knows_errors, residual_needs
 from crosslevel.design.checks import check_columns, check_identified
 from crosslevel.design.crossing import Crossing
 from crosslevel.design.factors import GroupingFactor, grouping_factor
@@ -276,6 +276,7 @@ def build_design(
     offset: object = None,
     residual: "ResidualStructure | None" = None,
     known: Mapping[str, object] | None = None,
+    clusters: Sequence[str] | None = None,
 ) -> Design:
     """Parse a formula, learn its state from the data, and sum the cross-products.
 
@@ -288,21 +289,19 @@ def build_design(
     weights : what rows weigh.
     offset : a column, or numbers (rows read,), to subtract from the outcome.
     residual : covariance structure of the residuals; with one, the formula needs no random term.
-    known : the matrices that the formula names in random terms such as propto(0 + f | g, V).
+    known : the matrices that the formula names in random terms such as propto(0 + f | g, V) and equalto(0 + f | g, V).
+    clusters : for an ordinary regression, which has no random terms, the columns that its clusters are made of; rows
+        that miss one are left out too.
 
     Raises
     ------
     FormulaError, ColumnNotFoundError, DataError, DesignError : see their texts.
     """
     columns = Columns.from_frame(data)
-    parsed = parse(formula, columns.names)
+    parsed = parse(formula, [name for name in columns.names if name not in (clusters or ())])
     columns.require(parsed.variables, "formula")
-    if not parsed.random and residual is None:
-        raise DesignError(
-            f"`formula` has no random term, such as (1 | school): {formula!r}. "
-            "Add one that names the clusters of your data."
-        )
-    needed = (*parsed.required, *residual_needs(residual, columns))
+    check_random(parsed, alone=residual is not None, ordinary=clusters is not None)
+    needed = (*parsed.required, *residual_needs(residual, columns), *cluster_columns(clusters, columns))
     mask, counts, offset_all = used_rows(columns, needed, weights, offset)
     mask = members_present(parsed, columns, mask, counts, alone=residual is not None)
     n_zero = 0
@@ -348,7 +347,7 @@ def _check_known(formula: Formula, known: Mapping[str, object] | None) -> None:
     if unused:
         raise DesignError(
             f"`known` gives {', '.join(map(repr, unused))}, which no random term of `formula` names. "
-            "Write propto(0 + f | g, V) with the name of the matrix after the comma."
+            "Write propto(0 + f | g, V) or equalto(0 + f | g, V) with the name of the matrix after the comma."
         )
 
 

@@ -16,19 +16,7 @@ FEW_CLUSTERS = 10
 
 def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
     """Notes on columns left out, rows dropped, singular fits and few clusters."""
-    notes = []
-    if design.aliased:
-        notes.append(
-            f"Left out because earlier terms determine them: {', '.join(design.aliased)}. "
-            "Their coefficients cannot be estimated; drop them from the formula or recode."
-        )
-    if design.rows.dropped:
-        listed = ", ".join(f"{name} ({count})" for name, count in design.rows.missing.items())
-        share = 100.0 * design.rows.dropped / design.rows.read
-        notes.append(
-            f"{design.rows.dropped} of {design.rows.read} rows ({share:.1f} %) were dropped for missing values: "
-            f"{listed}. If they are not missing at random, impute first."
-        )
+    notes = notes_on_rows(design)
     if design.weights is not None and design.weights.concern is not None:
         notes.append(design.weights.concern)
     if design.residual is not None and solution.criterion.residual.at_bound(solution.phi):
@@ -36,7 +24,7 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
             f"The residual correlation within {design.residual.within} is estimated as zero, the least that this "
             "structure allows, and has no standard error. Leave it out, or use one that can be negative (AR1)."
         )
-    if isinstance(solution.criterion, FixedScaleDeviance) and solution.criterion.is_least(solution.at):
+    if isinstance(solution.criterion, FixedScaleDeviance) and solution.criterion.is_least(solution.minimum.state):
         notes.append(
             "The residual variance is estimated as zero: the known covariances leave nothing of the rows' differences. "
             "The other estimates are those of a model without residuals."
@@ -55,6 +43,24 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
                 "values. Report intervals, and keep cluster-level predictors to one or none."
             )
     return tuple(notes)
+
+
+def notes_on_rows(design: Design) -> list[str]:
+    """Notes on columns left out and rows dropped."""
+    notes = []
+    if design.aliased:
+        notes.append(
+            f"Left out because earlier terms determine them: {', '.join(design.aliased)}. "
+            "Their coefficients cannot be estimated; drop them from the formula or recode."
+        )
+    if design.rows.dropped:
+        listed = ", ".join(f"{name} ({count})" for name, count in design.rows.missing.items())
+        share = 100.0 * design.rows.dropped / design.rows.read
+        notes.append(
+            f"{design.rows.dropped} of {design.rows.read} rows ({share:.1f} %) were dropped for missing values: "
+            f"{listed}. If they are not missing at random, impute first."
+        )
+    return notes
 
 
 def _singular(design: Design, solution: Solution, k: int) -> str:

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from crosslevel.display import Column, Document, Note, Row, Table, counted, fixed, p_value
 from crosslevel.errors import CrosslevelError
+from crosslevel.inference.estimates import Joint
 from crosslevel.inference.robust import RobustCovariance
-from crosslevel.inference.robust_tests import joint_test, satterthwaite
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.types import FloatArray
 
@@ -58,13 +58,14 @@ class RobustFit:
 
     Attributes
     ----------
-    title : what was fitted, in words.
+    response, formula : what was fitted.
     terms : names of the p coefficients.
     beta : (p,) coefficients.
     covariance : the covariance, and what tests need.
     """
 
-    title: str
+    response: str
+    formula: str
     terms: tuple[str, ...]
     beta: FloatArray = field(repr=False)
     covariance: RobustCovariance
@@ -92,13 +93,13 @@ class RobustFit:
 
     @property
     def bse(self) -> pd.Series:
-        """Cluster-robust standard errors."""
-        return self._by_term(np.sqrt(np.diag(self.covariance.vcov)), "std_error")
+        """Cluster-robust standard errors; NaN for coefficients to which the clusters contribute nothing."""
+        return self._by_term(self.covariance.std_error(np.eye(len(self.terms))), "std_error")
 
     @cached_property
     def df(self) -> pd.Series:
         """Satterthwaite degrees of freedom; with several clusterings the fewest of those by each of them."""
-        return self._by_term(satterthwaite(self.covariance.ways, np.eye(len(self.terms))), "df")
+        return self._by_term(self.covariance.df(np.eye(len(self.terms))), "df")
 
     def tests(self, *, level: float = 0.95) -> pd.DataFrame:
         """Coefficient table: estimate, std_error, df, statistic, p_value, conf_low, conf_high by term."""
@@ -131,29 +132,21 @@ class RobustFit:
         --------
         >>> import crosslevel as cl
         >>> fit = cl.mixed("mathach ~ ses * sector + (ses | school)", cl.datasets.load("hsb"))
-        >>> print(fit.robust("CR2").contrast(["sector[Catholic]", "ses:sector[Catholic]"]))
-        Joint test (HTZ) that sector[Catholic], ses:sector[Catholic] are zero: ...
+        >>> print(fit.robust("CR2").contrast(["ses", "ses:sector[Catholic]"]))
+        Joint test (HTZ) that ses, ses:sector[Catholic] are zero: F = 257.711 with 2 and 105.0 df, p = 3.117e-41
         """
-        chosen = joint_test(test)
-        names, rows = read_contrasts(contrasts, self.terms)
-        vcov = rows @ self.covariance.vcov @ rows.T
-        found = chosen(self.covariance.ways, rows, rows @ self.beta, vcov)
-        df = satterthwaite(self.covariance.ways, rows)
-        single = coefficient_table(names, rows @ self.beta, np.sqrt(np.diag(vcov)), df, level=level)
-        return ContrastTest(
-            test=test, statistic=found.statistic, df_num=found.df_num, df_den=found.df_den, p_value=found.p_value,
-            combinations=single,
-        )  # fmt: skip
+        return contrast_test(self.covariance, self.terms, self.beta, contrasts, test, level)
 
     def summary(self, *, level: float = 0.95) -> Document:
         """The coefficients, and how their standard errors were made, to print or to show in a notebook."""
+        facts = Table(["", ""], [["Formula", self.formula], ["Clusters", clusters_in_words(self.covariance)]])
         tidy = self.tests(level=level)
         rows: list[Row] = [robust_row(str(name), row) for name, row in tidy.iterrows()]
         heads = ("Estimate", "SE", "df", "t", "p", f"{100 * level:g}% low", "high")
         columns: list[str | Column] = ["Term", *(Column(name, align="decimal") for name in heads)]
         table = Table(columns, rows, title="Coefficients", notes=robust_notes(self.covariance))
-        warning = few_clusters(self.covariance)
-        return Document(self.title, [table, *([Note(warning, kind="warning")] if warning else [])])
+        warnings = [Note(text, kind="warning") for text in concerns(self.covariance, self.df)]
+        return Document(f"Cluster-robust inference on {self.response}", [facts, *warnings, table])
 
     def __str__(self) -> str:
         return str(self.summary())
@@ -167,11 +160,42 @@ class RobustFit:
         return pd.Series(values, index=pd.Index(self.terms, name="term"), name=name)
 
 
+class ContrastCovariance(Protocol):
+    """A covariance that tests of combinations of coefficients can be made with."""
+
+    def df(self, contrasts: FloatArray) -> FloatArray:
+        """Degrees of freedom of each row of C (m, p)."""
+
+    def std_error(self, contrasts: FloatArray) -> FloatArray:
+        """Standard error of each row of C."""
+
+    def joint(self, contrasts: FloatArray, estimate: FloatArray, test: str) -> Joint:
+        """Joint test that C beta is zero."""
+
+
+def contrast_test(
+    covariance: ContrastCovariance,
+    terms: tuple[str, ...],
+    beta: FloatArray,
+    contrasts: Contrasts,
+    test: str,
+    level: float,
+) -> ContrastTest:
+    """Test combinations of the coefficients `terms` jointly; see `RobustFit.contrast`."""
+    names, rows = read_contrasts(contrasts, terms)
+    found = covariance.joint(rows, rows @ beta, test)
+    single = coefficient_table(names, rows @ beta, covariance.std_error(rows), covariance.df(rows), level=level)
+    return ContrastTest(
+        test=test, statistic=found.statistic, df_num=found.df_num, df_den=found.df_den, p_value=found.p_value,
+        combinations=single,
+    )  # fmt: skip
+
+
 def robust_row(name: str, row: pd.Series) -> Row:
     """One coefficient of a printed table."""
     from crosslevel.estimators.summary import shown_decimals
 
-    decimals = shown_decimals(row["std_error"], row["estimate"])
+    decimals = 3 if np.isnan(row["std_error"]) else shown_decimals(row["std_error"], row["estimate"])
     return [
         name,
         fixed(row["estimate"], decimals),
@@ -184,28 +208,39 @@ def robust_row(name: str, row: pd.Series) -> Row:
     ]
 
 
-def robust_notes(covariance: RobustCovariance) -> list[str]:
-    """How standard errors and degrees of freedom were made, in words."""
-    of = " and ".join(f"{counted(count)} clusters ({name})" for name, count in covariance.clusters.items())
-    notes = [f"Standard errors: {covariance.kind.description}, {of}."]
+def clusters_in_words(covariance: RobustCovariance) -> str:
+    """How many clusters of what."""
+    return " and ".join(f"{counted(count)} ({name})" for name, count in covariance.clusters.items())
+
+
+def robust_notes(covariance: RobustCovariance, working: str = "the model's own covariance") -> list[str]:
+    """How standard errors and degrees of freedom (for a working covariance) were made, in words."""
+    notes = [f"Standard errors: {covariance.kind.description}."]
     if len(covariance.clusters) > 1:
         notes.append("Clusterings: summed over all intersections (Cameron, Gelbach & Miller 2011).")
     if covariance.negative:
         notes.append("The sum was not positive definite; its negative eigenvalues were set to zero.")
     several = ", the fewest of those by each clustering" if len(covariance.clusters) > 1 else ""
-    notes.append(f"Degrees of freedom: Satterthwaite, under the model's own covariance{several}.")
+    notes.append(f"Degrees of freedom: Satterthwaite, under {working}{several}.")
     return notes
 
 
-def few_clusters(covariance: RobustCovariance) -> str:
-    """A sentence if clusters are so few that no such standard error is to be trusted, else nothing."""
+def concerns(covariance: RobustCovariance, df: pd.Series) -> list[str]:
+    """What must be read before the numbers."""
+    out = []
     name, least = min(covariance.clusters.items(), key=lambda item: item[1])
-    if least >= FEW_CLUSTERS:
-        return ""
-    return (
-        f"Only {least} clusters of {name}: cluster-robust standard errors are estimated from {least} values. "
-        "Look at the degrees of freedom, and compare with the model's own standard errors."
-    )
+    if least < FEW_CLUSTERS:
+        out.append(
+            f"Only {least} clusters of {name}: cluster-robust standard errors are estimated from {least} values. "
+            "Look at the degrees of freedom, and compare with the model's own standard errors."
+        )
+    unseen = [str(term) for term in df.index[df.isna()]]
+    if unseen:
+        out.append(
+            f"No standard error of {', '.join(unseen)}: the contributions of the clusters are zero whatever the data, "
+            "as where a predictor tells few clusters apart exactly."
+        )
+    return out
 
 
 def read_contrasts(contrasts: Contrasts, terms: tuple[str, ...]) -> tuple[tuple[str, ...], FloatArray]:

@@ -71,12 +71,12 @@ class TargetRows(ABC):
         """The rows in order, some at a time."""
 
     @abstractmethod
-    def residual_variances(self, solution: Solution, fitted: FloatArray) -> FloatArray:
+    def residual_variances(self, solution: Solution | None, fitted: FloatArray) -> FloatArray:
         """Residual variances (n,) relative to sigma^2; NaN where they cannot be known.
 
         Parameters
         ----------
-        solution : the fitted model.
+        solution : the fitted model; needed where it has a residual structure.
         fitted : (n,) predictions without offset, of which the residual variance may be a function.
         """
 
@@ -123,13 +123,13 @@ class UsedRows(TargetRows):
             own = (((block_codes, None),),) * len(self.factors) if single else tuple(_at(m, place) for m in members)
             yield Block(columns=block[:-1], members=own, place=place)
 
-    def residual_variances(self, solution: Solution, fitted: FloatArray) -> FloatArray:
+    def residual_variances(self, solution: Solution | None, fitted: FloatArray) -> FloatArray:
         """Those of the fit."""
         weights = self.design.weights
         if weights is not None and weights.is_precision and weights.rows is not None:
             return 1.0 / weights.rows
         out = np.ones(self.n_rows)
-        if self.design.residual is not None:
+        if self.design.residual is not None and solution is not None:
             residual = solution.criterion.residual
             out[residual.order] = np.exp(2.0 * residual.at(solution.phi).log_sd)
         return out
@@ -194,7 +194,7 @@ class NewRows(TargetRows):
             done = place.stop
             yield Block(columns=columns, members=tuple(_at(own, keep) for own in self.members), place=place)
 
-    def residual_variances(self, solution: Solution, fitted: FloatArray) -> FloatArray:
+    def residual_variances(self, solution: Solution | None, fitted: FloatArray) -> FloatArray:
         """From the columns that the fit had them from."""
         weights = None if self.design.weights is None else self.design.weights.given
         if isinstance(weights, Precision):
@@ -202,7 +202,7 @@ class NewRows(TargetRows):
             if np.any(values <= 0.0):
                 raise DataError(f"`new` has precisions in {weights.column!r} that are not positive. Correct them.")
             return 1.0 / values
-        if self.structure is None:
+        if self.structure is None or solution is None:
             return np.ones(self.n_rows)
         variance, phi = solution.criterion.residual.variance, solution.phi
         if isinstance(variance, StratumVariance):

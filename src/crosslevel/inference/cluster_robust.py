@@ -283,10 +283,12 @@ class OneWay:
     change : (J, p) M W_g'A_g e_g.
     own, shared : (J, p, p) D_g and Y_g.
     links : for each factor whose levels cross the clusters.
+    model : (p, p) M, the working model's covariance of the coefficients, in the same units as D and Y Y'.
     """
 
     name: str
     n_clusters: int
+    model: FloatArray = field(repr=False)
     change: FloatArray = field(repr=False)
     own: FloatArray = field(repr=False)
     shared: FloatArray = field(repr=False)
@@ -317,6 +319,7 @@ def one_way(rows: ModelRows, clusters: Clustering, kind: RobustKind, n_rows: int
     return OneWay(
         name=clusters.name,
         n_clusters=clusters.n_clusters,
+        model=rows.turn @ rows.bread @ rows.turn.T,
         change=clusters.sums(influence, rows.residual[:, None])[:, :, 0],
         own=own,
         shared=clusters.sums(influence, rows.x) @ np.linalg.cholesky(rows.bread),

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from crosslevel.design import Design
+from crosslevel.design.asked import cluster_columns
 from crosslevel.errors import CrosslevelError
 from crosslevel.table import group_codes
 from crosslevel.types import CodeArray, FloatArray, IntArray
@@ -95,9 +96,7 @@ def clustering_named(design: Design, name: str) -> Clustering:
             f"`cluster` names {name!r}; of data that were read in batches only the clusters of the grouping factor "
             f"({design.group}) are at hand. Leave `cluster` out, or fit to a frame in memory."
         )
-    parts = (name,) if name in design.columns.names else tuple(name.split(":"))
-    design.columns.require(parts, "cluster")
-    found = group_codes(design.columns, parts)
+    found = group_codes(design.columns, cluster_columns((name,), design.columns))
     codes = found.codes if design.mask is None else found.codes[design.mask]
     absent = int(np.count_nonzero(codes < 0))
     if absent:

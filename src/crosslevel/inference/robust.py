@@ -14,7 +14,9 @@ from crosslevel.design.rows import sum_products
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.cluster_robust import OneWay, RobustKind, contributions, one_way, without_negative
 from crosslevel.inference.clusterings import Clustering, clustering_named, intersection
+from crosslevel.inference.estimates import Joint
 from crosslevel.inference.robust_rows import ModelRows, Working, all_rows, ordinary_rows, rows_by_level
+from crosslevel.inference.robust_tests import joint_test, satterthwaite
 from crosslevel.types import CodeArray, FloatArray, IntArray
 
 
@@ -36,6 +38,24 @@ class RobustCovariance:
     ways: tuple[OneWay, ...] = field(repr=False)
     vcov: FloatArray = field(repr=False)
     negative: bool = False
+
+    def df(self, contrasts: FloatArray) -> FloatArray:
+        """Degrees of freedom of each row of C (m, p), by Satterthwaite; NaN where the clusters contribute nothing."""
+        return satterthwaite(self.ways, contrasts)
+
+    def std_error(self, contrasts: FloatArray) -> FloatArray:
+        """Standard errors (m,) of C beta; NaN where the clusters contribute nothing to it."""
+        errors = np.sqrt(np.einsum("ma,ab,mb->m", contrasts, self.vcov, contrasts, optimize=True))
+        return np.where(np.isnan(self.df(contrasts)), np.nan, errors)
+
+    def joint(self, contrasts: FloatArray, estimate: FloatArray, test: str) -> Joint:
+        """Joint test, of `JOINT_TESTS`, that C beta (m,) is zero.
+
+        Raises
+        ------
+        CrosslevelError : no such test, or more combinations than can be told apart.
+        """
+        return joint_test(test)(self.ways, contrasts, estimate, contrasts @ self.vcov @ contrasts.T)
 
 
 class RowSource(ABC):

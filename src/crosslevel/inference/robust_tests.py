@@ -29,20 +29,54 @@ from crosslevel.types import FloatArray
 PAIRS = 1 << 22
 """Pairs of contributions whose covariances are held at a time."""
 
+UNSEEN = 1e-10
+"""Mean of V_CR under the working model, relative to the variance there, below which clusters contribute nothing."""
+
 RANK = 1e-10
 """Eigenvalue, as a share of the mean one, below which a robust covariance has no variance in a direction."""
 
 
 def wishart_df(clusters: OneWay, contrasts: FloatArray) -> float:
-    """Degrees of freedom nu of the Wishart distribution that V_CR of C beta is treated as; C is (m, p)."""
+    """Degrees of freedom nu of the Wishart distribution that V_CR of C beta is treated as; C is (m, p).
+
+    Raises
+    ------
+    CrosslevelError : the clusters contribute nothing to some combination.
+    """
     m = len(contrasts)
-    standard = _inverse_root(_mean(clusters, contrasts)) @ contrasts
-    return m * (m + 1.0) / _second_moment(clusters, standard)
+    mean = _mean(clusters, contrasts)
+    root = np.linalg.cholesky(contrasts @ clusters.model @ contrasts.T)
+    relative = np.linalg.solve(root, np.linalg.solve(root, mean).T)
+    if np.linalg.eigvalsh(relative)[0] < UNSEEN:
+        raise CrosslevelError(
+            f"`contrast` tests combinations of coefficients to which the clusters of {clusters.name} contribute "
+            "nothing, as where a predictor tells few clusters apart exactly. Test others, or use other clusters."
+        )
+    return m * (m + 1.0) / _second_moment(clusters, _inverse_root(mean) @ contrasts)
 
 
 def satterthwaite(ways: Sequence[OneWay], contrasts: FloatArray) -> FloatArray:
-    """Degrees of freedom of each row of C (m, p): the fewest of those by each of several clusterings."""
-    return np.array([min(wishart_df(each, row[None, :]) for each in ways) for row in contrasts])
+    """Degrees of freedom of each row of C (m, p): the fewest of those by each of several clusterings.
+
+    NaN where the clusters of one of them contribute nothing to the coefficient.
+    """
+    return np.asarray(np.min([_single_df(each, contrasts) for each in ways], axis=0))
+
+
+def _single_df(clusters: OneWay, contrasts: FloatArray) -> FloatArray:
+    """(sum P_gg)^2 / sum P_gh^2 (m,) of each row of C."""
+    own = np.einsum("ma,jab,mb->mj", contrasts, clusters.own, contrasts, optimize=True)
+    shared = np.einsum("ma,jab->mjb", contrasts, clusters.shared)
+    model = np.einsum("ma,ab,mb->m", contrasts, clusters.model, contrasts)
+    if clusters.links:
+        mean = np.array([_mean(clusters, row[None])[0, 0] for row in contrasts])
+        squares = np.array([0.5 * _second_moment(clusters, row[None]) for row in contrasts])
+    else:
+        within = np.einsum("mjb,mjb->mj", shared, shared)
+        products = shared.transpose(0, 2, 1) @ shared
+        mean = np.sum(own - within, axis=1)
+        squares = np.sum(products**2, axis=(1, 2)) + np.sum((own - within) ** 2 - within**2, axis=1)
+    return np.asarray(np.divide(mean**2, squares, out=np.full(len(mean), np.nan), where=mean > UNSEEN * model))
 
 
 def _mean(clusters: OneWay, contrasts: FloatArray) -> FloatArray:

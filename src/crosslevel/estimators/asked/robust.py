@@ -61,7 +61,8 @@ def robust(fit: "MixedFit", vcov: str = "CR2", cluster: str | Sequence[str] | No
         reduced=solution.criterion.reduced if profiled else None,
     )
     return RobustFit(
-        title=f"{fit.spec.response_name}: {fit.formula}",
+        response=fit.spec.response_name,
+        formula=fit.formula,
         terms=design.fixed_names,
         beta=solution.beta,
         covariance=robust_covariance(source, design, kind, names, solution.vcov),

@@ -1,0 +1,305 @@
+"""What a fitted linear regression answers. Every method delegates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.design import Design
+from crosslevel.design.rows import RowCount
+from crosslevel.display import Document
+from crosslevel.estimators import ordinary_rows
+from crosslevel.estimators.asked.new_rows import Interval
+from crosslevel.estimators.asked.robust import cluster_names
+from crosslevel.estimators.notes import notes_on_rows
+from crosslevel.estimators.robust_fit import Contrasts, ContrastTest, RobustFit, concerns, contrast_test
+from crosslevel.formula import Spec, update
+from crosslevel.inference.cluster_robust import robust_kind
+from crosslevel.inference.ordinary import OrdinaryCovariance, check_vcov, covariance_of
+from crosslevel.inference.wald import coefficient_table
+from crosslevel.solve.least_squares import LeastSquares
+from crosslevel.types import FloatArray, Frame
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OLSFit:
+    """A fitted linear regression.
+
+    Attributes
+    ----------
+    formula, data, given : as given to `ols`: the formula, the frame, and all other arguments by name.
+    design : columns and cross-products of the model.
+    solved : coefficients and residual variance.
+    clusters : names of the clusterings.
+    covariance : covariance of the coefficients, with what tests need.
+    """
+
+    formula: str
+    data: Frame = field(repr=False)
+    given: Mapping[str, Any]
+    design: Design = field(repr=False)
+    solved: LeastSquares = field(repr=False)
+    clusters: tuple[str, ...]
+    covariance: OrdinaryCovariance = field(repr=False)
+
+    # -- what was fitted ------------------------------------------------------------------------------------------
+    @property
+    def spec(self) -> Spec:
+        """The formula with what it remembers of the data."""
+        return self.design.spec
+
+    @property
+    def rows(self) -> RowCount:
+        """Rows read, used, and missing values by variable."""
+        return self.design.rows
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Variable labels of the data."""
+        return self.design.columns.labels
+
+    @property
+    def nobs(self) -> int:
+        """Rows used, each as often as its frequency says."""
+        return self.design.nobs
+
+    @cached_property
+    def ngroups(self) -> dict[str, int]:
+        """Clusters of each clustering; empty without."""
+        return {name: len(sizes) for name, sizes in self.cluster_sizes.items()}
+
+    @cached_property
+    def cluster_sizes(self) -> dict[str, pd.Series]:
+        """Rows of each cluster, by clustering."""
+        return ordinary_rows.cluster_sizes(self.design, self.clusters)
+
+    # -- coefficients ---------------------------------------------------------------------------------------------
+    @property
+    def params(self) -> pd.Series:
+        """Coefficients."""
+        return self._by_term(self.solved.beta, "estimate")
+
+    @property
+    def bse(self) -> pd.Series:
+        """Standard errors of the coefficients."""
+        return self._by_term(self.covariance.std_error(self._each), "std_error")
+
+    @property
+    def df(self) -> pd.Series:
+        """Degrees of freedom of the coefficients' t statistics."""
+        return self._by_term(self.covariance.df(self._each), "df")
+
+    @property
+    def tvalues(self) -> pd.Series:
+        """Coefficients divided by their standard errors."""
+        return self.tidy()["statistic"]
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """Two-sided p-values of the coefficients."""
+        return self.tidy()["p_value"]
+
+    @property
+    def vcov(self) -> pd.DataFrame:
+        """Covariance matrix of the coefficients."""
+        names = pd.Index(self.design.fixed_names, name="term")
+        return pd.DataFrame(self.covariance.matrix, index=names, columns=names)
+
+    def tests(
+        self, vcov: str | None = None, *, cluster: str | Sequence[str] | None = None, level: float = 0.95
+    ) -> pd.DataFrame:
+        """Coefficient table with the standard errors of another covariance, or other clusters.
+
+        Parameters
+        ----------
+        vcov : as in `ols`; None for that of the fit, or "CR2" if other clusters are given.
+        cluster : as in `ols`; None for those of the fit.
+        level : confidence level.
+        """
+        found = self.covariance_by(vcov, cluster)
+        return coefficient_table(
+            self.design.fixed_names, self.solved.beta, found.std_error(self._each), found.df(self._each), level=level
+        )
+
+    def tidy(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Coefficient table: estimate, std_error, df, statistic, p_value, conf_low, conf_high by term."""
+        return self.tests(level=level)
+
+    def conf_int(self, level: float = 0.95, method: str | None = None) -> pd.DataFrame:
+        """Confidence intervals of the coefficients; `method` names the covariance."""
+        return self.tests(method, level=level)[["conf_low", "conf_high"]]
+
+    def contrast(self, contrasts: Contrasts, test: str | None = None, *, level: float = 0.95) -> ContrastTest:
+        """Test combinations of coefficients jointly.
+
+        Parameters
+        ----------
+        contrasts : coefficients that are zero under the hypothesis, by name; or weights of coefficients by name, as in
+            {"a": 1, "b": -1} or a list of these; or rows of weights (m, p).
+        test : with a cluster-robust covariance "HTZ" (Hotelling's T^2 with degrees of freedom by Pustejovsky & Tipton
+            2018; the default), "EDF" (Fai & Cornelius 1996) or "naive-F" (clusters - 1 degrees of freedom); with any
+            other "F", on rows - coefficients degrees of freedom.
+        level : confidence level of the intervals of the single combinations.
+        """
+        chosen = self.covariance.default_test if test is None else test
+        return contrast_test(self.covariance, self.design.fixed_names, self.solved.beta, contrasts, chosen, level)
+
+    def robust(self, vcov: str = "CR2", cluster: str | Sequence[str] | None = None) -> RobustFit:
+        """The coefficients with another cluster-robust covariance; as `robust` of a mixed model."""
+        found = self.covariance_by(robust_kind(vcov).name, cluster).robust
+        assert found is not None
+        return RobustFit(
+            response=self.spec.response_name, formula=self.formula, terms=self.design.fixed_names,
+            beta=self.solved.beta, covariance=found,
+        )  # fmt: skip
+
+    def covariance_by(self, vcov: str | None = None, cluster: str | Sequence[str] | None = None) -> OrdinaryCovariance:
+        """Another covariance of the same coefficients; see `tests`."""
+        if vcov is None and cluster is None:
+            return self.covariance
+        names = self.clusters if cluster is None else cluster_names(cluster)
+        return covariance_of(self.design, self.solved, check_vcov(vcov, clustered=bool(names)), names)
+
+    # -- fit ------------------------------------------------------------------------------------------------------
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation."""
+        return self.solved.sigma
+
+    @property
+    def df_residual(self) -> float:
+        """Rows - coefficients."""
+        return self.covariance.df_residual
+
+    @property
+    def r_squared(self) -> float:
+        """Share of the outcome's sum of squares that is explained, about its mean if there is an intercept."""
+        return 1.0 - self.solved.rss / ordinary_rows.total_squares(self.design)
+
+    @property
+    def adj_r_squared(self) -> float:
+        """The same of variances, each with its degrees of freedom."""
+        total = self.nobs - (1 if self.solved.coordinates.intercept >= 0 else 0)
+        return 1.0 - (1.0 - self.r_squared) * total / self.df_residual
+
+    @property
+    def deviance(self) -> float:
+        """-2 log-likelihood."""
+        return self.solved.deviance
+
+    @property
+    def loglik(self) -> float:
+        """Log-likelihood at its maximum."""
+        return -0.5 * self.solved.deviance
+
+    @property
+    def n_params(self) -> int:
+        """Coefficients and sigma."""
+        return len(self.solved.beta) + 1
+
+    @property
+    def aic(self) -> float:
+        """Deviance + 2 parameters."""
+        return self.deviance + 2.0 * self.n_params
+
+    @property
+    def bic(self) -> float:
+        """Deviance + log(rows) parameters."""
+        return self.deviance + float(np.log(self.nobs)) * self.n_params
+
+    @property
+    def status(self) -> str:
+        """How the estimates were found, in a sentence."""
+        return "Solved: least squares has one solution, found without a search."
+
+    @property
+    def converged(self) -> bool:
+        """Always: nothing is searched for."""
+        return True
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What deserves a second look, in words, with what to do."""
+        robust = self.covariance.robust
+        return (*notes_on_rows(self.design), *(() if robust is None else concerns(robust, self.df)))
+
+    def glance(self) -> pd.DataFrame:
+        """The fit in one row."""
+        return ordinary_rows.glance(self)
+
+    # -- rows -----------------------------------------------------------------------------------------------------
+    @property
+    def fitted(self) -> pd.Series:
+        """Fitted values."""
+        return self.augment()["fitted"]
+
+    @property
+    def resid(self) -> pd.Series:
+        """Outcome minus fitted values."""
+        return self.augment()["resid"]
+
+    def augment(self) -> pd.DataFrame:
+        """The rows used: outcome, clusters, fitted values, residuals."""
+        return ordinary_rows.augment(self.design, self.solved.beta, self.clusters)
+
+    def predict(
+        self, new: Frame | None = None, *, se: bool = False, interval: Interval | None = None, level: float = 0.95
+    ) -> pd.Series | pd.DataFrame:
+        """Predicted outcomes x'beta of the rows used or of new data, with standard errors and intervals if wanted.
+
+        Parameters
+        ----------
+        new : any frame with the predictors; the outcome is not needed. None for the rows used.
+        se : whether to give standard errors, from the covariance of the fit.
+        interval : "confidence" for x'beta; "prediction" for a new row, whose residual has the variance sigma^2 (by its
+            precision). Both have the degrees of freedom of x'beta.
+        level : confidence level.
+
+        Returns
+        -------
+        Series of predictions; with `se` or `interval` a frame of estimate, std_error, conf_low and conf_high. All are
+        NaN in rows with missing predictors.
+        """
+        return ordinary_rows.predicted(self, new, se=se, interval=interval, level=level)
+
+    # -- other models ---------------------------------------------------------------------------------------------
+    def refit(self, y: FloatArray | pd.Series) -> "OLSFit":
+        """Fit the same model to another outcome, one value for each row used."""
+        from crosslevel.estimators.ols import fit_ordinary
+
+        design = self.design.with_response(np.asarray(y))
+        return fit_ordinary(self.formula, self.data, self.given, design, self.clusters, self.covariance.name)
+
+    def update(self, formula: str | None = None, **changes: Any) -> "OLSFit":
+        """Fit with a changed formula ("~ . + x") or other arguments of `ols`."""
+        from crosslevel.estimators.ols import ols
+
+        given = {**self.given, "data": self.data, **changes}
+        text = self.formula if formula is None else update(self.formula, formula)
+        return ols(text, given.pop("data"), **given)
+
+    # -- words ----------------------------------------------------------------------------------------------------
+    def summary(self, *, level: float = 0.95) -> Document:
+        """What was fitted and found, to print or to show in a notebook, with intervals of a confidence level."""
+        from crosslevel.estimators.ols_summary import summarise
+
+        return summarise(self, level=level)
+
+    def __str__(self) -> str:
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        """Return the summary for a notebook."""
+        return self.summary()._repr_html_()
+
+    @property
+    def _each(self) -> FloatArray:
+        """(p, p) contrasts that pick each coefficient."""
+        return np.eye(len(self.solved.beta))
+
+    def _by_term(self, values: FloatArray, name: str) -> pd.Series:
+        """A Series by coefficient."""
+        return pd.Series(values, index=pd.Index(self.design.fixed_names, name="term"), name=name)
