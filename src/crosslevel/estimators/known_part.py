@@ -40,8 +40,8 @@ def known_rows(group: str, variances: pd.DataFrame) -> list[Row]:
         for _, row in variances.iterrows():
             rows.append([str(row["term1"]), number(row["estimate"]), None, None, None, number(row["std_dev"])])
         return rows
-    for name, place in (("smallest", variances["estimate"].idxmin()), ("largest", variances["estimate"].idxmax())):
-        row = variances.loc[place]
+    ordered = variances.sort_values("estimate")
+    for name, row in (("smallest", ordered.iloc[0]), ("largest", ordered.iloc[-1])):
         label = f"{row['term1']} ({name} of {counted(len(variances))})"
         rows.append([label, number(row["estimate"]), None, None, None, number(row["std_dev"])])
     return rows

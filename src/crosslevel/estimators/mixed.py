@@ -62,8 +62,8 @@ def mixed(
     residual : covariance structure of the residuals, Var(e) = sigma^2 R, such as cl.residual.By("sector"),
         cl.residual.Power("x"), cl.residual.AR1("time", within="id") or cl.residual.Known("se"); by default R = I. With
         one, the formula needs no random term.
-    known : matrices for the random terms propto(0 + f | g, V), a covariance up to a factor, and equalto(0 + f | g, V), a
-        covariance in the squared units of the outcome, such as that of sampling errors; by the name they have there:
+    known : matrices for the random terms propto(0 + f | g, V), a covariance up to a factor, and equalto(0 + f | g, V),
+        a covariance in the squared units of the outcome, such as that of sampling errors; by the name they have there:
         arrays, or frames whose rows and columns name the random effects. One matrix for all rows has a constant group.
     ddf : degrees of freedom of the t tests: "m-l-1", "growth-curve", "satterthwaite", "kenward-roger",
         "kenward-roger-2009", "between-within", "residual" or "normal". "auto" is "growth-curve", which is "m-l-1" less

@@ -99,10 +99,6 @@ class FixedScaleDeviance:
         """In which coordinates [X y] is worked on."""
         return self.engine.coordinates
 
-    def starting_at(self, sigma: float) -> "FixedScaleDeviance":
-        """The same criterion, its search for sigma starting elsewhere."""
-        return replace(self, start=max(float(np.log(sigma)), self.least))
-
     @cached_property
     def scales(self) -> IntArray:
         """Positions of the known blocks' tau among the engine's parameters."""

@@ -72,6 +72,6 @@ def _near(
     heights = np.array([end.state.deviance for end in ends])
     apart = np.append(True, np.diff(heights) > SAME_HEIGHT) & (heights < heights[0] + WORTH)
     return (
-        replace(criterion, start=float(np.log(ends[0].state.sigma))),
+        replace(criterion, start=-0.5 * float(np.log(ends[0].state.scale))),
         [end.theta[:-1] for end, chosen in zip(ends, apart, strict=True) if chosen],
     )
