@@ -197,6 +197,7 @@ def test_figure_draws_every_cluster_once_in_its_place(moderated) -> None:
     figure = cl.plot.heterogeneity(moderated, moderators="own")
     assert isinstance(figure, Figure)
     assert theme.png(figure).startswith(b"\x89PNG")
+    assert "With what moderators explain." in figure.texts[1].get_text().replace("\n", " ")
     own = moderated.heterogeneity(moderators="own").own["school"]["x"].to_numpy()
     dots = next(item.get_offsets() for item in figure.axes[0].collections if len(item.get_offsets()) == len(own))
     low, high = figure.axes[0].get_xlim()

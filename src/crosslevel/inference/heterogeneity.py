@@ -71,7 +71,7 @@ class Heterogeneity:
             [
                 Table(["Coefficient", mean, sd, ratio, low, high, other], spread, notes=self.notes),
                 Table(["Coefficient", least, most, other], observed, title="The clusters' own coefficients",
-                      notes=["Average plus conditional mode: own estimates, drawn towards the average."]),
+                      notes=["Average plus conditional mode: own estimates, shrunken towards the average."]),
             ],
         )  # fmt: skip
 

@@ -123,16 +123,20 @@ def heterogeneity(
         panel.grid(visible=False, axis="y")
         theme.name_axes(panel, "Coefficient, relative to its average" if relative else "Coefficient", "")
         title = f"How coefficients differ by {fit.labels.get(group) or group}"
-        return theme.entitle([panel], title, words(len(own)), own=ax is None)
+        found = fit.heterogeneity(group).moderators
+        explained = any((group, str(term)) in found for term in frame.index)
+        return theme.entitle([panel], title, words(len(own), moderators if explained else None), own=ax is None)
 
 
-def words(clusters: int) -> str:
-    """What is drawn."""
-    return (
-        f"Bars: the average and the middle 90 % of clusters by the model's mean and SD; at the right, SD in % of the "
-        f"average. Dots: {counted(clusters)} clusters' own coefficients, drawn towards the average; orange where the "
+def words(clusters: int, moderators: str | None) -> str:
+    """What is drawn; `moderators` says where those of cross-level interactions are, None if there are none."""
+    text = (
+        "Bars: the average and the middle 90 % of clusters by the model's mean and SD; at the right, SD in % of the "
+        f"average. Dots: {counted(clusters)} clusters' own coefficients, shrunken towards the average; orange where the "
         "sign is the other one."
     )
+    at = {"mean": " All at the average of the moderators.", "own": " With what moderators explain."}
+    return text + at.get(moderators or "", "")
 
 
 def _span(frame: pd.DataFrame, own: pd.DataFrame) -> float:
