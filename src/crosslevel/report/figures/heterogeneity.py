@@ -132,8 +132,8 @@ def words(clusters: int, moderators: str | None) -> str:
     """What is drawn; `moderators` says where those of cross-level interactions are, None if there are none."""
     text = (
         "Bars: the average and the middle 90 % of clusters by the model's mean and SD; at the right, SD in % of the "
-        f"average. Dots: {counted(clusters)} clusters' own coefficients, shrunken towards the average; orange where the "
-        "sign is the other one."
+        f"average. Dots: {counted(clusters)} clusters' own coefficients, shrunken towards the average; orange where "
+        "the sign is the other one."
     )
     at = {"mean": " All at the average of the moderators.", "own": " With what moderators explain."}
     return text + at.get(moderators or "", "")
