@@ -13,7 +13,7 @@ from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.nesting import Nesting, nesting
 from crosslevel.estimators.random_tests import check_draws
 from crosslevel.estimators.simulated_tests import Refitted, SimulatedTest, bootstrap_test, exact_test, why_not_exact
-from crosslevel.inference.lrt import REFERENCES, BoundaryTest, boundary_test, needs_metric
+from crosslevel.inference.lrt import REFERENCES, BoundaryTest, boundary_test
 from crosslevel.inference.removal import Removal, information_of, removal
 from crosslevel.types import FloatArray, Method
 
@@ -227,7 +227,7 @@ def _mixture(
     """The test by its asymptotic mixture."""
     blocks = what.blocks + ((1, False),) * between.edges
     metric = None
-    if needs_metric(what.blocks) and not (what.bound or between.edges or large.solution.iterative):
+    if what.needs_metric and not between.edges and large.solution.iterative is None:
         factors = between.factors(small.solution.factors, large.solution.factors)
         metric = information_of(
             large.design, large.solution, between.kept, factors, large.solution.phi, reml=large.method == "reml"

@@ -11,7 +11,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.estimators import tables
 from crosslevel.inference.icc import IntraclassCorrelation, sampling_variances
 from crosslevel.inference.icc import reliability as own_reliability
-from crosslevel.inference.lrt import BoundaryTest, boundary_test, needs_metric
+from crosslevel.inference.lrt import BoundaryTest, boundary_test
 from crosslevel.inference.removal import information_of, removal
 from crosslevel.inference.varcomp import VarianceComponents, intercept_icc, variance_share
 from crosslevel.likelihood.profiled import ProfiledDeviance
@@ -184,7 +184,7 @@ def test_of_all(design: Design, solution: Solution, *, reml: bool) -> BoundaryTe
         )
     what = removal(tuple(factor.structure for factor in design.factors), ((),) * len(design.factors))
     metric = None
-    if needs_metric(what.blocks) and not what.bound and solution.iterative is None:
+    if what.needs_metric and solution.iterative is None:
         zeros = tuple(np.zeros_like(factor) for factor in solution.factors)
         metric = information_of(design, solution, ((),) * len(zeros), zeros, solution.phi, reml=reml)
     return boundary_test(

@@ -37,7 +37,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TestedTerm:
+class RandomTermTested:
     """Random effects that are taken out together.
 
     Attributes
@@ -51,8 +51,6 @@ class TestedTerm:
     place: int
     effects: tuple[int, ...]
 
-    __test__ = False  # no class of tests
-
     def kept(self, design: Design) -> Kept:
         """What stays of the design's random effects."""
         return tuple(
@@ -61,16 +59,16 @@ class TestedTerm:
         )
 
 
-def tested_terms(design: Design) -> tuple[TestedTerm, ...]:
+def terms_of(design: Design) -> tuple[RandomTermTested, ...]:
     """What is tested: each term of a block that is part of no interaction in it, an intercept that stands alone.
 
     The variance of an intercept beside slopes is that at the origin of their variables, which it would be arbitrary to
     call zero. Blocks that tie their effects are tested as a whole, those of known covariance not at all.
     """
-    return tuple(term for k in range(len(design.factors)) for term in _terms_of(design, k))
+    return tuple(term for k in range(len(design.factors)) for term in _factor_terms(design, k))
 
 
-def _terms_of(design: Design, place: int) -> Iterator[TestedTerm]:
+def _factor_terms(design: Design, place: int) -> Iterator[RandomTermTested]:
     """The terms of one grouping factor."""
     factor = design.factors[place]
     for kind, columns, label in zip(
@@ -83,13 +81,13 @@ def _terms_of(design: Design, place: int) -> Iterator[TestedTerm]:
             terms.setdefault(_term(design, int(factor.z[e])), []).append(int(e))
         written = f"({_written(list(terms))} | {factor.name})"
         if not is_separable(kind):
-            yield TestedTerm(name=f"{label}{written}", place=place, effects=tuple(int(e) for e in columns))
+            yield RandomTermTested(name=f"{label}{written}", place=place, effects=tuple(int(e) for e in columns))
         elif len(terms) == 1:
-            yield TestedTerm(name=written, place=place, effects=tuple(*terms.values()))
+            yield RandomTermTested(name=written, place=place, effects=tuple(*terms.values()))
         else:
             for term, effects in terms.items():
                 if term and not any(set(term) < set(other) for other in terms):
-                    yield TestedTerm(name=f"{':'.join(term)} in {written}", place=place, effects=tuple(effects))
+                    yield RandomTermTested(name=f"{':'.join(term)} in {written}", place=place, effects=tuple(effects))
 
 
 def _structures(design: Design, place: int) -> list[str]:
@@ -122,7 +120,7 @@ def by_term(fit: "MixedFit", test: RandomTest, n: int | None, seed: int | None) 
     own = _own_tests(fit) if _lacking(fit) is None else None
     asked = _Asked(fit=fit, test=test, draws=draws, rng=np.random.default_rng(seed))
     records = []
-    for term in tested_terms(fit.design):
+    for term in terms_of(fit.design):
         submodel = asked.submodel(term.kept(fit.design))
         found = removal_test(fit.design, fit.solution, submodel, reml=reml)
         group = fit.design.factors[term.place].name
@@ -226,7 +224,7 @@ class _Asked:
         return bootstrap_test(smaller, statistic, found.statistic, n=self.draws, rng=self.rng)
 
 
-def _own_test(own: ClusterChiSquare | None, term: TestedTerm | None) -> dict[str, Any]:
+def _own_test(own: ClusterChiSquare | None, term: RandomTermTested | None) -> dict[str, Any]:
     """The textbooks' chi-square test beside a likelihood-ratio test of one effect."""
     if own is None or term is None or len(term.effects) != 1:
         return {"chi_square": np.nan, "chi_square_df": np.nan, "chi_square_p_value": np.nan, "clusters_used": np.nan}

@@ -25,6 +25,11 @@ POINTS = 400
 DRAWS, SEED = 20_000, 20_170_824
 """Of simulated weights; the seed is fixed, so that a p-value does not change from call to call."""
 
+SWAP = np.array([[0.0, 1.0], [1.0, 0.0]])
+
+MOST_CORRELATED = 1.0 - 1e-9
+"""Correlation of two predictors with which their cone is still brought near the standard one."""
+
 MOST_FACES = 6
 """Half-lines up to which the faces of their cone are gone through."""
 
@@ -119,8 +124,10 @@ def _gamma_factors(df: IntArray, k: int) -> FloatArray:
 def pair_weights(metric: FloatArray) -> FloatArray:
     """Weights (4,) of the cone of covariance matrices (2, 2) with a metric (3, 3) in (variance, covariance, variance).
 
-    The boundary are the matrices v v', v = (cos a, sin a); the normals of its tangent planes bound the polar cone.
+    The boundary are the matrices v v', v = (cos a, sin a); the normals of its tangent planes bound the polar cone. The
+    cone stays what it is under H -> L'H L, by which the metric is first brought near that of the trace.
     """
+    metric = _near_trace(metric)
     angle = np.arange(POINTS) * (np.pi / POINTS)
     c, s = np.cos(angle), np.sin(angle)
     ray = np.stack([c * c, c * s, s * s], axis=1)
@@ -129,6 +136,19 @@ def pair_weights(metric: FloatArray) -> FloatArray:
     w_2 = _length(ray, first, metric)
     w_1 = _length(np.cross(ray, first), np.cross(ray, second), np.linalg.inv(metric))
     return np.array([0.5 - w_2, w_1, w_2, 0.5 - w_1])
+
+
+def _near_trace(metric: FloatArray) -> FloatArray:
+    """The metric (3, 3) of L'H L, with L L' = P for the P whose tr(P H P H) is most like it."""
+    one, two = np.sqrt(metric[0, 0]), np.sqrt(metric[2, 2])
+    correlation = (metric[0, 1] / one + metric[1, 2] / two) / (4.0 * np.sqrt(one * two))
+    correlation = float(np.clip(correlation, -MOST_CORRELATED, MOST_CORRELATED))
+    root = np.linalg.cholesky(np.array([[one, 0.0], [0.0, two]]) + correlation * np.sqrt(one * two) * SWAP)
+    back = np.linalg.inv(root)
+    changes = [np.diag([1.0, 0.0]), SWAP, np.diag([0.0, 1.0])]
+    columns = [back.T @ change @ back for change in changes]
+    turn = np.array([[some[0, 0], some[0, 1], some[1, 1]] for some in columns]).T
+    return np.asarray(turn.T @ metric @ turn)
 
 
 def _length(curve: FloatArray, slope: FloatArray, metric: FloatArray) -> float:

@@ -27,20 +27,27 @@ class Removal:
     blocks : variances that go, see `lrt.boundary_test`.
     free : covariances with effects that stay.
     df : parameters in all.
-    bound : whether a block is the cone around a structure that ties its effects.
+    tied : whether a block goes as a whole whose structure ties its effects.
+    bound : whether its cone has more parameters than the structure, so that a p-value by the cone is an upper bound.
     """
 
     blocks: Blocks
     free: int
     df: int
+    tied: bool
     bound: bool
+
+    @property
+    def needs_metric(self) -> bool:
+        """Whether the mixture depends on information that is known."""
+        return needs_metric(self.blocks) and not self.tied
 
 
 def removal(structures: tuple[BlockStructure, ...], kept: Kept) -> Removal:
     """Count what goes when of each grouping factor some effects stay; blocks that tie their effects go as a whole."""
     blocks: list[tuple[int, bool]] = []
     free = df = 0
-    bound = False
+    tied = bound = False
     for structure, effects in zip(structures, kept, strict=True):
         for kind, columns in zip(structure.kinds, structure.columns, strict=True):
             stay, gone = _split(columns, effects)
@@ -52,8 +59,9 @@ def removal(structures: tuple[BlockStructure, ...], kept: Kept) -> Removal:
                 free += len(stay) * len(gone) if kind.free else 0
             else:
                 blocks.append(kind.cone(len(columns)))
+                tied = True
                 bound |= _exceeds(kind, len(columns))
-    return Removal(blocks=tuple(blocks), free=free, df=df, bound=bound)
+    return Removal(blocks=tuple(blocks), free=free, df=df, tied=tied, bound=bound)
 
 
 def is_separable(kind: Covariance) -> bool:
@@ -78,7 +86,7 @@ def removal_test(design: Design, solution: Solution, submodel: Submodel, *, reml
     structures = tuple(factor.structure for factor in design.factors)
     what = removal(structures, submodel.kept)
     metric = None
-    if needs_metric(what.blocks) and not what.bound:
+    if what.needs_metric:
         factors = submodel.factors(solution)
         metric = information_of(design, solution, submodel.kept, factors, submodel.solution.phi, reml=reml)
     return boundary_test(
@@ -113,9 +121,10 @@ def information_of(
     """
     if any(factor.structure.fixed.any() for factor in design.factors):
         return None
+    bases = _bases(design, solution)
     pairs = [
-        _directions(factor.structure, effects, lower)
-        for factor, effects, lower in zip(design.factors, kept, factors, strict=True)
+        _directions(factor.structure, basis, effects, lower)
+        for factor, basis, effects, lower in zip(design.factors, bases, kept, factors, strict=True)
     ]
     mine = np.concatenate([np.arange(len(a) + len(b)) < len(a) for a, b in pairs])
     both = tuple(np.concatenate([a, b]) for a, b in pairs)
@@ -130,24 +139,30 @@ def information_of(
 
 
 def _directions(
-    structure: BlockStructure, effects: tuple[int, ...], lower: FloatArray
+    structure: BlockStructure, basis: FloatArray, effects: tuple[int, ...], lower: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Changes (m, q, q) of Psi in the units of the data: those that are tested, and all others that are possible."""
+    """Changes (m, q, q) of working Psi: those that are tested, and all others that are possible.
+
+    They are unit matrices there where the effects that stay are the same in both coordinates. They are not where slopes
+    have lost the intercept that took up their shift: then they are those of the data, carried over.
+    """
     q = structure.q
     tested: list[FloatArray] = []
     others: list[FloatArray] = []
     for kind, columns in zip(structure.kinds, structure.columns, strict=True):
         stay, gone = _split(columns, effects)
         if is_separable(kind):
-            tested += _symmetric(q, gone, gone, together=kind.free)
-            others += _symmetric(q, stay, stay, together=kind.free)
-            others += [_pair(q, i, j) for i in stay for j in gone] if kind.free else []
+            shifted = bool(np.any(basis[np.ix_(gone, stay)]))
+            turn = basis if shifted else np.eye(q)
+            tested += [turn @ some @ turn.T for some in _symmetric(q, gone, gone, together=kind.free)]
+            others += [turn @ some @ turn.T for some in _symmetric(q, stay, stay, together=kind.free)]
+            others += [turn @ _pair(q, i, j) @ turn.T for i in stay for j in gone] if kind.free else []
         elif len(stay):
             own = lower[np.ix_(columns, columns)]
             half = kind.factor_gradient(kind.nearest(own), len(columns)) @ own.T
             whole = np.zeros((len(half), q, q))
             whole[:, columns[:, None], columns] = half + half.transpose(0, 2, 1)
-            others += list(whole)
+            others += list(basis @ whole @ basis.T)
     return np.array(tested).reshape(-1, q, q), np.array(others).reshape(-1, q, q)
 
 
@@ -163,6 +178,14 @@ def _pair(q: int, i: int, j: int) -> FloatArray:
     return out
 
 
+def _bases(design: Design, solution: Solution) -> tuple[FloatArray, ...]:
+    """For each factor (q, q) T: working effects are T b, before any rotation by the search."""
+    if design.residual is not None:
+        bases: tuple[FloatArray, ...] = solution.criterion.bases
+        return bases
+    return (design.reduced.basis,) if design.is_single else design.crossing.basis
+
+
 def _information(
     design: Design,
     solution: Solution,
@@ -172,21 +195,17 @@ def _information(
     *,
     reml: bool,
 ) -> FloatArray:
-    """Information (m, m) in directions (m_k, q, q) of each factor's Psi in the units of the data, at any Lambda."""
+    """Information (m, m) in directions (m_k, q, q) of each factor's working Psi, at any Lambda in data units."""
+    bases = _bases(design, solution)
+    working = tuple(basis @ factor for basis, factor in zip(bases, factors, strict=True))
     if design.is_single and design.residual is None:
-        basis = design.reduced.basis
-        at = ProfiledDeviance(reduced=design.reduced, reml=reml).at_factor(basis @ factors[0])
-        return at.psi_derivatives.information(basis @ directions[0] @ basis.T)
+        at = ProfiledDeviance(reduced=design.reduced, reml=reml).at_factor(working[0])
+        return at.psi_derivatives.information(directions[0])
     from crosslevel.likelihood.blocked import BlockedConditional, BlockedDeviance
     from crosslevel.likelihood.blocked_theta import average_information
 
     if design.residual is None:
-        bases = design.crossing.basis
-        working = tuple(basis @ factor for basis, factor in zip(bases, factors, strict=True))
         inner: BlockedConditional = BlockedDeviance.of(design.crossing, reml=reml).at_factors(working)
     else:
-        bases = solution.criterion.bases
-        working = tuple(basis @ factor for basis, factor in zip(bases, factors, strict=True))
         inner = replace(solution.criterion, held=phi).at_factors(working).inner
-    moved = tuple(basis @ some @ basis.T for basis, some in zip(bases, directions, strict=True))
-    return average_information(inner, moved)
+    return average_information(inner, directions)
