@@ -1,0 +1,461 @@
+"""`cl.lrtest`: against lme4 and nlme, nestedness, and tests by simulation."""
+
+import json
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from reference_cases import FOLDER, load_data
+from scipy import stats
+
+import crosslevel as cl
+from crosslevel import CrosslevelError
+from crosslevel.estimators.simulated_tests import _spectrum, why_not_exact
+from crosslevel.inference.exact_lrt import exceedance, simulate_statistics
+from crosslevel.inference.lrt import mixture_tail
+
+SLEEP = {
+    "ri": "Reaction ~ Days + (1 | Subject)",
+    "uncorr": "Reaction ~ Days + (Days || Subject)",
+    "rs": "Reaction ~ Days + (Days | Subject)",
+}
+HSB = {
+    "ancova": "mAch ~ cses + (1 | school)",
+    "random_coef": "mAch ~ cses + (cses | school)",
+    "slopes_as_outcomes": "mAch ~ cses * sector + meanses * cses + (cses | school)",
+    "slopes_as_outcomes_ri": "mAch ~ cses * sector + meanses * cses + (1 | school)",
+}
+EXAM = {
+    "ri": "normexam ~ standLRT + (1 | school)",
+    "rs": "normexam ~ standLRT + (standLRT | school)",
+    "rs_sex_schgend": "normexam ~ standLRT + sex + schgend + (standLRT | school)",
+}
+LME4 = [
+    ("sleepstudy", SLEEP["ri"], SLEEP["rs"], "ml", "lrt_ml_ri_vs_rs"),
+    ("sleepstudy", SLEEP["uncorr"], SLEEP["rs"], "ml", "lrt_ml_uncorr_vs_rs"),
+    ("sleepstudy", SLEEP["ri"], SLEEP["rs"], "reml", "lrt_reml_ri_vs_rs"),
+    ("sleepstudy", SLEEP["uncorr"], SLEEP["rs"], "reml", "lrt_reml_uncorr_vs_rs"),
+    ("Hsb82", HSB["ancova"], HSB["random_coef"], "ml", "lrt_ml_ancova_vs_random_coef"),
+    ("Hsb82", HSB["ancova"], HSB["random_coef"], "reml", "lrt_reml_ancova_vs_random_coef"),
+    ("Hsb82", HSB["random_coef"], HSB["slopes_as_outcomes"], "reml", "lrt_ml_random_coef_vs_slopes_as_outcomes"),
+    ("Hsb82", HSB["slopes_as_outcomes_ri"], HSB["slopes_as_outcomes"], "reml", "lrt_reml_slopes_ri_vs_rs"),
+    ("Exam", EXAM["ri"], EXAM["rs"], "ml", "lrt_ml_ri_vs_rs"),
+    ("Exam", EXAM["ri"], EXAM["rs"], "reml", "lrt_reml_ri_vs_rs"),
+    ("Exam", EXAM["rs"], EXAM["rs_sex_schgend"], "reml", "lrt_ml_rs_vs_rs_sex_schgend"),
+]
+
+
+@cache
+def fitted(formula: str, dataset: str, method: str = "reml", residual: Any = None) -> Any:
+    frame = load_data(dataset)
+    if dataset == "Orthodont":
+        frame = visits()
+    return cl.mixed(formula, frame, method=method, residual=residual)
+
+
+@cache
+def visits() -> pd.DataFrame:
+    frame = load_data("Orthodont")
+    return frame.assign(visit=(frame["age"] - 8) // 2)
+
+
+def expected(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / "expected" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("dataset", "small", "large", "method", "key"), LME4, ids=[f"{c[0]}-{c[4]}" for c in LME4])
+def test_lme4(dataset, small, large, method, key):
+    """Where fixed parts differ our REML fits are refitted by ML, as the reference was."""
+    test = cl.lrtest(fitted(small, dataset, method), fitted(large, dataset, method))
+    one, other = expected(f"{dataset}__tests")[key]
+    assert test.statistic == pytest.approx(other["Chisq"], abs=5e-7)
+    assert test.df == other["Df"]
+    assert test.naive_p_value == pytest.approx(other["Pr(>Chisq)"], rel=1e-6)
+    for row, ours in ((one, "small"), (other, "large")):
+        for r_name, name in (("npar", "n_params"), ("AIC", "aic"), ("BIC", "bic"), ("deviance", "deviance")):
+            assert test.frame.loc[ours, name] == pytest.approx(row[r_name], abs=1e-6)
+    assert test.method == key.split("_")[1]
+    assert bool(test.notes) == (method != test.method)
+
+
+VARIDENT = cl.residual.By("Sex")
+NLME = [
+    ("Orthodont", "distance ~ age * Sex + (1 | Subject)", None, VARIDENT, "ri_vs_varident"),
+    ("Orthodont", "distance ~ age * Sex + (1 | Subject)", None, cl.residual.AR1("visit", "Subject"), "ri_vs_corar1"),
+    ("Hsb82", HSB["slopes_as_outcomes"], None, cl.residual.By("sector"), "hom_vs_varident_sector"),
+]
+
+
+@pytest.mark.parametrize("method", ["ml", "reml"])
+@pytest.mark.parametrize(("dataset", "formula", "small", "large", "key"), NLME, ids=[case[4] for case in NLME])
+def test_nlme(dataset, formula, small, large, key, method):
+    test = cl.lrtest(fitted(formula, dataset, method, small), fitted(formula, dataset, method, large))
+    row = expected(f"{dataset}__tests_nlme_{method}")[key][1]
+    assert test.statistic == pytest.approx(row["L.Ratio"], abs=5e-6)  # nlme's optimiser stops that early
+    assert test.df == 1
+    assert test.p_value == test.naive_p_value == pytest.approx(row["p-value"], rel=1e-4)
+
+
+def test_a_slope_and_a_coefficient_together():
+    """Three parameters, of which one is a variance: half and half of two and three degrees of freedom."""
+    test = cl.lrtest(fitted("Reaction ~ 1 + (1 | Subject)", "sleepstudy"), fitted(SLEEP["rs"], "sleepstudy"))
+    assert test.method == "ml"
+    assert "fitted anew by maximum likelihood" in test.notes[0]
+    np.testing.assert_allclose(test.weights, [0.0, 0.0, 0.5, 0.5])
+    ml = [
+        cl.mixed(f, load_data("sleepstudy"), method="ml").deviance
+        for f in ("Reaction ~ 1 + (1 | Subject)", SLEEP["rs"])
+    ]
+    assert test.statistic == pytest.approx(ml[0] - ml[1], abs=1e-8)
+
+
+def test_restricted_likelihoods_of_one_model_in_two_parametrisations_agree():
+    """Columns in other units change the restricted likelihood, but not the model."""
+    plain = cl.lrtest(fitted(SLEEP["ri"], "sleepstudy"), fitted(SLEEP["rs"], "sleepstudy"))
+    other = fitted("Reaction ~ I(2 * Days + 3) + (1 | Subject)", "sleepstudy")
+    assert cl.lrtest(other, fitted(SLEEP["rs"], "sleepstudy")).statistic == pytest.approx(plain.statistic, abs=1e-8)
+
+
+def test_weighted_rows_in_two_parametrisations():
+    frame = load_data("sleepstudy")
+    small, other, large = (
+        cl.mixed(formula, frame, weights=cl.Precision("w"))
+        for formula in (SLEEP["ri"], "Reaction ~ I(Days / 7) + (1 | Subject)", SLEEP["rs"])
+    )
+    assert cl.lrtest(other, large).statistic == pytest.approx(cl.lrtest(small, large).statistic, abs=1e-8)
+
+
+def test_one_fit_by_each_likelihood():
+    test = cl.lrtest(fitted(SLEEP["ri"], "sleepstudy", "ml"), fitted(SLEEP["rs"], "sleepstudy", "reml"))
+    assert test.method == "ml"
+    assert "One fit was by REML" in test.notes[0]
+    assert test.statistic == pytest.approx(expected("sleepstudy__tests")["lrt_ml_ri_vs_rs"][1]["Chisq"], abs=5e-7)
+
+
+def test_copies_of_the_data_are_the_same_rows():
+    frame = load_data("sleepstudy")
+    test = cl.lrtest(cl.mixed(SLEEP["ri"], frame.copy()), cl.mixed(SLEEP["rs"], frame.copy()))
+    assert test.statistic == pytest.approx(42.83681343643, abs=5e-7)
+
+
+def test_crossed_factors():
+    data = load_data("Penicillin")
+    test = cl.lrtest(
+        cl.mixed("diameter ~ 1 + (1 | sample)", data), cl.mixed("diameter ~ 1 + (1 | plate) + (1 | sample)", data)
+    )
+    assert test.p_value == pytest.approx(0.5 * stats.chi2.sf(test.statistic, 1), rel=1e-12)
+    assert test.reference.startswith("0.5 chi-square(0) + 0.5 chi-square(1)")
+
+
+def test_nested_factors_in_another_order():
+    data = load_data("Pastes")
+    small = cl.mixed("strength ~ 1 + (1 | cask:batch)", data)
+    large = cl.mixed("strength ~ 1 + (1 | batch/cask)", data)
+    assert cl.lrtest(small, large).df == 1
+
+
+@pytest.mark.parametrize(("small", "large", "df", "zero"), [
+    ("(1 | g)", "(x + z | g)", 5, (2, "2 effects")),
+    ("(x || g)", "(x + z | g)", 4, (3, "1 effect")),
+    ("(x | g)", "(x + z || g)", None, None),
+    ("(0 + x | g)", "(x | g)", 2, (1, "1 effect")),
+    ("cs(0 + k | g)", "hcs(0 + k | g)", 2, (2, "none")),
+    ("cs(0 + k | g)", "(0 + k | g)", 4, (4, "none")),
+    ("(0 + k || g)", "hcs(0 + k | g)", None, None),
+    ("ar1(0 + k | g)", "har1(0 + k | g)", 2, (2, "none")),
+    ("hcs(0 + k | g)", "(0 + k | g)", 2, (2, "none")),
+    ("(1 | g)", "(1 | g) + (1 | h)", 1, (0, "1 effect")),
+    ("(1 | g)", "(1 | h)", None, None),
+])  # fmt: skip
+def test_structures(small, large, df, zero):
+    frame = many()
+    fits = [cl.mixed(f"y ~ x + {random}", frame) for random in (small, large)]
+    if df is None:
+        with pytest.raises(CrosslevelError, match=r"special case of the second|same model|smaller model first"):
+            cl.lrtest(*fits)
+        return
+    test = cl.lrtest(*fits)
+    free, cone = zero
+    assert test.df == df == fits[1].n_params - fits[0].n_params
+    assert np.flatnonzero(test.weights > 0.0)[0] == free
+    assert len(test.weights) == free + {"none": 0, "1 effect": 1, "2 effects": 3}[cone] + 1
+    assert test.weights.sum() == pytest.approx(1.0, abs=1e-9)
+    assert test.p_value <= test.naive_p_value
+
+
+@cache
+def many() -> pd.DataFrame:
+    rng, n = np.random.default_rng(8), 900
+    frame = pd.DataFrame({"g": rng.integers(0, 30, n), "h": rng.integers(0, 20, n), "x": rng.normal(size=n)})
+    frame["z"] = rng.normal(size=n)
+    frame["k"] = pd.Categorical.from_codes(rng.integers(0, 3, n), list("uvw"))
+    b = rng.normal(size=(30, 3)) * [0.7, 0.5, 0.3]
+    frame["y"] = b[frame["g"], 0] + b[frame["g"], 1] * frame["x"] + b[frame["g"], 2] * frame["z"]
+    frame["y"] += 0.5 * rng.normal(size=(30, 3))[frame["g"], frame["k"].cat.codes] + rng.normal(size=n)
+    return frame
+
+
+PLAIN, SLOPE = "distance ~ age + Sex", "distance ~ age + Sex + (0 + age | Subject)"
+EQUAL = cl.residual.CompoundSymmetry("Subject")
+RESIDUALS = [
+    (SLOPE, None, EQUAL, 1),
+    (SLOPE, None, cl.residual.Power("age"), 1),
+    (PLAIN, EQUAL, cl.residual.CompoundSymmetry("Subject", by="Sex"), 1),
+    (PLAIN, cl.residual.By("Sex"), cl.residual.CompoundSymmetry("Subject", by="Sex"), 1),
+    (PLAIN, EQUAL, cl.residual.Unstructured("age", within="Subject"), 8),
+    (PLAIN, cl.residual.By("age"), cl.residual.Unstructured("age", within="Subject"), 6),
+    (PLAIN, EQUAL, cl.residual.By("age"), None),
+    (PLAIN, cl.residual.AR1("visit", "Subject"), cl.residual.CompoundSymmetry("Subject", by="Sex"), None),
+]
+
+
+@pytest.mark.parametrize(("formula", "small", "large", "df"), RESIDUALS)
+def test_residual_structures(formula, small, large, df):
+    one, other = (fitted(formula, "Orthodont", "reml", residual) for residual in (small, large))
+    if df is None:
+        with pytest.raises(CrosslevelError, match=r"no special case of residual|smaller model first"):
+            cl.lrtest(one, other)
+        return
+    test = cl.lrtest(one, other)
+    assert test.df == df
+    assert test.p_value == pytest.approx(stats.chi2.sf(test.statistic, df), rel=1e-9)
+
+
+def test_positive_correlations_are_on_their_boundary_when_there_are_none():
+    formula = "height ~ age + (1 | Subject)"
+    test = cl.lrtest(
+        fitted(formula, "Oxboys"), fitted(formula, "Oxboys", "reml", cl.residual.CAR1("age", within="Subject"))
+    )
+    np.testing.assert_allclose(test.weights, [0.5, 0.5])
+
+
+REFUSED = [
+    (SLEEP["rs"], SLEEP["ri"], {}, "smaller model first; `small` has 6 parameters"),
+    (SLEEP["ri"], SLEEP["ri"], {}, "the same model"),
+    (SLEEP["ri"], "Reaction ~ I(Days ** 2) + (Days | Subject)", {}, "lacks the fixed effects of Days"),
+    (
+        "Reaction ~ Days + (0 + Days | Subject)",
+        "Reaction ~ Days + I(Days ** 2) + (1 | Subject)",
+        {},
+        "lacks the random",
+    ),
+    (SLEEP["ri"], "log(Reaction) ~ Days + (Days | Subject)", {}, "outcomes of these fits differ"),
+    (SLEEP["ri"], SLEEP["rs"], {"test": "wald"}, "`test` is 'mixture'"),
+    (SLEEP["ri"], SLEEP["rs"], {"test": "exact"}, "2 covariance parameters are tested"),
+    (SLEEP["ri"], SLEEP["rs"], {"n": 50}, "for test='exact' or 'bootstrap'"),
+]
+
+
+@pytest.mark.parametrize(("small", "large", "given", "words"), REFUSED)
+def test_refusals(small, large, given, words):
+    with pytest.raises(CrosslevelError, match=words):
+        cl.lrtest(fitted(small, "sleepstudy", "ml"), fitted(large, "sleepstudy", "ml"), **given)
+
+
+def test_other_rows_are_refused():
+    frame = load_data("sleepstudy")
+    small = cl.mixed(SLEEP["ri"], frame)
+    with pytest.raises(CrosslevelError, match=r"same rows; these fits have 180 and 170"):
+        cl.lrtest(small, cl.mixed(SLEEP["rs"], frame.iloc[:170]))
+    with pytest.raises(CrosslevelError, match="outcomes of these fits differ"):
+        cl.lrtest(small, cl.mixed(SLEEP["rs"], frame.assign(Reaction=frame["Reaction"][::-1].to_numpy())))
+    with pytest.raises(CrosslevelError, match="different weights"):
+        cl.lrtest(small, cl.mixed(SLEEP["rs"], frame, weights=cl.Precision("w")))
+    with pytest.warns(cl.DataWarning, match="Sampling weights"):
+        sampled = cl.mixed(SLEEP["rs"], frame, weights=cl.Sampling("w"), method="ml")
+    with pytest.raises(CrosslevelError, match="sampling weights"):
+        cl.lrtest(small, sampled)
+    with pytest.raises(CrosslevelError, match="`large` is a fit"):
+        cl.lrtest(small, frame)
+
+
+def test_it_prints():
+    test = cl.lrtest(fitted(SLEEP["ri"], "sleepstudy"), fitted(SLEEP["rs"], "sleepstudy"))
+    assert "0.5 chi-square(1) + 0.5 chi-square(2)" in str(test)
+    assert "<table" in test._repr_html_()
+
+
+# -- finite sample -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def rlrsim() -> dict[str, Any]:
+    return json.loads((FOLDER / "rlrsim.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", rlrsim()["cases"], ids=lambda case: case["formula"])
+def test_null_distribution_of_rlrsim(case):
+    """Tail probabilities of ours at its quantiles; both are simulated."""
+    fit = fitted(case["formula"], case["dataset"])
+    kept = ((),) if len(fit.design.factors) == 1 else tuple(
+        () if factor.name == "sample" else (0,) for factor in fit.design.factors
+    )  # fmt: skip
+    spectrum, n = _spectrum(fit.design, kept), 40_000
+    for reml, key in ((True, "rlrt"), (False, "lrt")):
+        draws = simulate_statistics(
+            spectrum, n, np.random.default_rng(7), reml=reml, n_fixed=0 if reml else case["lrt_fixed"]
+        )
+        for probability, quantile in zip(rlrsim()["probabilities"], case[key], strict=True):
+            if quantile < 1e-3:  # within the mass at zero
+                continue
+            error = np.sqrt(probability * (1.0 - probability) * (1.0 / n + 1.0 / rlrsim()["draws"]))
+            assert np.mean(draws <= quantile) == pytest.approx(probability, abs=4.0 * error)
+        if reml:
+            assert np.mean(draws < 1e-8) == pytest.approx(case["zero"], abs=4.0 * 0.5 * np.sqrt(1.0 / n + 1.0 / 2e5))
+
+
+def test_balanced_one_way_layout_has_a_closed_form():
+    """With equal clusters the statistic is a function of the F ratio, which is positive where F exceeds 1."""
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(8), 5), "y": rng.normal(size=40)})
+    fit = cl.mixed("y ~ 1 + (1 | g)", frame)
+    draws = simulate_statistics(_spectrum(fit.design, ((),)), 100_000, np.random.default_rng(3), reml=True)
+    zero = stats.f.cdf(1.0, 7, 32)
+    assert np.mean(draws <= 1e-6) == pytest.approx(zero, abs=4.0 * 0.5 / np.sqrt(100_000))
+
+    def statistic(f: float) -> float:
+        """At a ratio f > 1, from the deviances of the one-way layout."""
+        between, within = 7.0 * f, 32.0
+        total = between + within
+        return 39.0 * np.log(total / 39.0) - 7.0 * np.log(between / 7.0) - 32.0 * np.log(within / 32.0)
+
+    for f in (1.5, 2.3, 3.3):
+        p = stats.f.sf(f, 7, 32)
+        assert np.mean(draws >= statistic(f)) == pytest.approx(p, abs=4.0 * np.sqrt(p * (1 - p) / 100_000))
+
+
+def test_exact_test_of_a_single_variance():
+    fit = fitted("Yield ~ 1 + (1 | Batch)", "Dyestuff")
+    row = fit.test_random(test="exact", seed=1).loc["(1 | Batch)"]
+    again = fit.test_random(test="exact", seed=1).loc["(1 | Batch)"]
+    assert row["p_value"] == again["p_value"]
+    assert row["reference"] == "finite sample"
+    assert row["draws"] == 10_000
+    # F(5, 24) = 4.598: the statistic is a monotone function of it
+    assert row["p_value"] == pytest.approx(stats.f.sf(4.5983, 5, 24), abs=4.0 * row["p_error"])
+
+
+def test_exact_tests_of_some_terms_only():
+    fit = fitted("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin")
+    table = fit.test_random(test="exact", n=500, seed=1)
+    assert list(table["reference"]) == ["finite sample, other random effects taken as known"] * 2 + [
+        "no single variance"
+    ]
+    assert np.isnan(table.loc["all", "p_value"])
+    with pytest.raises(CrosslevelError, match="no random term of this model is such"):
+        fitted(SLEEP["rs"], "sleepstudy").test_random(test="exact")
+
+
+def test_exact_test_with_a_coefficient():
+    data = load_data("Dyestuff").assign(x=np.tile(np.arange(5.0), 6))
+    small, large = (
+        cl.mixed("Yield ~ 1", data, method="ml", residual=cl.residual.By("Batch")),
+        cl.mixed("Yield ~ x + (1 | Batch)", data, method="ml"),
+    )
+    with pytest.raises(CrosslevelError):
+        cl.lrtest(small, large)
+    fit = cl.mixed("Yield ~ x + (1 | Batch) + (0 + x | Batch)", data, method="ml")
+    test = cl.lrtest(cl.mixed("Yield ~ 1 + (1 | Batch)", data, method="ml"), fit, test="exact", n=2000, seed=1)
+    assert "other random effects taken as known" in test.reference
+    assert test.p_value == pytest.approx(mixture_tail(np.array([0.0, 0.5, 0.5]), test.statistic), abs=0.1)
+
+
+def test_multiple_membership_has_a_spectrum():
+    rng, n = np.random.default_rng(4), 120
+    frame = pd.DataFrame({"a": rng.integers(0, 10, n), "b": rng.integers(0, 10, n), "y": rng.normal(size=n)})
+    fit = cl.mixed("y ~ 1 + (1 | mm(a, b))", frame)
+    Z = np.zeros((n, 10))
+    levels = list(fit.design.factors[0].levels)
+    for codes, share in fit.design.used_members(fit.design.factors[0]):
+        inside = codes >= 0
+        np.add.at(Z, (np.flatnonzero(inside), codes[inside]), (np.ones(n) if share is None else share)[inside])
+    assert len(levels) == 10
+    centred = Z - Z.mean(axis=0)
+    mu = np.linalg.eigvalsh(centred.T @ centred)
+    spectrum = _spectrum(fit.design, ((),))
+    ours = np.sort(np.repeat(spectrum.mu, spectrum.times.astype(int)))
+    np.testing.assert_allclose(ours / ours[-1], np.sort(mu[mu > 1e-9 * mu[-1]]) / mu[-1], rtol=1e-8)
+
+
+def test_why_not_exact():
+    fit = fitted("distance ~ age + (1 | Subject)", "Orthodont", "reml", cl.residual.By("Sex"))
+    assert "residuals have a structure" in str(why_not_exact(fit.design, ((),)))
+
+
+def test_exceedance_counts_the_data_too():
+    assert exceedance(np.array([0.0, 1.0, 2.0, 3.0]), 2.0)[0] == pytest.approx(3 / 5)
+
+
+def test_bootstrap_is_the_same_for_the_same_seed():
+    small, large = fitted(SLEEP["ri"], "sleepstudy"), fitted(SLEEP["rs"], "sleepstudy")
+    tests = [cl.lrtest(small, large, test="bootstrap", n=19, seed=4) for _ in range(2)]
+    assert tests[0].p_value == tests[1].p_value == pytest.approx(1 / 20)
+    assert tests[0].draws == 19
+    assert tests[0].failed == 0
+    assert "19 simulations" in str(tests[0])
+    table = large.test_random(test="bootstrap", n=19, seed=4)
+    assert table.loc["all", "p_value"] == pytest.approx(1 / 20)
+
+
+def test_bootstrap_is_refused_where_rows_stand_for_several():
+    frame = load_data("sleepstudy").assign(f=2)
+    fit = cl.mixed(SLEEP["ri"], frame, weights=cl.Frequency("f"))
+    with pytest.raises(CrosslevelError, match="frequency weights"):
+        fit.test_random(test="bootstrap", n=19)
+
+
+# -- under the null hypothesis -----------------------------------------------------------------------------------------
+
+
+def rejections(statistics: np.ndarray, p_values: np.ndarray, level: float) -> tuple[float, float]:
+    """Share of p-values below a level, and its Monte-Carlo standard error at the level."""
+    assert len(statistics) == len(p_values)
+    return float(np.mean(p_values < level)), float(np.sqrt(level * (1.0 - level) / len(p_values)))
+
+
+@pytest.mark.slow
+def test_mixture_of_a_slope_under_the_null_hypothesis():
+    """100 clusters of 20, a random intercept and no slope."""
+    rng, codes = np.random.default_rng(5), np.repeat(np.arange(100), 20)
+    frame = pd.DataFrame({"g": codes, "x": rng.normal(size=2000), "y": rng.normal(size=2000)})
+    fit = cl.mixed("y ~ x + (x | g)", frame)
+    found = []
+    for _ in range(600):
+        y = 0.7 * rng.normal(size=100)[codes] + rng.normal(size=2000)
+        found.append(fit.refit(y).test_random().loc["x in (x | g)", ["statistic", "p_value", "naive_p_value"]])
+    table = pd.DataFrame(found).astype(float)
+    for level in (0.05, 0.2, 0.5):
+        share, error = rejections(table["statistic"].to_numpy(), table["p_value"].to_numpy(), level)
+        assert share == pytest.approx(level, abs=3.5 * error + 0.01)  # asymptotic in the number of clusters
+    assert np.mean(table["naive_p_value"] < 0.05) < 0.05
+
+
+@pytest.mark.slow
+def test_mixture_of_all_effects_under_the_null_hypothesis():
+    """No random effects at all, clusters of unlike size, a variable that is constant in many of them."""
+    rng = np.random.default_rng(6)
+    codes = np.repeat(np.arange(120), rng.integers(4, 40, 120))
+    x = rng.normal(size=len(codes)) * rng.choice([0.1, 3.0], 120)[codes]
+    frame = pd.DataFrame({"g": codes, "x": x, "y": rng.normal(size=len(codes))})
+    fit = cl.mixed("y ~ x + (x | g)", frame)
+    p = np.array([fit.refit(rng.normal(size=len(codes))).test_random().loc["all", "p_value"] for _ in range(600)])
+    for level in (0.05, 0.2, 0.4):
+        assert np.mean(p < level) == pytest.approx(level, abs=3.5 * np.sqrt(level * (1 - level) / 600) + 0.015)
+
+
+@pytest.mark.slow
+def test_exact_test_by_brute_force():
+    """Ten unbalanced clusters: simulated statistics of refitted data against the spectral form."""
+    rng = np.random.default_rng(9)
+    codes = np.repeat(np.arange(10), rng.integers(2, 15, 10))
+    frame = pd.DataFrame({"g": codes, "x": rng.normal(size=len(codes)), "y": rng.normal(size=len(codes))})
+    fit = cl.mixed("y ~ x + (1 | g)", frame)
+    found = np.array(
+        [fit.refit(rng.normal(size=len(codes))).test_random().loc["all", "statistic"] for _ in range(1500)]
+    )
+    draws = simulate_statistics(_spectrum(fit.design, ((),)), 50_000, rng, reml=True)
+    for quantile in (0.3, 1.0, 2.5, 4.0):
+        p = np.mean(draws > quantile)
+        assert np.mean(found > quantile) == pytest.approx(p, abs=3.5 * np.sqrt(p * (1 - p) / 1500))
