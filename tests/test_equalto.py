@@ -1,6 +1,9 @@
 """equalto(0 + f | g, V): random effects whose covariance is known in the units of the outcome."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import dense_crossed
 import numpy as np
@@ -458,3 +461,22 @@ def test_the_structure_has_no_parameters() -> None:
     assert structure.fixed.all()
     assert structure.mask.all()
     assert list(structure.members())[1:] == []
+
+
+METAFOR = json.loads((Path(__file__).parent / "reference" / "known" / "sampling_errors.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("case", METAFOR["cases"], ids=lambda case: f"{case['terms']}-{case['method']}")
+def test_meta_analyses_of_metafor(case: dict[str, Any]) -> None:
+    """rma.mv with V, a variance between effects, which is sigma^2 here, and one between studies."""
+    data = pd.DataFrame(METAFOR["data"]).assign(all="all")
+    formula = "y ~ x + equalto(0 + effect | all, V)" + (" + (1 | study)" if case["terms"] == 2 else "")
+    fit = cl.mixed(formula, data, method=case["method"], known={"V": METAFOR["V"]})
+    assert fit.deviance <= case["deviance"] + 1e-6
+    assert fit.deviance == pytest.approx(case["deviance"], abs=1e-5)
+    assert fit.sigma**2 == pytest.approx(case["sigma2"][-1], rel=1e-4)
+    if case["terms"] == 2:
+        assert fit.cov_re["study"].iloc[0, 0] == pytest.approx(case["sigma2"][0], rel=1e-4)
+    errors = np.sqrt(np.diag(case["vcov"]))
+    np.testing.assert_allclose(fit.params, case["beta"], atol=1e-3 * errors.min())
+    np.testing.assert_allclose(fit.bse, errors, rtol=1e-4)

@@ -84,7 +84,7 @@ def grouping_factor(
     """
     if term.membership is not None:
         levels, members = join_members(term.membership, columns, mask)
-        alone = factor_of(term, levels, members[0][0], rows, one_row_each=True)
+        alone = factor_of(term, levels, members[0][0], rows, one_row_each=True, known=known)
         return replace(alone, membership=term.membership, members=members)
     factor = group_codes(columns, term.group)
     codes, levels = _used_codes(factor.codes, factor.levels, mask)
