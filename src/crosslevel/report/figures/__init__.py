@@ -5,6 +5,7 @@ a notebook cell, or `figure.savefig("file.svg")`. Those with one panel draw into
 function stands the one that returns its data, `<name>_data`.
 """
 
+from crosslevel.report.figures.bootstrap import bootstrap, bootstrap_data
 from crosslevel.report.figures.caterpillar import caterpillar, caterpillar_data
 from crosslevel.report.figures.fitted_lines import fitted_lines, fitted_lines_data
 from crosslevel.report.figures.heterogeneity import heterogeneity, heterogeneity_data
@@ -14,6 +15,8 @@ from crosslevel.report.figures.shrinkage import shrinkage, shrinkage_data
 from crosslevel.report.figures.sizes import cluster_sizes, cluster_sizes_data
 
 __all__ = [
+    "bootstrap",
+    "bootstrap_data",
     "caterpillar",
     "caterpillar_data",
     "cluster_sizes",
