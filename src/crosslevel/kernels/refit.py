@@ -9,7 +9,7 @@ import numpy as np
 
 from crosslevel.kernels.refit_point import derive, evaluate, inform
 from crosslevel.kernels.small import add_direction, copy, descending, product, square, symmetric_eigen
-from crosslevel.kernels.steps import damped_step, newton_step
+from crosslevel.kernels.steps import damped_step, newton_step, scoring_step
 from crosslevel.types import FloatArray, IntArray
 
 CONVERGED, STALLED, MANY_STEPS, UNDEFINED = 0, 1, 2, 3
@@ -119,9 +119,12 @@ def minimise(
     n_rows: float,
     restricted: bool,
     global_term: bool,
+    ahead: bool,
     tolerance: float,
 ) -> tuple[int, float, int]:
     """Minimise the deviance from Lambda, which is changed to where the search ends; see `optimise.minimise`.
+
+    With `ahead` the first step is a scoring step in Psi.
 
     Returns
     -------
@@ -140,15 +143,28 @@ def minimise(
     evaluations, damping, enough, small = 1, 0.0, ENOUGH, SMALL_DAMPING
     if not np.isfinite(value):
         return UNDEFINED, value, evaluations
-    fresh = True
-    full, informed = 0.0, False
-    for _ in range(CHART_STEPS):
+    fresh, informed, full, gain = True, False, 0.0, 0.0
+    for done in range(CHART_STEPS):
         if fresh:
             derive(
                 factor, rows, columns, block, weight, precision, cross, chol, contrast, nu, restricted, global_term,
                 score, p_sum, pp, gradient, hessian,
             )  # fmt: skip
             informed, fresh = False, False
+            if ahead and done == 0 and scoring_step(factor, rows, columns, block, n_rows, score, p_sum, pp, moved):
+                trial = evaluate(
+                    moved, root, image, weight, remainder, nu, restricted, trial_precision, trial_cross, trial_chol,
+                    trial_contrast,
+                )  # fmt: skip
+                evaluations += 1
+                if trial < value:
+                    copy(moved, factor)
+                    value, fresh = trial, True
+                    precision, trial_precision = trial_precision, precision
+                    cross, trial_cross = trial_cross, cross
+                    chol, trial_chol = trial_chol, chol
+                    contrast, trial_contrast = trial_contrast, contrast
+                    continue
             full = newton_step(gradient, hessian, work, newton)
         if (damping > 0.0 or full < 0.0) and not informed:
             inform(factor, rows, columns, n_rows, score, p_sum, pp, information)

@@ -68,7 +68,7 @@ def counted(setting: Setting, times: FloatArray) -> Draw:
     return Draw(
         multiplicity=multiplicity,
         image=setting.reduced.image[:, :, -1],
-        remainder=np.tensordot(multiplicity, setting.remainders, axes=1),
+        remainder=(multiplicity @ setting.flat_remainders).reshape(setting.remainders.shape[1:]),
         n_rows=float(multiplicity @ setting.rows),
         log_weight=float(multiplicity @ setting.log_weights),
     )

@@ -67,9 +67,10 @@ class Criterion:
     def of(cls, setting: Setting, draw: Draw, places: Places) -> "Criterion":
         """The criterion of a draw, without the clusters that do not count."""
         used, own = draw.multiplicity > 0.0, setting.reduced
-        image = np.concatenate([own.image[:, :, :-1], draw.image[:, :, None]], axis=2)
+        image = own.image[used]
+        image[:, :, -1] = draw.image[used]
         return cls(
-            root=own.root[used], image=image[used], weight=draw.multiplicity[used], remainder=draw.remainder,
+            root=own.root[used], image=image, weight=draw.multiplicity[used], remainder=draw.remainder,
             nu=draw.n_rows - (own.p if setting.reml else 0), n_rows=draw.n_rows, reml=setting.reml, places=places,
         )  # fmt: skip
 
@@ -93,10 +94,10 @@ class Criterion:
         places, (n_clusters, q, p1) = self.places, self.image.shape
         factor, root, turn = start.copy(), self.root, None
         wide = n_clusters * q * q * (p1 - 1) ** 2 <= EXACT_LIMIT
-        for _ in range(CHARTS):
+        for chart in range(CHARTS):
             status, deviance, _ = minimise(
                 factor, places.rows, places.columns, places.block, root, self.image, self.weight, self.remainder,
-                self.nu, self.n_rows, self.reml, wide, tolerance,
+                self.nu, self.n_rows, self.reml, wide, chart == 0, tolerance,
             )  # fmt: skip
             if status != MANY_STEPS:
                 break

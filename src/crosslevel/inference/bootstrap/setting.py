@@ -114,6 +114,11 @@ class Setting:
         return float(np.sqrt(at.rss / at.nu))
 
     @cached_property
+    def flat_remainders(self) -> FloatArray:
+        """(J, (p + 1)^2) the same as rows."""
+        return self.remainders.reshape(self.n_clusters, -1)
+
+    @cached_property
     def starts(self) -> FloatArray:
         """(S, q, q) Lambdas that a refit starts from: the estimate, and more where minima may be several."""
         structure = self.reduced.structure
