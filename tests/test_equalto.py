@@ -395,6 +395,7 @@ def test_what_a_fit_says_of_its_known_part() -> None:
     text = str(fit)
     assert "Covariance of 3 random effects of each g: V, as given" in text
     assert "known variances, not estimated" in text
+    assert "(u2j, u3j, u4j) ~ N(0, V)" in text
     test = fit.test_random().loc["all"]
     assert test["df"] == 1
     alone = fit_of(data, "nothing")

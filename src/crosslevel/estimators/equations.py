@@ -1,6 +1,6 @@
 """The equations of a multilevel model in letters: level by level, and all in one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -181,3 +181,12 @@ def with_factors(response: str, parts: Sequence[Part], effects: Mapping[str, Seq
         joined, size = ", ".join(own), "τ" if len(own) == 1 else "T"
         assumed.append(f"{joined if len(own) == 1 else f'({joined})'} ~ N(0, {size}_{{{group}}})")
     return [f"{response} = {' + '.join([*terms, 'r'])}", *assumed]
+
+
+def of_effects(blocks: list[list[int]], known: list[str | None]) -> Iterator[str]:
+    """What is assumed of the random effects of each block, by their numbers: N(0, T), or the matrix that is known."""
+    for k, (block, given) in enumerate(zip(blocks, known, strict=True)):
+        names = ", ".join(f"u_{{{m}j}}" for m in block)
+        together = f"({names})" if len(block) > 1 else names
+        own = f"τ_{{{block[0]}{block[0]}}}" if len(block) == 1 else "T" if len(blocks) == 1 else f"T_{{{k + 1}}}"
+        yield f"{together} ~ N(0, {given or own})"

@@ -8,6 +8,7 @@ import pandas as pd
 from crosslevel.covariance import KNOWN
 from crosslevel.covariance.known import Fixed
 from crosslevel.display import Row, Section, counted, number
+from crosslevel.formula import Block
 
 if TYPE_CHECKING:
     from crosslevel.estimators.mixed_fit import MixedFit
@@ -19,12 +20,17 @@ FIXED = tuple(name for name, kind in KNOWN.items() if kind is Fixed)
 """Structures of random terms whose covariance is known."""
 
 
+def matrix_of(block: Block) -> str | None:
+    """Name of the matrix that is the covariance of a block's effects, None where it is estimated."""
+    return block.known if block.structure in FIXED else None
+
+
 def known_facts(fit: "MixedFit") -> list[Row]:
     """For each known covariance what it belongs to, and the name of the matrix."""
     rows: list[Row] = []
     for term, factor in zip(fit.spec.terms, fit.design.factors, strict=True):
         for block in term.blocks:
-            if block.structure in FIXED:
+            if matrix_of(block) is not None:
                 size = len(block.columns)
                 what = f"{counted(size)} random effects" if size > 1 else "the random effect"
                 rows.append(["Known", f"Covariance of {what} of each {factor.name}: {block.known}, as given"])

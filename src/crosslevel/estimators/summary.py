@@ -25,7 +25,7 @@ from crosslevel.display import (
     percent,
 )
 from crosslevel.estimators import known_part
-from crosslevel.estimators.equations import Part, by_level, coefficients, equation_of, in_one, with_factors
+from crosslevel.estimators.equations import Part, by_level, coefficients, equation_of, in_one, of_effects, with_factors
 from crosslevel.estimators.random import has_shares, overall_test
 from crosslevel.inference.df import adjusts, df_method
 from crosslevel.inference.icc import IntraclassCorrelation
@@ -162,12 +162,9 @@ def equations(fit: "MixedFit", parts: list[Part]) -> Iterator[Block]:
 def distributions(fit: "MixedFit", parts: list[Part]) -> Iterator[str]:
     """What is assumed of the random effects."""
     place = {coefficient.factors: k for k, coefficient in enumerate(coefficients(parts))}
-    columns = fit.spec.columns
-    blocks = [[place[columns[j].factors] for j in block.columns] for term in fit.spec.terms for block in term.blocks]
-    for k, block in enumerate(blocks):
-        names = ", ".join(f"u_{{{m}j}}" for m in block)
-        matrix = "T" if len(blocks) == 1 else f"T_{{{k + 1}}}"
-        yield f"({names}) ~ N(0, {matrix})" if len(block) > 1 else f"{names} ~ N(0, τ_{{{block[0]}{block[0]}}})"
+    blocks = [block for term in fit.spec.terms for block in term.blocks]
+    members = [[place[fit.spec.columns[j].factors] for j in block.columns] for block in blocks]
+    yield from of_effects(members, [known_part.matrix_of(block) for block in blocks])
     yield of_residuals(fit, "r_{ij}")
 
 
