@@ -183,7 +183,10 @@ def _check_arguments(small: object, large: object, test: str, n: int | None) -> 
     """Number of simulations; refuses what is no fit, models in the wrong order, and sampling weights."""
     for name, fit in (("small", small), ("large", large)):
         if not isinstance(fit, MixedFit):
-            raise CrosslevelError(f"`{name}` is a fit of cl.mixed(...); got {type(fit).__name__}.")
+            raise CrosslevelError(
+                f"`{name}` is a fit of cl.mixed(...); got {type(fit).__name__}. A model without any random effects is "
+                "compared with by `fit.test_random()` of the larger one."
+            )
         if fit.design.is_sampled:
             raise CrosslevelError(
                 "`lrtest` compares likelihoods, and with sampling weights these are pseudo-likelihoods, whose ratio "

@@ -263,9 +263,11 @@ def hlm_frame(fit: "MixedFit") -> pd.DataFrame:
     CrosslevelError : the model has none.
     """
     if (lacking := _lacking(fit)) is not None:
+        instead = (
+            "Judge the variances by their intervals in `varcomp()`" if fit.design.is_sampled else "Use test='mixture'"
+        )
         raise CrosslevelError(
-            f"`test` is 'hlm', which compares the clusters' own least-squares estimates, and {lacking}. "
-            "Use test='mixture'."
+            f"`test` is 'hlm', which compares the clusters' own least-squares estimates, and {lacking}. {instead}."
         )
     own = _own_tests(fit)
     names = pd.Index(fit.design.random_names, name="term")
