@@ -15,6 +15,7 @@ from crosslevel.display import Document
 from crosslevel.estimators import random, tables
 from crosslevel.estimators import rows as by_row
 from crosslevel.estimators.asked import explained, fixed, new_rows, random_tests, variances
+from crosslevel.estimators.asked.bootstrap import bootstrap
 from crosslevel.estimators.asked.profile import profile
 from crosslevel.estimators.asked.robust import robust
 from crosslevel.estimators.export import as_record
@@ -282,6 +283,7 @@ class MixedFit:
 
     predict = new_rows.predict
     simulate = new_rows.simulate
+    bootstrap = bootstrap
 
     # -- other models ---------------------------------------------------------------------------------------------
     def refit(self, y: FloatArray | pd.Series) -> "MixedFit":
