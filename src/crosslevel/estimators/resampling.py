@@ -117,12 +117,18 @@ def bootstrapped(fit: "MixedFit", asked: Request) -> Bootstrap:
         interrupted=done.interrupted,
         accelerations=plan.jackknife,
         no_spread=WILD_SPREAD if asked.kind == "wild" else "",
+        no_errors=SAMPLED_ERRORS if design.is_sampled else "",
     )
 
 
 WILD_SPREAD = (
     "a wild bootstrap keeps the size of each cluster's residuals, and tells how uncertain coefficients are, not "
     "variances. Use kind='cluster' or 'parametric' for those."
+)
+
+SAMPLED_ERRORS = (
+    "with sampling weights standard errors come from the sandwich, which the refits do not compute. Use 'percentile', "
+    "'basic', 'normal' or 'bca'."
 )
 
 

@@ -39,6 +39,7 @@ class Bootstrap:
     accelerations : (m,) of BCa intervals, computed when they are first asked for; None where there are no independent
         clusters to leave out.
     no_spread : why standard deviations and correlations have no interval; "" if they have.
+    no_errors : why coefficients have no standard error in the replicates; "" if they have.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Bootstrap:
     interrupted: bool
     accelerations: Callable[[], FloatArray] | None = field(repr=False)
     no_spread: str = ""
+    no_errors: str = ""
 
     # -- replicates -----------------------------------------------------------------------------------------------
     @property
@@ -173,6 +175,8 @@ class Bootstrap:
                 "`method` is 'bca', whose acceleration comes from leaving out independent clusters, one after another; "
                 f"this model has none ({self.about}). Use 'percentile', 'basic', 'normal' or 'studentised'."
             )
+        if method == "studentised" and self.no_errors:
+            raise CrosslevelError(f"`method` is 'studentised', but {self.no_errors}")
         only_fixed = method == "studentised" or bool(self.no_spread)
         if terms is None:
             return list(range(self.n_fixed if only_fixed else len(self.names)))
