@@ -88,7 +88,7 @@ def rank_re(fit: "MixedFit", *, share: float = 0.999) -> "RandomRank":
     >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
     >>> rank = fit.rank_re()
     >>> rank.components["sdev"].round(4).tolist()
-    [0.967, 0.2309]
+    [0.9669, 0.2309]
     >>> rank.supported[["effects", "nonzero", "rank"]].to_dict("list")
     {'effects': [2], 'nonzero': [2], 'rank': [2]}
     """
