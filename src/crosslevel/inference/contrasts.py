@@ -84,6 +84,8 @@ def contrast_matrix(contrasts: Contrasts, coefficients: Coefficients) -> tuple[t
     ------
     CrosslevelError : they cannot be read; the message says what is wrong.
     """
+    if isinstance(contrasts, Mapping) and not contrasts:
+        contrasts = []
     if isinstance(contrasts, pd.DataFrame):
         rows = [_weights(row, coefficients) for _, row in contrasts.iterrows()]
         names = [str(name) for name in contrasts.index]

@@ -68,10 +68,10 @@ def term_spaces(design: Design) -> tuple[TermSpace, ...]:
         for number, component in enumerate(spec.components)
         if component.coding is not None
     }
-    place = {component.text: number for number, component in enumerate(spec.components)}
     columns = [_column(product, codings) for product in spec.products[: spec.n_fixed]]
     atoms = {atom: k for k, atom in enumerate(dict.fromkeys(atom for column in columns for atom in column))}
     back = np.linalg.pinv(_matrix(columns, atoms)) @ estimated_columns(design)
+    place = {component.text: number for number, component in enumerate(spec.components)}
     out = []
     for term in spec.formula.fixed_terms:
         numbers = [place[expression.text] for expression in term.expressions]
@@ -79,10 +79,8 @@ def term_spaces(design: Design) -> tuple[TermSpace, ...]:
             codings[number].indicators if number in codings else _numeric(number, spec.components[number])
             for number in numbers
         ]
-        indicators = [_multiplied(chosen) for chosen in itertools.product(*choices)]
-        levels = list(itertools.product(*(range(len(choice)) for choice in choices)))
-        first = [any(k == 0 and number in codings for k, number in zip(some, numbers, strict=True)) for some in levels]
         name = ":".join(expression.text for expression in term.expressions) or "Intercept"
+        indicators = [_multiplied(chosen) for chosen in itertools.product(*choices)]
         _check_spanned(indicators, atoms, name)
         out.append(
             TermSpace(
@@ -90,10 +88,17 @@ def term_spaces(design: Design) -> tuple[TermSpace, ...]:
                 numeric=frozenset(number for number in numbers if number not in codings),
                 categories=frozenset(number for number in numbers if number in codings),
                 spans=(_matrix(indicators, atoms) @ back).T,
-                order=np.array(sorted(range(len(levels)), key=lambda i: (first[i], levels[i][::-1])), dtype=np.int64),
+                order=_treatment_first([len(choice) for choice in choices], [number in codings for number in numbers]),
             )
         )
     return tuple(out)
+
+
+def _treatment_first(sizes: Sequence[int], categorical: Sequence[bool]) -> IntArray:
+    """Order of all combinations of columns, the last varying fastest: those of no first level, then the others."""
+    chosen = list(itertools.product(*(range(size) for size in sizes)))
+    first = [any(k == 0 and is_level for k, is_level in zip(some, categorical, strict=True)) for some in chosen]
+    return np.array(sorted(range(len(chosen)), key=lambda i: (first[i], chosen[i][::-1])), dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +120,8 @@ class CategoryCoding:
     def of(cls, number: int, component: Component) -> "CategoryCoding":
         """That of a categorical component."""
         table = coding_table(component)
-        reduced = component.reduced if component.reduced is not None else component.full[1:]
+        # codings that leave out a category by themselves, as weighted effect coding, know no reduced one
+        reduced = component.reduced if component.reduced is not None else component.full[-(len(table) - 1) :]
         return cls(number=number, reduced=reduced, table=table)
 
     @cached_property
@@ -224,6 +230,6 @@ def _check_spanned(indicators: Sequence[Expansion], atoms: Mapping[Atom, int], n
     """Refuse a term whose indicators the model's columns do not span."""
     if any(atom not in atoms for indicator in indicators for atom in indicator):
         raise CrosslevelError(
-            f"types II and III of `{name}` cannot be told from the formula, which codes a spline in two ways. Test its "
-            "coefficients by fit.contrast(..., joint=True)."
+            f"types II and III of `{name}` cannot be told from the formula, whose columns do not span its categories. "
+            "Test its coefficients by fit.contrast(..., joint=True)."
         )

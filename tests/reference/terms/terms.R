@@ -1,6 +1,7 @@
-# Tests of terms, types II and III, of models with factors: lmerTest (Satterthwaite) and pbkrtest (Kenward-Roger).
+# Tests of terms, types II and III, of models with factors: lmerTest (Satterthwaite) and pbkrtest (Kenward-Roger);
+# degrees of freedom of coefficients by nlme for nested factors.
 # Run in this folder: Rscript terms.R. The rows used are named by `keep`, of rows numbered from 1.
-suppressMessages({library(lmerTest); library(pbkrtest); library(jsonlite)})
+suppressMessages({library(lmerTest); library(pbkrtest); library(nlme); library(jsonlite)})
 
 tight <- lmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-10, maxfun = 1e5), calc.derivs = FALSE)
 table_of <- function(a) lapply(seq_len(nrow(a)), function(i)
@@ -41,7 +42,17 @@ fits <- list(
          "mAch ~ sx + sector:cses + (1 | school)", some, types = 3),  # lmerTest's type II takes sx to contain sector:cses
   record("crossed", "InstEval", "ratings", y ~ service * studage + dept + (1 | s) + (1 | d),
          "y ~ service * studage + dept + (1 | s) + (1 | d)", ratings))
+nlme_df <- function(data, formula, random, ours, frame) {
+  table <- summary(lme(formula, frame, random))$tTable
+  list(data = data, formula = ours, terms = rownames(table), df = unname(table[, "DF"]))
+}
+grades <- read("egsingle")
+for (v in c("childid", "schoolid", "female")) grades[[v]] <- factor(grades[[v]])
+nested <- list(
+  nlme_df("cake", angle ~ recipe * temp, ~ 1 | replicate / recipe, "angle ~ recipe * temp + (1 | replicate / recipe)", cake),
+  nlme_df("Hsb82", mAch ~ cses * sector + meanses, ~ cses | school, "mAch ~ cses * sector + meanses + (cses | school)", hsb),
+  nlme_df("egsingle", math ~ year * size + female + lowinc, ~ 1 | schoolid / childid,
+          "math ~ year * size + female + lowinc + (1 | schoolid / childid)", grades))
 versions <- list(R = R.version.string, lmerTest = as.character(packageVersion("lmerTest")),
-                 pbkrtest = as.character(packageVersion("pbkrtest")), lme4 = as.character(packageVersion("lme4")))
-cat(nrow(ratings), nlevels(ratings$s), nlevels(ratings$d), "\n")
-write(toJSON(list(versions = versions, fits = fits), digits = 15, auto_unbox = TRUE, pretty = TRUE), "terms.json")
+                 pbkrtest = as.character(packageVersion("pbkrtest")), lme4 = as.character(packageVersion("lme4")), nlme = as.character(packageVersion("nlme")))
+write(toJSON(list(versions = versions, fits = fits, nlme = nested), digits = 15, auto_unbox = TRUE, pretty = TRUE), "terms.json")
