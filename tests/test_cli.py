@@ -12,6 +12,7 @@ import pytest
 
 import crosslevel as cl
 from crosslevel.cli import app as cli
+from crosslevel.inference.df import DF_METHODS
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -157,6 +158,21 @@ def test_wrong_input_is_status_2_and_one_message(monkeypatch, capsys, sleepstudy
 def test_missing_argument_is_status_2(monkeypatch, capsys) -> None:
     assert run(monkeypatch, "fit") == 2
     assert "file" in capsys.readouterr().err.lower()
+
+
+@pytest.mark.parametrize("command", ["fit", "report"])
+def test_help_names_all_ways_of_counting_degrees_of_freedom(monkeypatch, capsys, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert run(monkeypatch, command, "--help") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("auto", *DF_METHODS))
+
+
+@pytest.mark.parametrize("given", [(), ("--ddf", "kenward-roger")])
+def test_degrees_of_freedom_are_those_asked_for(monkeypatch, capsys, sleepstudy: Path, given: tuple[str, ...]) -> None:
+    assert run(monkeypatch, "fit", sleepstudy, FORMULA, "--json", *given) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["ddf"] == cl.mixed(FORMULA, cl.read(sleepstudy), ddf=given[-1] if given else "auto").ddf
 
 
 @pytest.mark.parametrize("command", ["describe", "fit", "report", "demo"])

@@ -36,6 +36,13 @@ File = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print every number as JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress messages.")]
 Sheet = Annotated[str | None, typer.Option(help="Sheet of an xlsx file.", show_default=False)]
+Ddf = Annotated[
+    str,
+    typer.Option(
+        help="Degrees of freedom: auto, m-l-1, growth-curve, satterthwaite, kenward-roger, kenward-roger-2009, "
+        "between-within, residual or normal"
+    ),
+]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, if not UTF-8.", show_default=False)]
 
 
@@ -103,7 +110,7 @@ def fit(
     file: File,
     formula: Annotated[str, typer.Argument(help='As in lme4: "y ~ x + (x | group)"', show_default=False)],
     method: Annotated[str, typer.Option(help="reml or ml")] = "reml",
-    ddf: Annotated[str, typer.Option(help="Degrees of freedom: m-l-1, residual or normal")] = "m-l-1",
+    ddf: Ddf = "auto",
     missing: Annotated[str, typer.Option(help="Rows with missing values: drop or raise")] = "drop",
     weights: Annotated[
         str | None, typer.Option(help="precision:COLUMN, frequency:COLUMN or sampling:COLUMN", show_default=False)
@@ -151,7 +158,7 @@ def report(
     formulas: Annotated[list[str], typer.Argument(help="One or several formulas", show_default=False)],
     out: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
     method: Annotated[str, typer.Option(help="reml or ml")] = "reml",
-    ddf: Annotated[str, typer.Option(help="Degrees of freedom: m-l-1, residual or normal")] = "m-l-1",
+    ddf: Ddf = "auto",
     missing: Annotated[str, typer.Option(help="Rows with missing values: drop or raise")] = "drop",
     title: Annotated[str | None, typer.Option(help="Title of the page.", show_default=False)] = None,
     json: Json = False,

@@ -121,8 +121,10 @@ class LevelSums(MarginalSums):
     def _inner(self) -> tuple[list[FloatArray], dict[tuple[int, int], FloatArray]]:
         """For each factor (q, q) the sum of K_jj; for each two (q, r, q, r) that of K_jl[a, b] K_jl[c, d]."""
         sizes = [len(factor) for factor in self.factors]
-        single = [np.zeros((q, q)) for q in sizes]
-        pairs = {(k, m): np.zeros((q, r, q, r)) for k, q in enumerate(sizes) for m, r in enumerate(sizes)}
+        single: list[FloatArray] = [np.zeros((q, q)) for q in sizes]
+        pairs: dict[tuple[int, int], FloatArray] = {
+            (k, m): np.zeros((q, r, q, r)) for k, q in enumerate(sizes) for m, r in enumerate(sizes)
+        }
         for half, levels in self._sets:
             inner = half.T @ half
             spans = _spans(levels, sizes)
