@@ -33,8 +33,9 @@ from crosslevel.inference.held_engines import (
 from crosslevel.optimise import ROUNDING, Derivatives, Minimum, Status, minimise
 from crosslevel.types import FloatArray
 
-TOLERANCE = 1e-5
-"""Expected decrease of the deviance at which a search ends: it is then taken off, and what is left is far smaller."""
+EXACT, AVERAGE = 1e-5, 1e-8
+"""Expected decrease of the deviance at which a search ends, with the exact Hessian and with average information. It is
+taken off at last: with the exact Hessian, what is left is far smaller."""
 
 SADDLE, ESCAPES, LOWER = 1e-7, 10, 1e-7
 """Negative curvature, relative to the largest, that is more than rounding; how often such a point is left; and the fall
@@ -284,18 +285,18 @@ class HeldDeviation:
         return float(ratio**self.power if self.power else np.log(ratio) / self.rate)
 
 
-def least(problem: Problem, x: FloatArray) -> Least | None:
+def least(problem: Problem, x: FloatArray, *, tolerance: float = AVERAGE) -> Least | None:
     """Minimise a deviance from x, beyond saddle points; None where it is not finite at x."""
     try:
-        minimum = _search(problem, x)
+        minimum = _search(problem, x, tolerance)
     except ValueError:  # the start is where the deviance is infinite
         return None
     for _ in range(ESCAPES):
         lower = _beyond_saddle(problem, minimum)
         if lower is None:
             break
-        minimum = _search(problem, lower)
-    small = 0.0 <= minimum.decrement <= TOLERANCE
+        minimum = _search(problem, lower, tolerance)
+    small = 0.0 <= minimum.decrement <= tolerance
     return Least(
         x=minimum.theta, state=minimum.state,
         deviance=float(minimum.state.deviance) - (minimum.decrement if small else 0.0),
@@ -303,7 +304,7 @@ def least(problem: Problem, x: FloatArray) -> Least | None:
     )  # fmt: skip
 
 
-def _search(problem: Problem, x: FloatArray) -> Minimum[Any]:
+def _search(problem: Problem, x: FloatArray, tolerance: float) -> Minimum[Any]:
     """One run of the minimiser; without other parameters there is nothing to search."""
     if not len(x):
         state = problem.value(x)
@@ -313,7 +314,7 @@ def _search(problem: Problem, x: FloatArray) -> Minimum[Any]:
         return Minimum(
             theta=x, state=state, derivatives=none, decrement=0.0, steps=0, evaluations=1, status=Status.CONVERGED
         )
-    return minimise(problem, x, deviance=lambda at: float(at.deviance), escape=_stay, tolerance=TOLERANCE)
+    return minimise(problem, x, deviance=lambda at: float(at.deviance), escape=_stay, tolerance=tolerance)
 
 
 def _beyond_saddle(problem: Problem, minimum: Minimum[Any]) -> FloatArray | None:

@@ -62,7 +62,8 @@ def changed(engine: AnyDeviance, change: Change) -> AnyDeviance:
 def with_sigma(engine: AnyDeviance, sigma: float | None) -> AnyDeviance:
     """The same criterion with a residual standard deviation that is known, in working units; None to estimate it."""
     if isinstance(engine, ResidualDeviance):
-        return replace(engine, engine=replace(engine.engine, sigma=sigma))
+        residual = replace(engine.residual, known=sigma is not None)
+        return replace(engine, residual=residual, engine=replace(engine.engine, sigma=sigma))
     return replace(engine, sigma=sigma)
 
 
@@ -86,8 +87,7 @@ def sum_of_squares(at: Any) -> float:
 def sum_of_squares_slope(engine: AnyDeviance, at: Any, theta: FloatArray) -> FloatArray:
     """Derivative (k,) of r^2 in the engine's parameters; sigma is known.
 
-    In Psi it is -sum of t t' with t = Z'V^-1 (y - X beta). For a residual structure it is what makes the gradients of
-    the deviance with two values of sigma differ.
+    In Psi it is -sum of t t' with t = Z'V^-1 (y - X beta); in phi it is -h'P y with the columns h = dR P y.
     """
     if isinstance(engine, ProfiledDeviance):
         assert isinstance(at, Conditional)
@@ -101,11 +101,9 @@ def sum_of_squares_slope(engine: AnyDeviance, at: Any, theta: FloatArray) -> Flo
             sums.append(t.T @ (t * weight[:, None]))
         return _along(engine.structures, tuple(sums), at.factors, theta)
     assert isinstance(at, ResidualConditional)
-    assert at.engine.sigma is not None
-    sigma, other = at.engine.sigma, 2.0 * at.engine.sigma
-    twin = replace(at, engine=replace(at.engine, sigma=other), inner=replace(at.inner, sigma=other))
-    difference = engine.derivatives(at, theta).gradient - engine.derivatives(twin, theta).gradient
-    return np.asarray(difference / (sigma**-2 - other**-2))
+    columns = at.whitened.extra(*at.contrast)
+    products = at.inner.projected(columns.image, columns.border[:-1], columns.gram, columns.border[-1])
+    return np.append(-products[:-1, -1], sum_of_squares_slope(at.engine, at.inner, theta[len(at.phi) :]))
 
 
 def _along(

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from crosslevel.inference.held import Held, Least, least
+from crosslevel.inference.held import Held, Least, Problem, least
 from crosslevel.inference.held_engines import AnyDeviance, by_full_likelihood, is_restricted
 from crosslevel.inference.profile_lines import Base, Line, Named
 from crosslevel.optimise import TOLERANCE, minimise
@@ -234,12 +234,12 @@ def _solved(line: Line, place: float, deviance: float, *starts: FloatArray) -> P
     problem = line.problem(place)
     found = None
     for start in starts:
-        found = least(problem, start)
+        found = least(problem, start, tolerance=line.tolerance)
         if found is not None:
             break
     if found is None or not np.isfinite(found.deviance):
         return None
-    found = _capped(line, found, starts[-1])
+    found = _capped(line, _lowest(line, problem, found), starts[-1])
     rise, side = found.deviance - deviance, 1.0 if place > line.place else -1.0
     zeta = side * float(np.sqrt(max(rise, 0.0)))
     slope = found.slope / (2.0 * zeta) if abs(zeta) > 0.0 else np.nan
@@ -248,6 +248,17 @@ def _solved(line: Line, place: float, deviance: float, *starts: FloatArray) -> P
         place=place, x=found.x, deviance=found.deviance, zeta=zeta, slope=slope, converged=found.converged,
         lower=state if rise < -LOWER else None,
     )  # fmt: skip
+
+
+def _lowest(line: Line, problem: Problem, found: Least) -> Least:
+    """The lowest of the minima from here, and from where one of some standard deviations is zero."""
+    for k in line.zeros:
+        start = found.x.copy()
+        start[k] = 0.0
+        other = least(problem, start, tolerance=line.tolerance)
+        if other is not None and other.deviance < found.deviance - LOWER:
+            found = other
+    return found
 
 
 def _capped(line: Line, found: Least, x: FloatArray) -> Least:
@@ -340,7 +351,8 @@ def interpolated(curve: Curve, count: int = 201) -> tuple[FloatArray, FloatArray
         slopes[k] = chords[max(k - 1, 0) : k + 1].mean()
     steepest = 3.0 * np.minimum(np.append(np.inf, chords), np.append(chords, np.inf))  # so that zeta stays increasing
     spline = CubicHermiteSpline(places, zetas, np.clip(slopes, 0.0, np.maximum(steepest, 0.0)))
-    fine = np.unique(np.append(np.linspace(places[0], places[-1], count), places))
+    within = np.linspace(0.0, 1.0, max(count // (len(places) - 1), 2), endpoint=False)
+    fine = np.append((places[:-1, None] + np.diff(places)[:, None] * within).ravel(), places[-1])
     return np.array([curve.line.natural(float(place)) for place in fine]), np.asarray(spline(fine))
 
 

@@ -97,14 +97,26 @@ class BlockPlace:
             name = self.sd(i) if each else f"sd({self.all}|{self.group})"
 
             def deviation(i: int = i, name: str = name) -> Line:
-                return _deviation(self.base, name, structures, self.first + i, power=power, unit=float(size[i]))
+                line = _deviation(self.base, name, structures, self.first + i, power=power, unit=float(size[i]))
+                return replace(line, zeros=self._zeros(kind, q - 1))
 
             yield name, "sd", deviation
         if q > 1 and isinstance(kind, CompoundSymmetry | Autoregressive | Heterogeneous):
             equal = isinstance(kind, CompoundSymmetry | HeterogeneousCS)
             index, name, sign = self.first + (q if each else 1), f"cor({self.all}|{self.group})", -1.0 if equal else 1.0
             natural = (lambda h: (q * np.cos(h) ** 2 - 1.0) / (q - 1)) if equal else _sine
-            yield name, "cor", lambda: _correlation(self.base, name, structures, index, natural=natural, sign=sign)
+            yield (
+                name,
+                "cor",
+                lambda: replace(
+                    _correlation(self.base, name, structures, index, natural=natural, sign=sign),
+                    zeros=self._zeros(kind, q),
+                ),
+            )
+
+    def _zeros(self, kind: Covariance, others: int) -> tuple[int, ...]:
+        """Tied effects make several minima: without one of them the others may have another correlation."""
+        return tuple(range(self.first, self.first + others)) if isinstance(kind, Heterogeneous) else ()
 
     @property
     def all(self) -> str:
@@ -137,7 +149,7 @@ def _deviation(
         rate = power * theta[index] / place if place > 0.0 else (1.0 / sigma if power == 1.0 else 0.0)
         own[-1] *= rate
         own[:, -1] *= rate
-        error, along = approach(own)
+        error, along = step_for(*approach(own), place, base)
 
         def held(h: float) -> HeldCoordinate:
             coordinate = (h / sigma) ** power
@@ -146,7 +158,7 @@ def _deviation(
             )
 
         x = np.delete(theta, index)
-        return Line(x=x, error=step_for(error, place, base), along=along, problem=held, **common)
+        return Line(x=x, error=error, along=along, problem=held, tolerance=base.tolerance, **common)
     return scaled(base, engine, theta, index, power, 1.0, common)
 
 
@@ -172,6 +184,7 @@ def _correlation(
         name=name, kind="cor", place=float(np.clip(sign * theta[index], low, high)), x=np.delete(theta, index),
         error=error, along=along, low=low, high=high, limits=(natural(low), natural(high)), natural=natural, cap=cap,
         problem=lambda h: HeldCoordinate(engine=engine, index=index, coordinate=sign * h, rate=sign),
+        tolerance=base.tolerance,
     )  # fmt: skip
 
 

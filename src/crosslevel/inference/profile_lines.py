@@ -9,6 +9,8 @@ import numpy as np
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.inference.held import (
+    AVERAGE,
+    EXACT,
     Held,
     HeldCoefficient,
     HeldCoordinate,
@@ -19,6 +21,7 @@ from crosslevel.inference.held import (
     least,
 )
 from crosslevel.inference.held_engines import AnyDeviance, Change, changed, with_sigma
+from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.likelihood.residual import ResidualDeviance
 from crosslevel.residual.natural import NaturalParameter, identity
 from crosslevel.types import FloatArray
@@ -28,6 +31,9 @@ FAR = 700.0
 
 GUESS = 0.1
 """Step, relative to sigma, where the curvature of the deviance says nothing of a standard deviation."""
+
+NOTHING = 1e-3
+"""Standard deviation, relative to sigma, next to which the curvature may be that of rounding errors."""
 
 LEAST = 1e-6
 """Residual standard deviation, relative to its estimate, below which nobody looks: its deviance is without bound."""
@@ -59,6 +65,11 @@ class Base:
         """Residual standard deviation in working units."""
         known = self.engine.sigma
         return float(np.sqrt(self.state.rss / self.state.nu)) if known is None else float(known)
+
+    @property
+    def tolerance(self) -> float:
+        """Expected decrease at which a search on the engine ends."""
+        return EXACT if isinstance(self.engine, ProfiledDeviance) else AVERAGE
 
     @property
     def n_phi(self) -> int:
@@ -93,8 +104,9 @@ class Line:
     low, high : where h ends.
     limits : the parameter's own range.
     natural : from h to the parameter, increasing.
-    problem : the deviance with h held.
+    problem, tolerance : the deviance with h held, and the expected decrease at which it is minimal.
     cap : what the profile cannot exceed, whatever h; see `Cap`.
+    zeros : where in x standard deviations stand without which there may be another, lower minimum.
     """
 
     name: str
@@ -108,7 +120,9 @@ class Line:
     limits: tuple[float, float] = (-np.inf, np.inf)
     natural: Callable[[float], float] = field(repr=False)
     problem: Callable[[float], Problem] = field(repr=False)
+    tolerance: float
     cap: "Cap | None" = None
+    zeros: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,7 +144,7 @@ class Cap:
         found = []
         for make in self.deviations:
             line = make()
-            end = least(line.problem(0.0), line.x)
+            end = least(line.problem(0.0), line.x, tolerance=line.tolerance)
             found.append(np.inf if end is None else end.deviance)
         return float(min(found))
 
@@ -158,7 +172,7 @@ def _coefficient(base: Base, j: int, name: str) -> Line:
     others = np.linalg.qr(contrast[:, None], mode="complete")[0][:, 1:]
     return Line(
         name=name, kind="coefficient", place=float(contrast @ base.state.beta), x=base.theta,
-        error=float(np.sqrt(half @ half)) * base.sigma, along=np.zeros(len(base.theta)),
+        error=float(np.sqrt(half @ half)) * base.sigma, along=np.zeros(len(base.theta)), tolerance=base.tolerance,
         natural=lambda h: h + constant, problem=lambda h: HeldCoefficient.at(base.engine, contrast, others, h),
     )  # fmt: skip
 
@@ -176,10 +190,10 @@ def scaled(
     into[np.arange(k + 1) != index, np.arange(k)] = 1.0
     into[index, k - 1] = first
     into[index, k] = -first / place if place > 0.0 else (1.0 / base.sigma if power == 1.0 else 0.0)
-    error, along = approach(into.T @ at.with_log_sigma[1] @ into)
+    error, along = step_for(*approach(into.T @ at.with_log_sigma[1] @ into), place, base)
     return Line(
-        x=np.append(np.delete(theta, index), np.log(base.sigma)), error=step_for(error, place, base), along=along,
-        problem=lambda h: replace(problem, deviation=h), **common,
+        x=np.append(np.delete(theta, index), np.log(base.sigma)), error=error, along=along,
+        problem=lambda h: replace(problem, deviation=h), tolerance=base.tolerance, **common,
     )  # fmt: skip
 
 
@@ -224,9 +238,10 @@ def _residual_parameter(base: Base, part: NaturalParameter) -> Line:
     error, along = approach(held_last(base.engine.derivatives(base.state, base.theta).hessian, index))
     ends = (-np.inf, np.inf) if part.inverse is identity else (part.inverse(-FAR), part.inverse(FAR))
     return Line(
-        name=part.name, kind="residual", place=float(base.theta[index]), x=np.delete(base.theta, index), error=error,
-        along=along, limits=(float(ends[0]), float(ends[1])), natural=lambda h: float(part.inverse(h)),
-        problem=lambda h: HeldCoordinate(engine=base.engine, index=index, coordinate=h),
+        name=part.name, kind="residual", place=float(base.theta[index]), x=np.delete(base.theta, index),
+        error=error if np.isfinite(error) else 1.0, along=along, limits=(float(ends[0]), float(ends[1])),
+        natural=lambda h: float(part.inverse(h)),
+        problem=lambda h: HeldCoordinate(engine=base.engine, index=index, coordinate=h), tolerance=base.tolerance,
     )  # fmt: skip
 
 
@@ -236,11 +251,11 @@ def _sigma(base: Base, name: str) -> Line:
     hessian = Held(engine=known, state=known.value(base.theta), full=base.theta).with_log_sigma[1].copy()
     hessian[-1] /= base.sigma
     hessian[:, -1] /= base.sigma
-    error, along = approach(hessian)
+    error, along = step_for(*approach(hessian), base.sigma, base)
     return Line(
-        name=name, kind="residual", place=base.sigma, x=base.theta, error=error, along=along, low=LEAST * base.sigma,
-        limits=(0.0, np.inf), natural=lambda h: h * base.scale,
-        problem=lambda h: HeldSigma(engine=with_sigma(base.engine, h)),
+        name=name, kind="residual", place=base.sigma, x=base.theta, error=error,
+        along=along, low=LEAST * base.sigma, limits=(0.0, np.inf), natural=lambda h: h * base.scale,
+        problem=lambda h: HeldSigma(engine=with_sigma(base.engine, h)), tolerance=base.tolerance,
     )  # fmt: skip
 
 
@@ -250,6 +265,9 @@ def held_last(hessian: FloatArray, index: int) -> FloatArray:
     return np.asarray(hessian[np.ix_(order, order)])
 
 
-def step_for(error: float, place: float, base: Base) -> float:
-    """A step for a standard deviation whose standard error is not known, or useless."""
-    return error if np.isfinite(error) else GUESS * max(place, base.sigma)
+def step_for(error: float, along: FloatArray, place: float, base: Base) -> tuple[float, FloatArray]:
+    """A standard error to go by, and the way: where a standard deviation is next to zero its own may mean nothing."""
+    nothing = place < NOTHING * base.sigma and not error > GUESS * NOTHING * base.sigma
+    if np.isfinite(error) and not nothing:
+        return error, along
+    return GUESS * max(place, base.sigma), np.zeros_like(along)
