@@ -46,13 +46,19 @@ SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def drawing(
-    ax: "Axes | None", *, width: float = WIDTH, height: float = 4.4, rows: int = 1, columns: int = 1
+    ax: "Axes | None",
+    *,
+    width: float = WIDTH,
+    height: float = 4.4,
+    rows: int = 1,
+    columns: int = 1,
+    share: Literal["both", "y"] = "both",
 ) -> Iterator["list[Axes]"]:
-    """Axes to draw into: those given, or those of a new figure (with shared scales where there are several)."""
+    """Axes to draw into: those given, or those of a new figure (where there are several, `share` says which scales)."""
     from matplotlib import rc_context
 
     with rc_context(SETTINGS):
-        panels = [ax] if ax is not None else new_panels(width, height, rows, columns)
+        panels = [ax] if ax is not None else new_panels(width, height, rows, columns, share)
         for panel in panels:
             # ticks are made when the figure is drawn, after this context has ended: what they look like is said now
             panel.tick_params(colors=GREY, labelcolor=INK, labelsize=8.5, width=0.8, length=3)
@@ -60,7 +66,9 @@ def drawing(
         yield panels
 
 
-def new_panels(width: float, height: float, rows: int, columns: int) -> "list[Axes]":
+def new_panels(
+    width: float, height: float, rows: int, columns: int, share: Literal["both", "y"] = "both"
+) -> "list[Axes]":
     """Axes of a new figure that no window manager knows of."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -69,7 +77,8 @@ def new_panels(width: float, height: float, rows: int, columns: int) -> "list[Ax
     FigureCanvasAgg(figure)
     # notebooks ask an object for its picture; without pyplot nobody else would tell them
     figure._repr_png_ = partial(png, figure)  # type: ignore[attr-defined]
-    grid = figure.subplots(rows, columns, sharex=rows * columns > 1, sharey=rows * columns > 1, squeeze=False)
+    several = rows * columns > 1
+    grid = figure.subplots(rows, columns, sharex=several and share == "both", sharey=several, squeeze=False)
     return list(grid.ravel())
 
 
