@@ -13,6 +13,7 @@ from crosslevel.report.figures.raw import raw, raw_data, raw_lines
 from crosslevel.report.figures.residuals import residual_fitted, residual_fitted_data, residual_qq, residual_qq_data
 from crosslevel.report.figures.shrinkage import shrinkage, shrinkage_data
 from crosslevel.report.figures.sizes import cluster_sizes, cluster_sizes_data
+from crosslevel.report.figures.zeta import zeta, zeta_data
 
 __all__ = [
     "bootstrap",
@@ -34,4 +35,6 @@ __all__ = [
     "residual_qq_data",
     "shrinkage",
     "shrinkage_data",
+    "zeta",
+    "zeta_data",
 ]
