@@ -331,6 +331,19 @@ def test_moments_of_no_f_distribution_leave_no_degrees_of_freedom() -> None:
     assert scale == 1.0
 
 
+def test_known_variances_leave_nothing_to_adjust() -> None:
+    fit = cl.mixed("y ~ x + w + z", rows(), residual=cl.residual.Known("se"))
+    table = fit.tests(ddf=KR)
+    pd.testing.assert_frame_equal(table, fit.tests(ddf="normal"))
+    pd.testing.assert_frame_equal(fit.anova(ddf=KR), fit.anova(ddf="normal"))
+
+
+def test_a_model_without_fixed_effects_has_nothing_to_test() -> None:
+    fit = cl.mixed("y ~ 0 + (1 | g)", rows())
+    assert fit.tests(ddf=KR).empty
+    assert fit.anova(ddf=KR).empty
+
+
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -370,3 +383,10 @@ def test_correlations_of_effects_that_do_not_vary_are_refused() -> None:
     fit = cl.mixed("y ~ x + ar1(0 + occ | g)", data)
     assert fit.theta[0] == 0.0
     refused(fit, "information on all", "kenward-roger-2009")
+
+
+def test_an_expansion_that_does_not_hold_is_refused() -> None:
+    """Correlations at the end of their range, of a structure that is not linear in them."""
+    fit = cl.mixed("y ~ x + w + z + hcs(0 + occ | g)", rows())
+    assert fit.is_singular
+    refused(fit, r"expansion does not hold.*satterthwaite", "kenward-roger-2009")

@@ -43,6 +43,8 @@ def term_contrasts(design: Design, kind: int) -> dict[str, FloatArray]:
     if kind not in (2, 3):
         raise CrosslevelError(f"`type` is 2 or 3; got {kind!r}. For tests in sequence compare fits by cl.lrtest.")
     terms = term_spaces(design)
+    if not terms:
+        return {}
     half = column_roots(design, design.x)
     size = np.sqrt(np.einsum("ij,ij->j", half, half))
     found = _type_three(terms)

@@ -73,16 +73,19 @@ class Adjustment:
         axes = np.linalg.qr((contrasts @ self.turn).T)[0]
         inner = axes.T @ self.slopes @ axes
         traces = np.einsum("aii->a", inner)
-        flat = inner.reshape(len(inner), -1)
+        flat = inner.reshape(len(inner), len(contrasts) ** 2)
         return float(traces @ self.weights @ traces), float(np.sum(self.weights * (flat @ flat.T)))
 
     def single_df(self, contrasts: FloatArray) -> FloatArray:
-        """2 / A1 of each row of C (m, p): Kenward and Roger's degrees of freedom of one combination."""
+        """2 / A1 of each row of C (m, p): Kenward and Roger's degrees of freedom of one combination.
+
+        Infinite where the variance is known.
+        """
         whitened = contrasts @ self.turn
         size = np.einsum("ip,ip->i", whitened, whitened)
         slope = np.einsum("ip,apq,iq->ia", whitened, self.slopes, whitened) / size[:, None]
         spread = np.einsum("ia,ab,ib->i", slope, self.weights, slope)
-        return np.asarray(2.0 / spread)
+        return np.asarray(np.divide(2.0, spread, out=np.full_like(spread, np.inf), where=spread > 0.0))
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ def f_approximation(r: int, a1: float, a2: float) -> tuple[float, float]:
 
     NaN degrees of freedom, and a scale of 1, where the approximate moments are those of no F distribution.
     """
+    if not a1 > 0.0:  # the variances are known
+        return np.inf, 1.0
     if r == 1:
         return 2.0 / a1, 1.0
     b = (a1 + 6.0 * a2) / (2.0 * r)
@@ -149,32 +154,43 @@ def adjustment(estimates: "Estimates") -> Adjustment:
     CrosslevelError : the method is not defined for this model, or its matrices would be too large.
     """
     check_defined(estimates)
-    solution = estimates.solution
-    criterion = solution.criterion
-    known = sensitivity(solution)
+    solution, p = estimates.solution, len(estimates.beta)
+    known, parameters = sensitivity(solution), _psi_parameters(solution)
+    terms = _terms(parameters, solution)
+    if not len(terms.of_v) or not p:
+        return Adjustment(
+            vcov=estimates.vcov, turn=known.turn, slopes=np.zeros((0, p, p)), weights=np.zeros((0, 0)), linear=True
+        )
     sums = _marginal_sums(solution, known)
-    parameters = _psi_parameters(solution)
-    terms = _terms(parameters, solution, estimated=criterion.sigma is None)
-    n_rows, p = engine_state(solution).nu + len(solution.beta), len(solution.beta)
-
-    tau, trace_pairs = sums.traces(terms.changes)
-    inner, products = known.slopes(terms.changes), sums.products(terms.changes)
-    of_v = terms.of_v
-    both = np.outer(of_v, of_v)
-    slopes = of_v[:, None, None] * np.eye(p) + inner
-    mixed = of_v[:, None, None, None] * inner[None]
-    products = both[:, :, None, None] * np.eye(p) + mixed + mixed.transpose(1, 0, 2, 3) + products
-    traces = both * n_rows + np.outer(of_v, tau) + np.outer(tau, of_v) + trace_pairs
-    flat = slopes.reshape(len(slopes), p * p)
-    squares = flat @ flat.T
-    weights = _inverse(0.5 * (traces - 2.0 * np.einsum("abii->ab", products) + squares))
-
-    loose = np.tensordot(weights, products - np.einsum("aij,bjk->abik", slopes, slopes), axes=2)
-    whitened = np.eye(p) + 2.0 * loose
+    information, slopes, products = _information(terms, known, sums, n_rows=engine_state(solution).nu + p)
+    weights = _inverse(information)
+    whitened = np.eye(p) + 2.0 * np.tensordot(weights, products - np.einsum("aij,bjk->abik", slopes, slopes), axes=2)
     if parameters.second is not None:
         whitened += _curvature(parameters, terms, weights, slopes, known, sums)
-    vcov = known.turn @ (0.5 * (whitened + whitened.T)) @ known.turn.T
+    whitened = 0.5 * (whitened + whitened.T)
+    if not np.linalg.eigvalsh(whitened)[0] > 0.0 or (parameters.second is not None and solution.is_singular):
+        raise CrosslevelError(
+            "Kenward-Roger's expansion does not hold at these estimates: parameters of a covariance structure that is "
+            "not linear in them are on or near the end of their range. Choose a simpler structure, or write "
+            'ddf="satterthwaite".'
+        )
+    vcov = known.turn @ whitened @ known.turn.T
     return Adjustment(vcov=vcov, turn=known.turn, slopes=slopes, weights=weights, linear=parameters.second is None)
+
+
+def _information(
+    terms: "_Terms", known: Sensitivity, sums: MarginalSums, *, n_rows: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Information I (m, m), A (m, p, p) and Q (m, m, p, p), from those of changes of Psi alone."""
+    of_v, p = terms.of_v, len(known.turn)
+    tau, trace_pairs = sums.traces(terms.changes)
+    inner = known.slopes(terms.changes)
+    both, mixed = np.outer(of_v, of_v), of_v[:, None, None, None] * inner[None]
+    products = sums.products(terms.changes) + both[:, :, None, None] * np.eye(p) + mixed + mixed.transpose(1, 0, 2, 3)
+    traces = trace_pairs + both * n_rows + np.outer(of_v, tau) + np.outer(tau, of_v)
+    slopes = of_v[:, None, None] * np.eye(p) + inner
+    flat = slopes.reshape(len(slopes), p * p)
+    return 0.5 * (traces - 2.0 * np.einsum("abii->ab", products) + flat @ flat.T), slopes, products
 
 
 def check_defined(estimates: "Estimates") -> None:
@@ -215,9 +231,9 @@ class _Terms:
     changes: tuple[FloatArray, ...]
 
 
-def _terms(parameters: PsiParameters, solution: "Solution", *, estimated: bool) -> _Terms:
+def _terms(parameters: PsiParameters, solution: "Solution") -> _Terms:
     """Those of Psi, and of the residual variance (last) if it is estimated."""
-    if not estimated:
+    if solution.criterion.sigma is not None:
         return _Terms(of_v=np.zeros(len(parameters)), changes=parameters.first)
     factors = engine_state(solution).factors
     changes = [
