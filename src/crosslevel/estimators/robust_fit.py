@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import pandas as pd
 
-from crosslevel.display import Column, Document, Note, Row, Table, counted, fixed, p_value
+from crosslevel.display import Column, Document, Note, Row, Table, counted, fixed, p_value, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.estimates import Joint
 from crosslevel.inference.robust import RobustCovariance
@@ -21,7 +21,16 @@ Contrasts: TypeAlias = (
 """Combinations of coefficients: names of those that are zero under the hypothesis, weights by name, or rows (m, p)."""
 
 FEW_CLUSTERS = 10
-"""Clusters below which the words under a table warn."""
+"""Clusters below which the words over a table warn."""
+
+SHORT = 0.5
+"""Share of the true variance, under the working model, below which the words warn of a cluster-robust one."""
+
+ASTRAY = 0.1
+"""How far from the true variance, under the working model, one clustering of crossed effects may be without warning."""
+
+FEW_NAMES = 3
+"""Coefficients that are named in a warning."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -218,8 +227,6 @@ def robust_notes(covariance: RobustCovariance, working: str = "the model's own c
     notes = [f"Standard errors: {covariance.kind.description}."]
     if len(covariance.clusters) > 1:
         notes.append("Clusterings: summed over all intersections (Cameron, Gelbach & Miller 2011).")
-    if covariance.negative:
-        notes.append("The sum was not positive definite; its negative eigenvalues were set to zero.")
     several = ", the fewest of those by each clustering" if len(covariance.clusters) > 1 else ""
     notes.append(f"Degrees of freedom: Satterthwaite, under {working}{several}.")
     return notes
@@ -234,6 +241,22 @@ def concerns(covariance: RobustCovariance, df: pd.Series) -> list[str]:
             f"Only {least} clusters of {name}: cluster-robust standard errors are estimated from {least} values. "
             "Look at the degrees of freedom, and compare with the model's own standard errors."
         )
+    if covariance.negative:
+        out.append(
+            "The sum over the clusterings was not positive definite, and its negative eigenvalues were set to zero. "
+            "Some standard errors may be far too small: compare with those of one clustering at a time."
+        )
+    able = df.notna().to_numpy()
+    if covariance.is_crossed and np.any(np.abs(covariance.expected[able] - 1.0) > ASTRAY):
+        out.append(
+            "The model has random effects that rows of different clusters share, which one clustering leaves out. Were "
+            f"the model true, the variances would be {percent(covariance.expected[able].min())} to "
+            f"{percent(covariance.expected[able].max())} of the right ones on average. Name all clusterings: "
+            "cluster=['a', 'b']."
+        )
+    short = [str(term) for term in df.index[able & (covariance.expected < SHORT)]]
+    if short and not covariance.is_crossed:
+        out.append(_too_small(short, float(np.min(covariance.expected[able]))))
     unseen = [str(term) for term in df.index[df.isna()]]
     if unseen:
         out.append(
@@ -241,6 +264,17 @@ def concerns(covariance: RobustCovariance, df: pd.Series) -> list[str]:
             "as where a predictor tells few clusters apart exactly."
         )
     return out
+
+
+def _too_small(terms: list[str], least: float) -> str:
+    """Words for standard errors that are too small by construction, the least variance relative to the true one."""
+    more = f" and {len(terms) - FEW_NAMES} more" if len(terms) > FEW_NAMES else ""
+    share = percent(least) if least >= 0.01 else "less than 1%"
+    return (
+        f"Standard errors of {', '.join(terms[:FEW_NAMES])}{more} are too small: these coefficients rest on single "
+        "clusters, whose residuals they fit. Were the working model true, the cluster-robust variance would be "
+        f"{share} of the right one on average. Do not use them."
+    )
 
 
 def read_contrasts(contrasts: Contrasts, terms: tuple[str, ...]) -> tuple[tuple[str, ...], FloatArray]:

@@ -23,7 +23,8 @@ independent e, but V^-1 e are correlated between all rows, and sums of those ove
 there are, leave out what is no smaller than what they contain.
 
 Several clusterings (Cameron, Gelbach & Miller 2011): the sum over all intersections of m of them of
-(-1)^(m - 1) V_CR, each with its own adjustment and number of clusters. It need not be positive definite: then
+(-1)^(m - 1) V_CR, each with its own adjustment and number of clusters. With CR2 and one clustering for each factor of
+crossed random effects, the mean of that sum under the working model is M. It need not be positive definite: then
 eigenvalues below zero, in coordinates in which the model's own covariance of the coefficients is I, are set to zero.
 
 Source: Bell & McCaffrey (2002), Survey Methodology 28: 169-181; Pustejovsky & Tipton (2018), J. Bus. Econ. Stat. 36:
@@ -44,8 +45,8 @@ from crosslevel.types import FloatArray, IntArray
 LEVERAGE_ONE = 1e-10
 """Share of a direction's working variance that its residual keeps, below which it keeps none."""
 
-LARGEST = 3000
-"""Rows of a cluster whose square matrices CR2 still works on."""
+WORK = 1e10
+"""Sum of the cubes of the rows of clusters up to which CR2 decomposes matrices of their rows."""
 
 SMALL = 32
 """Rows up to which it is not worth to replace a cluster's rows by fewer."""
@@ -129,10 +130,11 @@ class CR2(RobustKind):
         """M W_g'A_g with A_g B_g A_g = V_gg."""
         half = np.linalg.cholesky(rows.bread)
         out = np.empty_like(rows.weighted)
+        _require_feasible(rows, clusters)
         for _, own in clusters.batches:
             if own.shape[1] > SMALL:
                 for each in own:
-                    out[each] = _in_few(rows, each, half, clusters.name)
+                    out[each] = _in_few(rows, each, half)
             else:
                 covariance = working_covariance(rows.loadings, own)
                 out[own] = bias_reduced(rows.x[own] @ half, rows.weighted[own], covariance)
@@ -219,36 +221,52 @@ def bias_reduced(x: FloatArray, weighted: FloatArray, covariance: FloatArray) ->
     return np.asarray((turned * inverse[:, None, :]) @ (turned.transpose(0, 2, 1) @ weighted))
 
 
-def _in_few(rows: ModelRows, own: IntArray, half: FloatArray, name: str) -> FloatArray:
+def _width(rows: ModelRows, own: IntArray) -> int:
+    """Columns of [F X] that a cluster has."""
+    width = int(rows.x.shape[1])
+    for loading in rows.loadings:
+        codes = np.concatenate([codes[own] for codes, _ in loading.members])
+        width += len(np.unique(codes)) * int(loading.members[0][1].shape[1])
+    return width
+
+
+def _require_feasible(rows: ModelRows, clusters: Clustering) -> None:
+    """Refuse clusters that are too large, and whose rows cannot be replaced by few enough.
+
+    Raises
+    ------
+    CrosslevelError : see above.
+    """
+    large = [each for _, own in clusters.batches if own.shape[1] > SMALL for each in own]
+    sizes = [min(len(each), _width(rows, each)) for each in large]
+    if sum(float(size) ** 3 for size in sizes) > WORK:
+        raise CrosslevelError(
+            "`vcov` is 'CR2', which decomposes a matrix for each cluster that is as large as random effects have "
+            f"levels in it: in those of {clusters.name} up to {max(sizes):,}, which would take minutes to hours. Use 'CR3' or "
+            "'CR1S', which need none."
+        )
+
+
+def _in_few(rows: ModelRows, own: IntArray, half: FloatArray) -> FloatArray:
     """A_g W_g (s, p) of one cluster, in an orthonormal basis of the span of [F X], outside of which A is I."""
-    columns = [rows.x[own]]
+    x, weighted = rows.x[own], rows.weighted[own]
+    if _width(rows, own) >= len(own):
+        return np.asarray(
+            bias_reduced((x @ half)[None], weighted[None], working_covariance(rows.loadings, own[None]))[0]
+        )
+    columns = [np.zeros((len(own), 0))]
     for loading in rows.loadings:
         present, place = np.unique(np.concatenate([codes[own] for codes, _ in loading.members]), return_inverse=True)
-        place = place.reshape(len(loading.members), -1)
-        q = loading.members[0][1].shape[1]
-        if len(present) * q >= len(own):
-            columns = []
-            break
-        f = np.zeros((len(own), len(present), q))
-        for where, (codes, values) in zip(place, loading.members, strict=True):
-            f[np.arange(len(own)), where] += np.where(codes[own] >= 0, 1.0, 0.0)[:, None] * values[own]
+        f = np.zeros((len(own), len(present), loading.members[0][1].shape[1]))
+        for where, (codes, values) in zip(place.reshape(len(loading.members), -1), loading.members, strict=True):
+            f[np.arange(len(own)), where] += (codes[own] >= 0)[:, None] * values[own]
         columns.append(f.reshape(len(own), -1))
-    width = sum(column.shape[1] for column in columns)
-    if columns and width < len(own):
-        basis = np.linalg.qr(np.hstack(columns))[0]
-        f = basis.T @ np.hstack([np.zeros((len(own), 0)), *columns[1:]])
-        found = bias_reduced(
-            (basis.T @ rows.x[own] @ half)[None], (basis.T @ rows.weighted[own])[None],
-            (np.eye(basis.shape[1]) + f @ f.T)[None],
-        )  # fmt: skip
-        return np.asarray(basis @ found[0])
-    if len(own) > LARGEST:
-        raise CrosslevelError(
-            f"`vcov` is 'CR2', which for random effects that cross the clusters works on matrices of all rows of a "
-            f"cluster, and one of {name} has {len(own):,} (at most {LARGEST:,}). Use 'CR1S', or 'CR3', which need none."
-        )
-    covariance = working_covariance(rows.loadings, own[None])
-    return np.asarray(bias_reduced((rows.x[own] @ half)[None], rows.weighted[own][None], covariance)[0])
+    effects = np.hstack(columns)
+    basis = np.linalg.qr(np.hstack([effects, x]))[0]
+    f = basis.T @ effects
+    covariance = np.eye(basis.shape[1]) + f @ f.T
+    found = bias_reduced((basis.T @ x @ half)[None], (basis.T @ weighted)[None], covariance[None])
+    return np.asarray(basis @ found[0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -299,10 +317,26 @@ class OneWay:
         """(p, p) V_CR."""
         return self.change.T @ self.change
 
+    @property
+    def mean(self) -> FloatArray:
+        """(p,) mean of the diagonal of V_CR under the working model, in the same units as M."""
+        mean = np.einsum("jaa->a", self.own) - np.einsum("jab,jab->a", self.shared, self.shared)
+        for link in self.links:
+            mean += np.einsum("maq,maq->a", link.values, link.values)
+        return np.asarray(mean)
 
-def contributions(rows: ModelRows, clusters: Clustering, kind: RobustKind, n_rows: int) -> FloatArray:
-    """(J, p) M W_g'A_g e_g of each cluster, in the units of the data."""
-    return clusters.sums(kind.influence(rows, clusters, n_rows), rows.residual[:, None])[:, :, 0]
+
+def contributions(
+    rows: ModelRows, clusters: Clustering, kind: RobustKind, n_rows: int
+) -> tuple[FloatArray, FloatArray]:
+    """(J, p) M W_g'A_g e_g of each cluster, in the units of the data, and (p,) `OneWay.mean`."""
+    influence = kind.influence(rows, clusters, n_rows)
+    half, mean = np.linalg.cholesky(rows.bread), np.sum(influence**2, axis=0)
+    for _, own in clusters.batches:
+        mean -= np.sum((influence[own].transpose(0, 2, 1) @ (rows.x[own] @ half)) ** 2, axis=(0, 2))
+    for loading in rows.loadings:
+        mean += np.sum(_link(loading, clusters, influence).values ** 2, axis=(0, 2))
+    return clusters.sums(influence, rows.residual[:, None])[:, :, 0], mean
 
 
 def one_way(rows: ModelRows, clusters: Clustering, kind: RobustKind, n_rows: int) -> OneWay:

@@ -30,6 +30,7 @@ class RobustCovariance:
     clusters : clusters of each clustering, by name.
     ways : contributions of the clusters of each clustering.
     vcov : (p, p).
+    expected : (p,) of each coefficient, the mean of its variance under the working model relative to the true one.
     negative : whether the sum over several clusterings had negative eigenvalues, which were set to zero.
     """
 
@@ -37,7 +38,13 @@ class RobustCovariance:
     clusters: Mapping[str, int]
     ways: tuple[OneWay, ...] = field(repr=False)
     vcov: FloatArray = field(repr=False)
+    expected: FloatArray = field(repr=False)
     negative: bool = False
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether there is one clustering, and random effects that rows of different clusters share."""
+        return len(self.ways) == 1 and bool(self.ways[0].links)
 
     def df(self, contrasts: FloatArray) -> FloatArray:
         """Degrees of freedom of each row of C (m, p), by Satterthwaite; NaN where the clusters contribute nothing."""
@@ -184,15 +191,21 @@ def robust_covariance(
                 "errors need at least two clusters, and are good for little with fewer than ten."
             )
     ways = tuple(one_way(rows, clusters, kind, design.nobs) for rows, clusters in found)
-    vcov, negative = np.sum([each.vcov for each in ways], axis=0), False
+    vcov: FloatArray = np.sum([each.vcov for each in ways], axis=0)
+    mean: FloatArray = np.sum([each.mean for each in ways], axis=0)
+    negative = False
     if len(names) > 1:
         used = [clustering_named(design, name) for name in names]
         for m in range(2, len(used) + 1):
             for some in combinations(used, m):
                 rows, clusters = source.rows_for(intersection(some))
-                change = contributions(rows, clusters, kind, design.nobs)
-                vcov += (-1.0) ** (m - 1) * (change.T @ change)
+                change, own_mean = contributions(rows, clusters, kind, design.nobs)
+                vcov = vcov + (-1.0) ** (m - 1) * (change.T @ change)
+                mean = mean + (-1.0) ** (m - 1) * own_mean
         vcov, negative = without_negative(vcov, model)
     vcov.setflags(write=False)
     clusters_by_name = {each.name: each.n_clusters for each in ways}
-    return RobustCovariance(kind=kind, clusters=clusters_by_name, ways=ways, vcov=vcov, negative=negative)
+    return RobustCovariance(
+        kind=kind, clusters=clusters_by_name, ways=ways, vcov=vcov, expected=mean / np.diag(ways[0].model),
+        negative=negative,
+    )  # fmt: skip
