@@ -11,6 +11,7 @@ from profile_dense import IX, TWINS, Block, Twin, small_fit, small_frame, twin_o
 from reference_cases import CASES, fit_case, load_case, load_data, our_group
 
 import crosslevel as cl
+from crosslevel.covariance.singled_out import FirstCorrelation, FirstDeviation, PolarSymmetry, WithoutFirst
 from crosslevel.estimators.asked.profile import profile_intervals
 from crosslevel.inference.held import least
 from crosslevel.inference.profile import full_minimum, is_increasing, profiles
@@ -329,3 +330,71 @@ def test_frequencies_are_rows():
     weighted = cl.mixed("y ~ x + (x | g)", frame, weights=cl.Frequency("f")).profile().conf_int()
     repeated = cl.mixed("y ~ x + (x | g)", frame.loc[frame.index.repeat(frame["f"])]).profile().conf_int()
     np.testing.assert_allclose(weighted, repeated, rtol=1e-6)
+
+
+def test_a_structure_without_its_first_effect():
+    rng = np.random.default_rng(4)
+    turn, root = rng.normal(size=(3, 3)), np.vstack([np.zeros(3), rng.normal(size=(2, 3))])
+    kind = WithoutFirst(turn)
+    theta = kind.nearest(turn @ root)
+    factor = kind.factor(theta, 3)
+    np.testing.assert_allclose(factor @ factor.T, turn @ root @ root.T @ turn.T, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(np.tensordot(theta, kind.factor_gradient(theta, 3), axes=1), factor, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["deviation", "correlation", "polar"])
+def test_structures_with_a_parameter_singled_out(kind):
+    rng = np.random.default_rng(6)
+    q = 3
+    turn, root = rng.normal(size=(q, q)), rng.normal(size=(q, q))
+    structure = {
+        "deviation": FirstDeviation(turn),
+        "correlation": FirstCorrelation(turn),
+        "polar": PolarSymmetry(),
+    }[kind]
+    psi = turn @ root @ root.T @ turn.T
+    if kind == "polar":
+        psi = 2.0 * (0.3 * np.ones((q, q)) + 0.7 * np.eye(q))
+    theta = structure.nearest(np.linalg.cholesky(psi))
+    factor = structure.factor(theta, q)
+    np.testing.assert_allclose(factor @ factor.T, psi, rtol=1e-10)
+    natural = np.linalg.solve(turn, factor) @ np.linalg.solve(turn, factor).T
+    if kind == "deviation":
+        assert theta[0] == pytest.approx(np.sqrt(natural[0, 0]))
+    elif kind == "correlation":
+        assert np.sin(theta[-1]) == pytest.approx(natural[0, 1] / np.sqrt(natural[0, 0] * natural[1, 1]))
+    else:
+        assert theta[0] == pytest.approx(np.sqrt(2.0))
+    step = 1e-5
+    moved = step * np.eye(len(theta))
+    first = [(structure.factor(theta + m, q) - structure.factor(theta - m, q)) / (2.0 * step) for m in moved]
+    np.testing.assert_allclose(structure.factor_gradient(theta, q), first, atol=1e-9)
+    second = [
+        (structure.factor_gradient(theta + m, q) - structure.factor_gradient(theta - m, q)) / (2.0 * step)
+        for m in moved
+    ]
+    np.testing.assert_allclose(structure.factor_hessian(theta, q), second, atol=1e-9)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_zeta_plot(absolute):
+    found = profile_of("sleepstudy__rs_ml")
+    figure = cl.plot.zeta(found, absolute=absolute)
+    assert len(figure.axes) == len(found.parameters)
+    for panel, name in zip(figure.axes, found.parameters, strict=True):
+        assert panel.get_title(loc="left") == name
+        low, high = found.interval(name)
+        bar = next(line for line in panel.lines if line.get_linewidth() == 3.0)
+        np.testing.assert_allclose(bar.get_xdata(), [low, high])
+    data = cl.plot.zeta_data(found)
+    assert list(dict.fromkeys(data["parameter"])) == list(found.parameters)
+    assert len(cl.plot.zeta(found, "sigma").axes) == 1
+
+
+def test_zeta_plot_refuses_what_was_not_profiled():
+    found = profile_of("sleepstudy__rs_ml")
+    with pytest.raises(cl.CrosslevelError, match="`which` names parameters that were profiled"):
+        cl.plot.zeta(found, ["Days", "age"])
+    panel = cl.plot.zeta(found, "sigma").axes[0]
+    with pytest.raises(cl.CrosslevelError, match="`ax` takes one parameter"):
+        cl.plot.zeta(found, ax=panel)

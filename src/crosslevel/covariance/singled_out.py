@@ -48,6 +48,43 @@ class FirstDeviation(Covariance):
         return np.asarray(_triangle(self.turn, factor)[lower_triangle(len(factor))])
 
 
+class WithoutFirst(Covariance):
+    """Any covariances of all effects but one, which does not vary: Lambda = A[:, 1:] L, L (q - 1, q - 1).
+
+    Parameters
+    ----------
+    turn : (q, q) A, from the effects, the one that does not vary first, to working effects.
+    """
+
+    free = False
+    scalable = True
+    linear = True
+    additive = False
+
+    def __init__(self, turn: FloatArray) -> None:
+        q = len(turn)
+        self.turn = turn
+        self.gradient = np.zeros((q * (q - 1) // 2, q, q))
+        self.gradient[:, :, : q - 1] = turn[:, 1:] @ unit_matrices(q - 1, diagonal=False)
+
+    def n_theta(self, q: int) -> int:
+        """Return q (q - 1) / 2."""
+        return len(self.gradient)
+
+    def factor(self, theta: FloatArray, q: int) -> FloatArray:
+        """A[:, 1:] L with theta in the lower triangle of L, column by column."""
+        return np.tensordot(theta, self.gradient, axes=1)
+
+    def factor_gradient(self, theta: FloatArray, q: int) -> FloatArray:
+        """A[:, 1:] times one unit matrix per element."""
+        return np.asarray(self.gradient)
+
+    def nearest(self, factor: FloatArray) -> FloatArray:
+        """Lower triangle of the triangular root of the other effects' covariance."""
+        others = np.linalg.solve(self.turn, factor)[1:]
+        return np.asarray(_triangle(np.eye(len(others)), others)[lower_triangle(len(others))])
+
+
 class FirstCorrelation(Covariance):
     """Any covariances: Lambda = A L, in which L[1, :2] = b (sin(a), cos(a)): sin(a) is the first two's correlation.
 

@@ -15,15 +15,13 @@ Regression Analysis, section 6.1.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from crosslevel.inference.held import Held, Least, Problem, least
-from crosslevel.inference.held_engines import AnyDeviance, by_full_likelihood, is_restricted
-from crosslevel.inference.profile_lines import Base, Line, Named
-from crosslevel.optimise import TOLERANCE, minimise
+from crosslevel.inference.held_engines import by_full_likelihood, is_restricted
+from crosslevel.inference.profile_lines import Base, Line, Named, minimum_from
 from crosslevel.solve import Solution
 from crosslevel.types import FloatArray
 
@@ -128,18 +126,6 @@ def full_minimum(solution: Solution, *, reml: bool) -> Base:
     if reml or not is_restricted(engine):
         return Base(engine=engine, theta=minimum.theta, state=minimum.state, deviance=solution.deviance)
     return minimum_from(by_full_likelihood(engine), minimum.theta)
-
-
-def minimum_from(engine: AnyDeviance, theta: FloatArray) -> Base:
-    """The minimum of a deviance that a search from theta ends in."""
-    if not len(theta):
-        state = engine.value(theta)
-    else:
-        searched: Any = engine  # what lies outside is infinite, and never the end
-        escape = partial(engine.escape, tolerance=TOLERANCE)
-        found = minimise(searched, theta, deviance=lambda at: float(at.deviance), escape=escape)
-        theta, state = found.theta, found.state
-    return Base(engine=engine, theta=theta, state=state, deviance=float(state.deviance))
 
 
 def profiles(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 from crosslevel.covariance import BlockStructure, Covariance
 from crosslevel.covariance.blocks import theta_parts
 from crosslevel.covariance.independent import Diagonal, Unstructured
-from crosslevel.covariance.singled_out import FirstCorrelation, FirstDeviation, PolarSymmetry
+from crosslevel.covariance.singled_out import FirstCorrelation, FirstDeviation, PolarSymmetry, WithoutFirst
 from crosslevel.covariance.tied import Autoregressive, CompoundSymmetry, Heterogeneous, HeterogeneousCS
 from crosslevel.inference.held import Held, HeldCoordinate, approach
-from crosslevel.inference.profile_lines import Base, Cap, Line, Named, held_last, scaled, step_for
+from crosslevel.inference.profile_lines import Base, Cap, Line, Named, held_last, minimum_from, scaled, step_for
 from crosslevel.types import FloatArray
 
 
@@ -68,16 +69,22 @@ class BlockPlace:
         q, size = len(self.names), np.sqrt(np.sum(self.basis**2, axis=0))
         scaled = self.basis / size
 
+        def first(i: int) -> FloatArray:
+            return np.asarray(scaled[:, [i, *(j for j in range(q) if j != i)]])
+
+        @cache
+        def without(i: int) -> float:
+            engine, theta = self.base.rebuilt(self.with_kind(WithoutFirst(first(i))))
+            return minimum_from(engine, theta).deviance
+
         def deviation(i: int) -> Line:
-            order = [i, *(j for j in range(q) if j != i)]
-            structures = self.with_kind(FirstDeviation(scaled[:, order]))
+            structures = self.with_kind(FirstDeviation(first(i)))
             return _deviation(self.base, self.sd(i), structures, self.first, power=1.0, unit=float(size[i]))
 
         def correlation(i: int, j: int) -> Line:
             order = [i, j, *(k for k in range(q) if k not in (i, j))]
             structures = self.with_kind(FirstCorrelation(scaled[:, order]))
-            without = (lambda: deviation(i), lambda: deviation(j))
-            cap = Cap(deviations=without, signs=(self.first, self.first + 1))
+            cap = Cap(without=(lambda: without(i), lambda: without(j)), signs=(self.first, self.first + 1))
             last = self.first + q * (q + 1) // 2 - 1
             return _correlation(self.base, self.cor(i, j), structures, last, natural=_sine, cap=cap)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,11 @@ from crosslevel.inference.held import (
     HeldSigma,
     Problem,
     approach,
-    least,
 )
 from crosslevel.inference.held_engines import AnyDeviance, Change, changed, with_sigma
 from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.likelihood.residual import ResidualDeviance
+from crosslevel.optimise import TOLERANCE, minimise
 from crosslevel.residual.natural import NaturalParameter, identity
 from crosslevel.types import FloatArray
 
@@ -92,6 +92,18 @@ class Base:
         return [structure.nearest(factor) for structure, factor in zip(structures, factors, strict=True)]
 
 
+def minimum_from(engine: AnyDeviance, theta: FloatArray) -> Base:
+    """The minimum of a deviance that a search from theta ends in."""
+    if not len(theta):
+        state = engine.value(theta)
+    else:
+        searched: Any = engine  # what lies outside is infinite, and never the end
+        escape = partial(engine.escape, tolerance=TOLERANCE)
+        found = minimise(searched, theta, deviance=lambda at: float(at.deviance), escape=escape)
+        theta, state = found.theta, found.state
+    return Base(engine=engine, theta=theta, state=state, deviance=float(state.deviance))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Line:
     """One parameter, by a place h that determines it and in which the deviance is smooth.
@@ -131,22 +143,17 @@ class Cap:
 
     Attributes
     ----------
-    deviations : the lines of the two standard deviations, when asked for.
+    without : for each of the two, what gives the deviance of the model without it.
     signs : where in x the two stand whose product has the sign that the correlation is for.
     """
 
-    deviations: tuple[Callable[[], Line], Callable[[], Line]]
+    without: tuple[Callable[[], float], Callable[[], float]]
     signs: tuple[int, int]
 
     @cached_property
     def deviance(self) -> float:
         """The smaller of the deviances without one of the two."""
-        found = []
-        for make in self.deviations:
-            line = make()
-            end = least(line.problem(0.0), line.x, tolerance=line.tolerance)
-            found.append(np.inf if end is None else end.deviance)
-        return float(min(found))
+        return min(find() for find in self.without)
 
     def allows(self, x: FloatArray) -> bool:
         """Whether the standard deviations have one sign, so that the correlation is the one that is held."""
