@@ -34,8 +34,11 @@ if TYPE_CHECKING:
         MemoryShortageError,
     )
     from crosslevel.estimators.comparison import lrtest
+    from crosslevel.estimators.johnson_neyman import johnson_neyman
+    from crosslevel.estimators.margins import margins
     from crosslevel.estimators.mixed import mixed
     from crosslevel.estimators.ols import ols
+    from crosslevel.estimators.slopes import slopes
     from crosslevel.report import figures as plot
     from crosslevel.report.page import report
     from crosslevel.table.read import read
@@ -60,7 +63,9 @@ __all__ = [
     "datasets",
     "describe",
     "errors",
+    "johnson_neyman",
     "lrtest",
+    "margins",
     "mixed",
     "ols",
     "plot",
@@ -68,6 +73,7 @@ __all__ = [
     "read",
     "report",
     "residual",
+    "slopes",
 ]
 
 # public name -> (module, attribute), or (module, None) where the name is the module itself
@@ -87,7 +93,9 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "datasets": ("crosslevel.datasets", None),
     "describe": ("crosslevel.diagnostics.describe", "describe"),
     "errors": ("crosslevel.errors", None),
+    "johnson_neyman": ("crosslevel.estimators.johnson_neyman", "johnson_neyman"),
     "lrtest": ("crosslevel.estimators.comparison", "lrtest"),
+    "margins": ("crosslevel.estimators.margins", "margins"),
     "mixed": ("crosslevel.estimators.mixed", "mixed"),
     "ols": ("crosslevel.estimators.ols", "ols"),
     "plot": ("crosslevel.report.figures", None),
@@ -95,6 +103,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "read": ("crosslevel.table.read", "read"),
     "report": ("crosslevel.report.page", "report"),
     "residual": ("crosslevel.residual", None),
+    "slopes": ("crosslevel.estimators.slopes", "slopes"),
 }
 
 
