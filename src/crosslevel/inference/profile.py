@@ -176,6 +176,7 @@ def trace(line: Line, deviance: float, quantile: float, *, pace: int = PACE) -> 
     for side in (-1.0, 1.0):
         points = [first]
         walk(line, points, side, quantile, quantile / pace)
+        _mend(line, points)
         _halve_wide(line, points, side, WIDE * quantile / pace)
         sides.append(tuple(points))
     return Curve(line=line, below=sides[0], above=sides[1])
@@ -266,6 +267,16 @@ def _extrapolated(points: Sequence[Point], line: Line, place: float) -> FloatArr
     at = np.array([point.place for point in last])
     weights = [np.prod((place - np.delete(at, k)) / (at[k] - np.delete(at, k))) for k in range(len(at))]
     return np.asarray(sum(weight * point.x for weight, point in zip(weights, last, strict=True)))
+
+
+def _mend(line: Line, points: list[Point]) -> None:
+    """Where the deviance falls outwards, look for the minima before from those after: they may be others, and lower."""
+    for k in range(len(points) - 1, 1, -1):
+        inner, outer = points[k - 1], points[k]
+        if outer.deviance < inner.deviance - LOWER:
+            again = _solved(line, inner.place, points[0].deviance, outer.x)
+            if again is not None and again.deviance < inner.deviance:
+                points[k - 1] = again
 
 
 def _halve_wide(line: Line, points: list[Point], side: float, widest: float) -> None:

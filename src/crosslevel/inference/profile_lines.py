@@ -27,7 +27,7 @@ from crosslevel.residual.natural import NaturalParameter, identity
 from crosslevel.types import FloatArray
 
 FAR = 700.0
-"""Where a correlation on an unbounded scale has reached the end of its range."""
+"""Where a correlation on an unbounded scale has reached the end of its range, to twelve digits."""
 
 GUESS = 0.1
 """Step, relative to sigma, where the curvature of the deviance says nothing of a standard deviation."""
@@ -243,10 +243,10 @@ def _residual_parameter(base: Base, part: NaturalParameter) -> Line:
     """A parameter that is a function of one phi."""
     index = int(np.flatnonzero(part.jacobian[:-1])[0])
     error, along = approach(held_last(base.engine.derivatives(base.state, base.theta).hessian, index))
-    ends = (-np.inf, np.inf) if part.inverse is identity else (part.inverse(-FAR), part.inverse(FAR))
+    low, high = (-np.inf, np.inf) if part.inverse is identity else (part.inverse(-FAR), part.inverse(FAR))
     return Line(
         name=part.name, kind="residual", place=float(base.theta[index]), x=np.delete(base.theta, index),
-        error=error if np.isfinite(error) else 1.0, along=along, limits=(float(ends[0]), float(ends[1])),
+        error=error if np.isfinite(error) else 1.0, along=along, limits=(round(float(low), 12), round(float(high), 12)),
         natural=lambda h: float(part.inverse(h)),
         problem=lambda h: HeldCoordinate(engine=base.engine, index=index, coordinate=h), tolerance=base.tolerance,
     )  # fmt: skip
