@@ -344,6 +344,21 @@ def test_a_model_without_fixed_effects_has_nothing_to_test() -> None:
     assert fit.anova(ddf=KR).empty
 
 
+def known_part(n: int, variance: float) -> dict[str, object]:
+    """Arguments for a model with a known variance beside the estimated one, the same for all rows."""
+    data = rows(n=n).assign(row=[f"r{i:02d}" for i in range(n)], one=1)
+    data["y"] = 1.0 + np.random.default_rng(0).normal(size=n)
+    return {"data": data, "known": {"M": variance * np.eye(n)}, "progress": False}
+
+
+def test_a_known_part_of_the_variance_does_not_change_degrees_of_freedom() -> None:
+    """V = (sigma^2 + 0.5) I is as uncertain as sigma^2 I, though sigma^2 is a part of it."""
+    fit = cl.mixed("y ~ x + w + equalto(0 + row | one, M)", **known_part(40, 0.5))
+    assert 0.1 < fit.sigma < 0.9
+    for ddf in (KR, "satterthwaite"):
+        np.testing.assert_allclose(fit.tests(ddf=ddf)["df"], 37.0, rtol=1e-6)
+
+
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -390,3 +405,9 @@ def test_an_expansion_that_does_not_hold_is_refused() -> None:
     fit = cl.mixed("y ~ x + w + z + hcs(0 + occ | g)", rows())
     assert fit.is_singular
     refused(fit, r"expansion does not hold.*satterthwaite", "kenward-roger-2009")
+
+
+def test_a_residual_variance_of_zero_is_refused() -> None:
+    fit = cl.mixed("y ~ x + w + equalto(0 + row | one, M)", **known_part(40, 2.0))
+    refused(fit, r"residual variance, which is estimated as \(nearly\) zero.*Known")
+    assert np.all(fit.tests(ddf="satterthwaite")["df"] > 1e6)  # as if it were known

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 FLAT = 1e-10
 """Least eigenvalue of the standardised information that counts as none."""
 
+DROWNED = 1e-8
+"""Information on the residual variance, per row and relative to it, that is lost in rounding errors."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adjustment:
@@ -162,7 +165,13 @@ def adjustment(estimates: "Estimates") -> Adjustment:
             vcov=estimates.vcov, turn=known.turn, slopes=np.zeros((0, p, p)), weights=np.zeros((0, 0)), linear=True
         )
     sums = _marginal_sums(solution, known)
-    information, slopes, products = _information(terms, known, sums, n_rows=engine_state(solution).nu + p)
+    n_rows = engine_state(solution).nu + p
+    information, slopes, products = _information(terms, known, sums, n_rows=n_rows)
+    if solution.criterion.sigma is None and not information[-1, -1] > DROWNED * n_rows:
+        raise CrosslevelError(
+            "Kenward-Roger needs information on the residual variance, which is estimated as (nearly) zero beside the "
+            'known covariances. Leave it out by residual=cl.residual.Known(...), or write ddf="satterthwaite".'
+        )
     weights = _inverse(information)
     whitened = np.eye(p) + 2.0 * np.tensordot(weights, products - np.einsum("aij,bjk->abik", slopes, slopes), axes=2)
     if parameters.second is not None:
