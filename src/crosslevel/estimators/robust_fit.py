@@ -260,18 +260,23 @@ def concerns(covariance: RobustCovariance, df: pd.Series) -> list[str]:
     unseen = [str(term) for term in df.index[df.isna()]]
     if unseen:
         out.append(
-            f"No standard error of {', '.join(unseen)}: the contributions of the clusters are zero whatever the data, "
+            f"No standard error of {_listed(unseen)}: the contributions of the clusters are zero whatever the data, "
             "as where a predictor tells few clusters apart exactly."
         )
     return out
 
 
+def _listed(terms: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(terms) - FEW_NAMES} more" if len(terms) > FEW_NAMES else ""
+    return ", ".join(terms[:FEW_NAMES]) + more
+
+
 def _too_small(terms: list[str], least: float) -> str:
     """Words for standard errors that are too small by construction, the least variance relative to the true one."""
-    more = f" and {len(terms) - FEW_NAMES} more" if len(terms) > FEW_NAMES else ""
     share = percent(least) if least >= 0.01 else "less than 1%"
     return (
-        f"Standard errors of {', '.join(terms[:FEW_NAMES])}{more} are too small: these coefficients rest on single "
+        f"Standard errors of {_listed(terms)} are too small: these coefficients rest on single "
         "clusters, whose residuals they fit. Were the working model true, the cluster-robust variance would be "
         f"{share} of the right one on average. Do not use them."
     )

@@ -242,8 +242,8 @@ def _require_feasible(rows: ModelRows, clusters: Clustering) -> None:
     if sum(float(size) ** 3 for size in sizes) > WORK:
         raise CrosslevelError(
             "`vcov` is 'CR2', which decomposes a matrix for each cluster that is as large as random effects have "
-            f"levels in it: in those of {clusters.name} up to {max(sizes):,}, which would take minutes to hours. Use 'CR3' or "
-            "'CR1S', which need none."
+            f"levels in it: in those of {clusters.name} up to {max(sizes):,}, which would take minutes to hours. Use "
+            "'CR3' or 'CR1S', which need none."
         )
 
 
