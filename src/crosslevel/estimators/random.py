@@ -118,7 +118,8 @@ def intraclass(
     if not any(place >= 0 and chosen for place, chosen in zip(places, wanted, strict=True)):
         names = [name for factor in design.factors for name in design.effects_of(factor)]
         raise CrosslevelError(
-            f"`icc` needs a random intercept; the random effects are {', '.join(names)}. Add 1 + to the random term."
+            f"`icc` needs a random intercept; the random effects are {', '.join(names) or 'none'}. "
+            "Add a term such as (1 | school)."
         )
     if all(wanted):
         return intercept_icc(components, places, level=level)
