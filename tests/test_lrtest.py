@@ -12,9 +12,16 @@ from scipy import stats
 
 import crosslevel as cl
 from crosslevel import CrosslevelError
-from crosslevel.estimators.simulated_tests import _spectrum, why_not_exact
+from crosslevel.design.submodel import part_of_reduced, parts_of
+from crosslevel.estimators.comparison import _refitted
+from crosslevel.estimators.mixed import solve_design
+from crosslevel.estimators.nesting import nesting
+from crosslevel.estimators.simulated_tests import Refitted, _spectrum, from_rows, why_not_exact
 from crosslevel.inference.exact_lrt import exceedance, simulate_statistics
 from crosslevel.inference.lrt import mixture_tail
+from crosslevel.inference.null_draws import NullDraws
+from crosslevel.solve import solve
+from crosslevel.solve.submodel import solve_submodel
 
 SLEEP = {
     "ri": "Reaction ~ Days + (1 | Subject)",
@@ -400,10 +407,56 @@ def test_bootstrap_is_the_same_for_the_same_seed():
 
 
 def test_bootstrap_is_refused_where_rows_stand_for_several():
-    frame = load_data("sleepstudy").assign(f=2)
-    fit = cl.mixed(SLEEP["ri"], frame, weights=cl.Frequency("f"))
+    frame = load_data("Penicillin").assign(f=2)
+    fit = cl.mixed("diameter ~ 1 + (1 | plate) + (1 | sample)", frame, weights=cl.Frequency("f"))
     with pytest.raises(CrosslevelError, match="frequency weights"):
         fit.test_random(test="bootstrap", n=19)
+
+
+def test_parts_of_drawn_cross_products_are_those_of_the_rows():
+    """A smaller model's cross-products, made of the larger model's alone, give the same likelihood."""
+    for kept in (((0,),), ((1,),), ((0, 2),)):
+        fit = cl.mixed("y ~ x + (x + z | g)", many().assign(x=many()["x"] + 5.0))
+        (part,) = parts_of((fit.design.structure,), kept)
+        for reml in (True, False):
+            ours = solve(part_of_reduced(fit.design.reduced, part), reml=reml)
+            rows = solve_submodel(fit.design, kept, reml=reml).solution
+            assert ours.deviance == pytest.approx(rows.deviance, abs=1e-7)
+            covariances = [each.factors[0] @ each.factors[0].T for each in (ours, rows)]
+            np.testing.assert_allclose(*covariances, rtol=1e-4, atol=1e-6)
+
+
+def test_drawn_cross_products_have_the_moments_of_drawn_rows():
+    """X'V^-1 y-like sums: means of the drawn image and remainder, with a cluster of one row and a known Lambda."""
+    frame = many()
+    frame = frame[(frame["g"] > 0) | (frame.groupby("g").cumcount() < 1)]
+    fit = cl.mixed("y ~ x + h + (x + z | g)", frame)
+    reduced, factor = fit.design.reduced, np.array([[0.5, 0.0, 0.0], [0.2, 0.4, 0.0], [0.0, 0.1, 0.0]])
+    draws, rng, n = NullDraws.of(reduced, factor), np.random.default_rng(1), 4000
+    found = [draws.draw(rng) for _ in range(n)]
+    total = np.array([each.remainder[-1, -1] + np.sum(each.image[:, :, -1] ** 2) for each in found])
+    expected = len(frame) + np.sum((reduced.root @ factor) ** 2)  # E y'y = tr(I + Z Psi Z')
+    assert total.mean() == pytest.approx(expected, abs=4.0 * total.std() / np.sqrt(n))
+    # X'y outside of Z has the covariance of X'X there
+    outside = np.array([each.remainder[-1, :-1] for each in found])
+    expected = reduced.remainder[:-1, :-1]
+    assert expected[2, 2] > 100.0
+    np.testing.assert_allclose(np.cov(outside.T), expected, atol=0.1 * expected[2, 2])
+    assert draws.df == len(frame) - (3 * 29 + 1) - 1  # of the fixed columns one is no random effect's
+
+
+@pytest.mark.slow
+def test_bootstrap_from_cross_products_and_from_rows_agree():
+    small, large = (cl.mixed(f"y ~ x + {random}", many()) for random in ("(x | g)", "(x + z | g)"))
+    between = nesting(small, large)
+    fast = _refitted(small, large, between)
+    slow = from_rows(
+        small,
+        lambda y: Refitted.of(*(solve_design(fit.design.with_response(y), fit.given) for fit in (small, large))),
+    )
+    rng = np.random.default_rng(2)
+    ours, rows = (np.array([one(rng).statistic for _ in range(400)]) for one in (fast, slow))
+    assert stats.ks_2samp(ours, rows).pvalue > 0.005
 
 
 # -- under the null hypothesis -----------------------------------------------------------------------------------------

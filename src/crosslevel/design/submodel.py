@@ -107,6 +107,26 @@ def sub_reduced(design: Design, part: Part) -> Reduced:
     )
 
 
+def part_of_reduced(reduced: Reduced, part: Part) -> Reduced:
+    """Reduced cross-products of a model with some of the effects, from those of the larger model alone.
+
+    With Z_r = Z M and R M = Q S, S (r, r), the new image is the first r rows of Q'c; the others join the remainder.
+    """
+    basis = _part_basis(reduced.basis, np.einsum("jka,jkb->ab", reduced.root, reduced.root), reduced.n_rows, part)
+    turn, r = reduced.basis[:, part.effects] @ np.linalg.inv(basis), len(part.effects)
+    orthogonal, upper = np.linalg.qr(reduced.root @ turn, mode="complete")
+    image = orthogonal.transpose(0, 2, 1) @ reduced.image
+    left = image[:, r:]
+    return replace(
+        reduced,
+        root=np.ascontiguousarray(upper[:, :r]),
+        image=np.ascontiguousarray(image[:, :r]),
+        remainder=reduced.remainder + np.einsum("j,jka,jkb->ab", reduced.multiplicity, left, left),
+        structure=part.structure,
+        basis=basis,
+    )
+
+
 def without_random_effects(reduced: Reduced) -> Crossing:
     """Cross-products of the same model without random effects, [X y]'[X y] over all clusters."""
     gram = reduced.remainder + np.einsum("g,gka,gkb->ab", reduced.multiplicity, reduced.image, reduced.image)
@@ -149,12 +169,20 @@ def sub_crossing(crossing: Crossing, parts: tuple[Part, ...]) -> Crossing:
 
 
 def _basis(crossing: Crossing, part: Part) -> FloatArray:
-    """T_r (r, r): that part of T; where slopes have lost their intercept, the root mean squares of their columns."""
-    basis, effects = crossing.basis[part.place], part.effects
+    """T_r (r, r); see `_part_basis`."""
+    k = part.place
+    return _part_basis(crossing.basis[k], crossing.diagonal[k].sum(axis=0), crossing.n_rows, part)
+
+
+def _part_basis(basis: FloatArray, total: FloatArray, n_rows: float, part: Part) -> FloatArray:
+    """T_r (r, r): that part of T; where slopes have lost their intercept, the root mean squares of their columns.
+
+    `total` (q, q) is the sum over levels of Z'Z, in the coordinates of T.
+    """
+    effects = part.effects
     own = np.array(basis[np.ix_(effects, effects)])
     gone = np.setdiff1d(np.arange(len(basis)), effects)
     if np.any(basis[np.ix_(gone, effects)]):
-        total = crossing.diagonal[part.place].sum(axis=0)
-        square = np.einsum("ae,ab,be->e", basis[:, effects], total, basis[:, effects]) / crossing.n_rows
+        square = np.einsum("ae,ab,be->e", basis[:, effects], total, basis[:, effects]) / n_rows
         own[np.diag_indices_from(own)] = np.sqrt(square)
     return own

@@ -1,5 +1,6 @@
 """Likelihood-ratio test of two fitted models."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +13,16 @@ from crosslevel.estimators.mixed import solve_design
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.nesting import Nesting, nesting
 from crosslevel.estimators.random_tests import check_draws
-from crosslevel.estimators.simulated_tests import Refitted, SimulatedTest, bootstrap_test, exact_test, why_not_exact
+from crosslevel.estimators.simulated_tests import (
+    Refitted,
+    SimulatedTest,
+    bootstrap_test,
+    draws_products,
+    exact_test,
+    from_products,
+    from_rows,
+    why_not_exact,
+)
 from crosslevel.inference.lrt import REFERENCES, BoundaryTest, boundary_test
 from crosslevel.inference.removal import Removal, information_of, removal
 from crosslevel.types import FloatArray, Method
@@ -265,13 +275,23 @@ def _simulated(
             large.design, between.kept, mixture.statistic, reml=large.method == "reml", n=draws, rng=rng,
             n_fixed=between.n_fixed,
         )  # fmt: skip
+    return bootstrap_test(_refitted(small, large, between), mixture.statistic, n=draws, rng=rng)
+
+
+def _refitted(small: MixedFit, large: MixedFit, between: Nesting) -> Callable[[np.random.Generator], Refitted]:
+    """What draws an outcome from the smaller model and fits both to it."""
+    only_effects = between.same_fixed and not (between.free or between.edges)
+    if only_effects and draws_products(large.design):
+        (factor,) = between.factors(small.solution.factors, large.solution.factors)
+        reml, max_steps = large.method == "reml", large.given["max_steps"]
+        return from_products(large.design, between.kept, factor, reml=reml, max_steps=max_steps)
     basis = between.log_basis if large.method == "reml" else 0.0
 
     def refitted(y: FloatArray) -> Refitted:
         solutions = [solve_design(fit.design.with_response(y), fit.given) for fit in (small, large)]
         return Refitted.of(solutions[0], solutions[1], basis=basis)
 
-    return bootstrap_test(small, refitted, mixture.statistic, n=draws, rng=rng)
+    return from_rows(small, refitted)
 
 
 def _words(mixture: BoundaryTest, what: Removal) -> str:

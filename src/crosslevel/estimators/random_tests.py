@@ -1,7 +1,7 @@
 """Tests of the random terms of a fitted model, one by one."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,7 +13,16 @@ from crosslevel.design.submodel import Kept, everything
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators import random
 from crosslevel.estimators.mixed import solve_design
-from crosslevel.estimators.simulated_tests import Refitted, SimulatedTest, bootstrap_test, exact_test, why_not_exact
+from crosslevel.estimators.simulated_tests import (
+    Refitted,
+    SimulatedTest,
+    bootstrap_test,
+    draws_products,
+    exact_test,
+    from_products,
+    from_rows,
+    why_not_exact,
+)
 from crosslevel.inference.cluster_chi_square import ClusterChiSquare, cluster_chi_square
 from crosslevel.inference.lrt import BoundaryTest
 from crosslevel.inference.removal import is_separable, removal_test
@@ -210,18 +219,23 @@ class _Asked:
             if why_not_exact(fit.design, submodel.kept) is not None:
                 return None
             return exact_test(fit.design, submodel.kept, found.statistic, reml=reml, n=self.draws, rng=self.rng)
-        smaller = replace(fit, design=submodel.design, solution=submodel.solution)
+        return bootstrap_test(self._refitted(submodel), found.statistic, n=self.draws, rng=self.rng)
 
-        def statistic(y: FloatArray) -> Refitted:
+    def _refitted(self, submodel: Submodel) -> Callable[[np.random.Generator], Refitted]:
+        """What draws an outcome from the smaller model and fits both to it."""
+        fit, reml, max_steps = self.fit, self.fit.method == "reml", self.fit.given["max_steps"]
+        if draws_products(fit.design):
+            (factor,) = submodel.factors(fit.solution)
+            return from_products(fit.design, submodel.kept, factor, reml=reml, max_steps=max_steps)
+
+        def refitted(y: FloatArray) -> Refitted:
             design = fit.design.with_response(y)
             whole = solve_design(design, fit.given)
-            part = solve_submodel(
-                design, submodel.kept, reml=reml, iterative=whole.iterative is not None,
-                max_steps=fit.given["max_steps"],
-            )  # fmt: skip
+            iterative = whole.iterative is not None
+            part = solve_submodel(design, submodel.kept, reml=reml, iterative=iterative, max_steps=max_steps)
             return Refitted.of(part.solution, whole)
 
-        return bootstrap_test(smaller, statistic, found.statistic, n=self.draws, rng=self.rng)
+        return from_rows(replace(fit, design=submodel.design, solution=submodel.solution), refitted)
 
 
 def _own_test(own: ClusterChiSquare | None, term: RandomTermTested | None) -> dict[str, Any]:

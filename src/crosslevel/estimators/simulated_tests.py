@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crosslevel.design import Design
-from crosslevel.design.submodel import Kept
-from crosslevel.errors import CrosslevelError
+from crosslevel.design.reduced import Reduced
+from crosslevel.design.submodel import Kept, part_of_reduced, parts_of
+from crosslevel.errors import CrosslevelError, DesignError
 from crosslevel.inference.exact_lrt import (
     Spectrum,
     exceedance,
@@ -16,9 +17,12 @@ from crosslevel.inference.exact_lrt import (
     spectrum_of_crossing,
     spectrum_of_reduced,
 )
+from crosslevel.inference.null_draws import NullDraws
 from crosslevel.inference.removal import removal
+from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.optimise import Status
-from crosslevel.solve import Solution
+from crosslevel.solve import Solution, solve
+from crosslevel.solve.one_factor import starting_theta
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -107,12 +111,7 @@ def _spectrum(design: Design, kept: Kept) -> Spectrum:
 
 
 def bootstrap_test(
-    small: "MixedFit",
-    refitted: Callable[[FloatArray], Refitted],
-    statistic: float,
-    *,
-    n: int,
-    rng: np.random.Generator,
+    refitted: Callable[[np.random.Generator], Refitted], statistic: float, *, n: int, rng: np.random.Generator
 ) -> SimulatedTest:
     """Parametric bootstrap: outcomes are drawn from the smaller model at its estimates, and both models are refitted.
 
@@ -120,8 +119,7 @@ def bootstrap_test(
 
     Parameters
     ----------
-    small : the fit under the null hypothesis.
-    refitted : statistic of an outcome (rows used,).
+    refitted : draws an outcome and gives its statistic; see `from_products` and `from_rows`.
     statistic : the one observed.
     n, rng : how many outcomes, and where they come from.
 
@@ -132,10 +130,9 @@ def bootstrap_test(
     found: list[Refitted] = []
     failed, last = 0, ""
     for _ in range(n):
-        y = np.asarray(small.simulate(seed=rng), dtype=np.float64)
         try:
-            found.append(refitted(y))
-        except CrosslevelError as error:
+            found.append(refitted(rng))
+        except DesignError as error:
             failed, last = failed + 1, str(error)
     if failed > FAILURES * n:
         raise CrosslevelError(
@@ -147,3 +144,53 @@ def bootstrap_test(
         p_value=p_value, p_error=p_error, draws=len(found), failed=failed,
         unconverged=sum(not each.converged for each in found), reference="parametric bootstrap",
     )  # fmt: skip
+
+
+def from_rows(
+    small: "MixedFit", refitted: Callable[[FloatArray], Refitted]
+) -> Callable[[np.random.Generator], Refitted]:
+    """Statistics of outcomes that are drawn row by row from the smaller model."""
+    return lambda rng: refitted(np.asarray(small.simulate(seed=rng), dtype=np.float64))
+
+
+def draws_products(design: Design) -> bool:
+    """Whether outcomes can be drawn as cross-products: one grouping factor, independent residuals of one variance."""
+    plain = design.is_single and design.residual is None and not design.structure.fixed.any()
+    return plain and not design.is_sampled and bool(np.all(design.products.multiplicity == 1.0))
+
+
+def from_products(
+    design: Design, kept: Kept, factor: FloatArray, *, reml: bool, max_steps: int
+) -> Callable[[np.random.Generator], Refitted]:
+    """Statistics of outcomes that are drawn as cross-products from the model with some of a design's effects.
+
+    Parameters
+    ----------
+    design : the larger model, with one grouping factor.
+    kept : the effects of the smaller model.
+    factor : (q, q) Lambda of its fit in the units of the data, zero for effects that it lacks.
+    reml, max_steps : as in the fits.
+    """
+    reduced = design.reduced
+    draws = NullDraws.of(reduced, reduced.basis @ factor)
+    parts = parts_of((design.structure,), kept)
+
+    def refitted(rng: np.random.Generator) -> Refitted:
+        drawn = draws.draw(rng)
+        large = _from_one_start(drawn, reml=reml, max_steps=max_steps)
+        if parts:
+            small = _from_one_start(part_of_reduced(drawn, parts[0]), reml=reml, max_steps=max_steps)
+            return Refitted.of(small, large)
+        without = ProfiledDeviance(reduced=drawn, reml=reml).at_factor(np.zeros_like(factor)).deviance
+        statistic = max(without - large.deviance, 0.0)
+        return Refitted(statistic=statistic, converged=large.status is Status.CONVERGED)
+
+    return refitted
+
+
+def _from_one_start(reduced: Reduced, *, reml: bool, max_steps: int) -> Solution:
+    """A fit from the first of the usual starts, unless structures tie the effects, whose minima are often several."""
+    start = None
+    if reduced.structure.additive.all():
+        start = starting_theta(ProfiledDeviance(reduced=reduced, reml=reml))
+    return solve(reduced, reml=reml, start=start, max_steps=max_steps)
