@@ -57,7 +57,7 @@ class NullDraws:
         u, e = rng.standard_normal((n_clusters, q, 1)), rng.standard_normal((n_clusters, q, 1))
         image = self.reduced.image.copy()
         image[:, :, -1:] = self.effects @ u + self.projection @ e
-        noise: FloatArray = rng.standard_normal(self.outside.shape[1])
+        noise = rng.standard_normal((self.outside.shape[1],))
         remainder = self.reduced.remainder.copy()
         remainder[-1, :-1] = remainder[:-1, -1] = self.outside @ noise
         remainder[-1, -1] = noise @ noise + (rng.chisquare(self.df) if self.df > 0.0 else 0.0)
