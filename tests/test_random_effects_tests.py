@@ -221,6 +221,38 @@ def test_known_covariances_stay():
     assert table.loc["x in (x | a)", "statistic"] == pytest.approx(small.deviance - fit.deviance, abs=1e-5)
 
 
+def test_data_that_are_read_in_batches(tmp_path):
+    path = tmp_path / "rows.parquet"
+    FRAME[["y", "x", "a"]].to_parquet(path)
+    whole, streamed = (cl.mixed("y ~ x + (x | a)", data, progress=False) for data in (FRAME, path))
+    pd.testing.assert_frame_equal(whole.test_random(), streamed.test_random(), rtol=1e-7)
+    draws = [fit.test_random(test="bootstrap", n=19, seed=1)["p_value"] for fit in (whole, streamed)]
+    pd.testing.assert_series_equal(*draws)
+    small = cl.mixed("y ~ x + (1 | a)", path, progress=False)
+    row = whole.test_random().loc["x in (x | a)"]
+    assert cl.lrtest(small, streamed).statistic == pytest.approx(row["statistic"], abs=1e-6)
+
+
+def test_iterative_algebra_agrees_to_its_own_error():
+    exact, iterative = (cl.mixed("y ~ x + (x | a) + (1 | b)", FRAME, algebra=how) for how in ("exact", "iterative"))
+    one, other = exact.test_random(), iterative.test_random()
+    error = iterative.solution.iterative.deviance_error
+    np.testing.assert_allclose(other["statistic"], one["statistic"], atol=5.0 * error + 1e-3)
+    small = cl.mixed("y ~ x + (1 | a) + (1 | b)", FRAME, algebra="iterative")
+    test = cl.lrtest(small, iterative)
+    assert test.statistic_error >= error
+    assert test.statistic == pytest.approx(one.loc["x in (x | a)", "statistic"], abs=5.0 * test.statistic_error + 1e-3)
+
+
+def test_three_levels():
+    fit = cl.mixed("y ~ x + (x | c/a)", FRAME)
+    table = fit.test_random()
+    small = cl.mixed("y ~ x + (x | c) + (1 | c:a)", FRAME)
+    assert list(table.index) == ["x in (x | c)", "x in (x | c:a)", "all"]
+    assert table.loc["x in (x | c:a)", "statistic"] == pytest.approx(small.deviance - fit.deviance, abs=2e-6)
+    assert table["chi_square"].isna().all()
+
+
 def test_names_of_terms():
     formula = "y ~ x + (0 + k | a) + (1 + within(x, b) * k || b) + (1 | c)"
     fit = cl.mixed(formula, FRAME)
