@@ -312,6 +312,7 @@ def test_a_row_that_alone_determines_a_coefficient() -> None:
 ERRORS = {
     "random term": ({"formula": "y ~ x + (1 | g)"}, "has a random term over g"),
     "formula": ({"formula": 3}, "`formula` is text"),
+    "no coefficients": ({"formula": "y ~ 0"}, "has no coefficients"),
     "no such column": ({"cluster": "gg"}, "`cluster` uses 'gg'"),
     "no such covariance": ({"vcov": "CR9"}, "`vcov` is one of"),
     "no clusters": ({"vcov": "CR2"}, "needs clusters"),

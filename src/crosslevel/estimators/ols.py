@@ -77,6 +77,8 @@ def ols(
             "cl.read(path) or the library's own reader."
         )
     design = build_design(formula, data, missing=missing, weights=reading, offset=offset, clusters=names)
+    if not len(design.x):
+        raise CrosslevelError(f"`formula` has no coefficients: {formula!r}. Add predictors, or leave the intercept in.")
     given = {"cluster": cluster, "vcov": vcov, "weights": reading, "offset": offset, "missing": missing}
     return fit_ordinary(formula, data, given, design, names, kind)
 

@@ -15,9 +15,10 @@ from crosslevel.estimators import ordinary_rows
 from crosslevel.estimators.asked.new_rows import Interval
 from crosslevel.estimators.asked.robust import cluster_names
 from crosslevel.estimators.notes import notes_on_rows
-from crosslevel.estimators.robust_fit import Contrasts, ContrastTest, RobustFit, concerns, contrast_test
+from crosslevel.estimators.robust_fit import ContrastTest, RobustFit, concerns, contrast_test
 from crosslevel.formula import Spec, update
 from crosslevel.inference.cluster_robust import robust_kind
+from crosslevel.inference.contrasts import Coefficients, Contrasts
 from crosslevel.inference.ordinary import OrdinaryCovariance, check_vcov, covariance_of
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.solve.least_squares import LeastSquares
@@ -78,6 +79,11 @@ class OLSFit:
 
     # -- coefficients ---------------------------------------------------------------------------------------------
     @property
+    def coefficients(self) -> Coefficients:
+        """Names of the coefficients, and their spellings."""
+        return Coefficients.of(self.design.fixed_names, [self.spec.columns[j].factors for j in self.design.x])
+
+    @property
     def params(self) -> pd.Series:
         """Coefficients."""
         return self._by_term(self.solved.beta, "estimate")
@@ -137,22 +143,23 @@ class OLSFit:
 
         Parameters
         ----------
-        contrasts : coefficients that are zero under the hypothesis, by name; or weights of coefficients by name, as in
-            {"a": 1, "b": -1} or a list of these; or rows of weights (m, p).
+        contrasts : names of coefficients, or expressions such as "a - b", that are zero under the hypothesis; weights
+            by coefficient, {"a": 1, "b": -1}; a frame with a row for each and columns named by coefficients; or
+            numbers (m, p).
         test : with a cluster-robust covariance "HTZ" (Hotelling's T^2 with degrees of freedom by Pustejovsky & Tipton
             2018; the default), "EDF" (Fai & Cornelius 1996) or "naive-F" (clusters - 1 degrees of freedom); with any
             other "F", on rows - coefficients degrees of freedom.
         level : confidence level of the intervals of the single combinations.
         """
         chosen = self.covariance.default_test if test is None else test
-        return contrast_test(self.covariance, self.design.fixed_names, self.solved.beta, contrasts, chosen, level)
+        return contrast_test(self.covariance, self.coefficients, self.solved.beta, contrasts, chosen, level)
 
     def robust(self, vcov: str = "CR2", cluster: str | Sequence[str] | None = None) -> RobustFit:
         """The coefficients with another cluster-robust covariance; as `robust` of a mixed model."""
         found = self.covariance_by(robust_kind(vcov).name, cluster).robust
         assert found is not None
         return RobustFit(
-            response=self.spec.response_name, formula=self.formula, terms=self.design.fixed_names,
+            response=self.spec.response_name, formula=self.formula, coefficients=self.coefficients,
             beta=self.solved.beta, covariance=found,
         )  # fmt: skip
 

@@ -1,24 +1,18 @@
 """Coefficients with a cluster-robust covariance: tables, intervals, joint tests."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
 from crosslevel.display import Column, Document, Note, Row, Table, counted, fixed, p_value, percent
-from crosslevel.errors import CrosslevelError
+from crosslevel.inference.contrasts import Coefficients, Contrasts, contrast_matrix
 from crosslevel.inference.estimates import Joint
 from crosslevel.inference.robust import RobustCovariance
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.types import FloatArray
-
-Contrasts: TypeAlias = (
-    str | Sequence[str] | Mapping[str, float] | Sequence[Mapping[str, float]] | FloatArray | pd.DataFrame
-)
-"""Combinations of coefficients: names of those that are zero under the hypothesis, weights by name, or rows (m, p)."""
 
 FEW_CLUSTERS = 10
 """Clusters below which the words over a table warn."""
@@ -68,16 +62,21 @@ class RobustFit:
     Attributes
     ----------
     response, formula : what was fitted.
-    terms : names of the p coefficients.
+    coefficients : the p names, and their spellings.
     beta : (p,) coefficients.
     covariance : the covariance, and what tests need.
     """
 
     response: str
     formula: str
-    terms: tuple[str, ...]
+    coefficients: Coefficients = field(repr=False)
     beta: FloatArray = field(repr=False)
     covariance: RobustCovariance
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the coefficients."""
+        return self.coefficients.names
 
     @property
     def method(self) -> str:
@@ -127,8 +126,9 @@ class RobustFit:
 
         Parameters
         ----------
-        contrasts : coefficients that are zero under the hypothesis, by name; or weights of coefficients by name, as in
-            {"a": 1, "b": -1} or a list of these; or rows of weights (m, p).
+        contrasts : names of coefficients, or expressions such as "a - b", that are zero under the hypothesis; weights
+            by coefficient, {"a": 1, "b": -1}; a frame with a row for each and columns named by coefficients; or
+            numbers (m, p). As for `fit.contrast`.
         test : "HTZ" (Hotelling's T^2 with degrees of freedom by Pustejovsky & Tipton 2018), "EDF" (Fai & Cornelius
             1996) or "naive-F" (clusters - 1 degrees of freedom).
         level : confidence level of the intervals of the single combinations.
@@ -144,7 +144,7 @@ class RobustFit:
         >>> print(fit.robust("CR2").contrast(["ses", "ses:sector[Catholic]"]))
         Joint test (HTZ) that ses, ses:sector[Catholic] are zero: F = 257.711 with 2 and 105.0 df, p = 3.117e-41
         """
-        return contrast_test(self.covariance, self.terms, self.beta, contrasts, test, level)
+        return contrast_test(self.covariance, self.coefficients, self.beta, contrasts, test, level)
 
     def summary(self, *, level: float = 0.95) -> Document:
         """The coefficients, and how their standard errors were made, to print or to show in a notebook."""
@@ -184,14 +184,14 @@ class ContrastCovariance(Protocol):
 
 def contrast_test(
     covariance: ContrastCovariance,
-    terms: tuple[str, ...],
+    coefficients: Coefficients,
     beta: FloatArray,
     contrasts: Contrasts,
     test: str,
     level: float,
 ) -> ContrastTest:
-    """Test combinations of the coefficients `terms` jointly; see `RobustFit.contrast`."""
-    names, rows = read_contrasts(contrasts, terms)
+    """Test combinations of coefficients jointly; see `RobustFit.contrast`."""
+    names, rows = contrast_matrix(contrasts, coefficients)
     found = covariance.joint(rows, rows @ beta, test)
     single = coefficient_table(names, rows @ beta, covariance.std_error(rows), covariance.df(rows), level=level)
     return ContrastTest(
@@ -280,43 +280,3 @@ def _too_small(terms: list[str], least: float) -> str:
         "clusters, whose residuals they fit. Were the working model true, the cluster-robust variance would be "
         f"{share} of the right one on average. Do not use them."
     )
-
-
-def read_contrasts(contrasts: Contrasts, terms: tuple[str, ...]) -> tuple[tuple[str, ...], FloatArray]:
-    """Names and weights (m, p) of combinations of coefficients.
-
-    Raises
-    ------
-    CrosslevelError : unknown coefficients, or weights of a wrong shape.
-    """
-    if isinstance(contrasts, pd.DataFrame):
-        contrasts = [{str(key): float(value) for key, value in row.items()} for _, row in contrasts.iterrows()]
-    if isinstance(contrasts, str | Mapping):
-        contrasts = [contrasts]  # type: ignore[assignment]
-    if not isinstance(contrasts, np.ndarray) and all(isinstance(each, str | Mapping) for each in contrasts):
-        named = [{each: 1.0} if isinstance(each, str) else dict(each) for each in contrasts]
-        unknown = [name for each in named for name in each if name not in terms]
-        if unknown or not named:
-            raise CrosslevelError(
-                f"`contrasts` names {', '.join(map(repr, unknown)) or 'nothing'}; the coefficients are "
-                f"{', '.join(map(repr, terms))}."
-            )
-        rows = np.array([[each.get(term, 0.0) for term in terms] for each in named])
-    else:
-        rows = np.atleast_2d(np.asarray(contrasts, dtype=np.float64))
-    if rows.ndim != 2 or rows.shape[1] != len(terms) or not len(rows) or not np.all(np.any(rows != 0.0, axis=1)):
-        raise CrosslevelError(
-            f"`contrasts` needs rows of {len(terms)} weights, one for each coefficient ({', '.join(terms)}), not all "
-            f"zero; got shape {rows.shape}."
-        )
-    return tuple(_in_words(row, terms) for row in rows), rows
-
-
-def _in_words(row: FloatArray, terms: tuple[str, ...]) -> str:
-    """A combination as it is written."""
-    out = ""
-    for weight, term in zip(row, terms, strict=True):
-        if weight != 0.0:
-            sign = ("-" if weight < 0.0 else "") if not out else (" - " if weight < 0.0 else " + ")
-            out += f"{sign}{'' if abs(weight) == 1.0 else f'{abs(weight):g} '}{term}"
-    return out

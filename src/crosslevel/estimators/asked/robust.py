@@ -46,6 +46,7 @@ def robust(fit: "MixedFit", vcov: str = "CR2", cluster: str | Sequence[str] | No
     """
     from crosslevel.estimators.robust_fit import RobustFit
     from crosslevel.inference.cluster_robust import robust_kind
+    from crosslevel.inference.contrasts import Coefficients
     from crosslevel.inference.robust import MixedSource, robust_covariance
     from crosslevel.inference.robust_rows import Working
     from crosslevel.likelihood.profiled import ProfiledDeviance
@@ -63,14 +64,16 @@ def robust(fit: "MixedFit", vcov: str = "CR2", cluster: str | Sequence[str] | No
     return RobustFit(
         response=fit.spec.response_name,
         formula=fit.formula,
-        terms=design.fixed_names,
+        coefficients=Coefficients.of(design.fixed_names, [design.spec.columns[j].factors for j in design.x]),
         beta=solution.beta,
         covariance=robust_covariance(source, design, kind, names, solution.vcov),
     )
 
 
 def _refuse(fit: "MixedFit") -> None:
-    """Refuse fits that have no working covariance."""
+    """Refuse fits that have no coefficients, or no working covariance."""
+    if not len(fit.design.x):
+        raise CrosslevelError("`robust` is about fixed coefficients, and this model has none. Add predictors.")
     if fit.design.is_sampled:
         raise CrosslevelError(
             "`robust` is for fits without sampling weights: with them, standard errors are from a sandwich over the "
