@@ -275,7 +275,9 @@ def _simulated(
             large.design, between.kept, mixture.statistic, reml=large.method == "reml", n=draws, rng=rng,
             n_fixed=between.n_fixed,
         )  # fmt: skip
-    return bootstrap_test(_refitted(small, large, between), mixture.statistic, n=draws, rng=rng)
+    return bootstrap_test(
+        _refitted(small, large, between), mixture.statistic, n=draws, rng=rng, progress=large.given["progress"]
+    )
 
 
 def _refitted(small: MixedFit, large: MixedFit, between: Nesting) -> Callable[[np.random.Generator], Refitted]:

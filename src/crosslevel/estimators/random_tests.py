@@ -219,7 +219,9 @@ class _Asked:
             if why_not_exact(fit.design, submodel.kept) is not None:
                 return None
             return exact_test(fit.design, submodel.kept, found.statistic, reml=reml, n=self.draws, rng=self.rng)
-        return bootstrap_test(self._refitted(submodel), found.statistic, n=self.draws, rng=self.rng)
+        return bootstrap_test(
+            self._refitted(submodel), found.statistic, n=self.draws, rng=self.rng, progress=fit.given["progress"]
+        )
 
     def _refitted(self, submodel: Submodel) -> Callable[[np.random.Generator], Refitted]:
         """What draws an outcome from the smaller model and fits both to it."""

@@ -10,6 +10,7 @@ from crosslevel.design import Design
 from crosslevel.design.reduced import Reduced
 from crosslevel.design.submodel import Kept, part_of_reduced, parts_of
 from crosslevel.errors import CrosslevelError, DesignError
+from crosslevel.inference.bootstrap.run import Reporter
 from crosslevel.inference.exact_lrt import (
     Spectrum,
     exceedance,
@@ -111,7 +112,12 @@ def _spectrum(design: Design, kept: Kept) -> Spectrum:
 
 
 def bootstrap_test(
-    refitted: Callable[[np.random.Generator], Refitted], statistic: float, *, n: int, rng: np.random.Generator
+    refitted: Callable[[np.random.Generator], Refitted],
+    statistic: float,
+    *,
+    n: int,
+    rng: np.random.Generator,
+    progress: bool,
 ) -> SimulatedTest:
     """Parametric bootstrap: outcomes are drawn from the smaller model at its estimates, and both models are refitted.
 
@@ -122,6 +128,7 @@ def bootstrap_test(
     refitted : draws an outcome and gives its statistic; see `from_products` and `from_rows`.
     statistic : the one observed.
     n, rng : how many outcomes, and where they come from.
+    progress : whether to report, on the standard error stream, how far it has come.
 
     Raises
     ------
@@ -129,11 +136,17 @@ def bootstrap_test(
     """
     found: list[Refitted] = []
     failed, last = 0, ""
-    for _ in range(n):
-        try:
-            found.append(refitted(rng))
-        except DesignError as error:
-            failed, last = failed + 1, str(error)
+    reporter = Reporter(n=n, shown=progress)
+    try:
+        for _ in range(n):
+            try:
+                found.append(refitted(rng))
+            except DesignError as error:
+                failed, last = failed + 1, str(error)
+            reporter.add(1)
+            reporter.show()
+    finally:
+        reporter.end()
     if failed > FAILURES * n:
         raise CrosslevelError(
             f"`test` is 'bootstrap', but {failed} of {n} refits failed, the last one with: {last} "
