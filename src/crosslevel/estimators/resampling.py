@@ -171,10 +171,10 @@ def refuse(fit: "MixedFit", kind: str) -> None:
             "`kind` is 'residual', which draws the residuals of all rows anew each time; these data were read in "
             "batches. Use 'cluster', 'parametric' or 'wild', which need cross-products only."
         )
-    if kind == "cluster" and any(factor.structure.fixed.any() for factor in design.factors):
+    if kind != "parametric" and any(factor.structure.fixed.any() for factor in design.factors):
         raise CrosslevelError(
-            "`kind` is 'cluster', and random effects of known covariance (equalto) belong to these very clusters. "
-            "Use kind='parametric'."
+            f"`kind` is {kind!r}, and random effects of known covariance (equalto) belong to these very rows and "
+            "clusters: they cannot be exchanged. Use kind='parametric'."
         )
 
 

@@ -20,16 +20,20 @@ from functools import cached_property
 import numpy as np
 
 from crosslevel.design import Design
+from crosslevel.errors import CrosslevelError
 from crosslevel.inference.bootstrap.draws import Draw, with_response
 from crosslevel.inference.bootstrap.setting import Setting
 from crosslevel.inference.bootstrap.wild import AUXILIARY, shifts
 from crosslevel.inference.prediction import Members, contribution
 from crosslevel.memory import require_memory
-from crosslevel.solve import Solution, conditional_modes
+from crosslevel.solve import Solution
 from crosslevel.types import CodeArray, FloatArray
 
 RANK = 1e-12
 """Share of the largest eigenvalue of a covariance below which one is rounding error."""
+
+VARYING = 1e-8
+"""The same for what counts as no variance."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,7 +104,7 @@ class Reflated:
     def of(cls, rows: ModelRows, solution: Solution) -> "Reflated":
         """Take a solved model apart."""
         fixed = solution.beta @ rows.x
-        modes = [found for found, _ in conditional_modes(solution)]
+        modes = modes_of(solution)
         residuals: FloatArray = rows.y - fixed
         for own, z, members in zip(modes, rows.z, rows.members, strict=True):
             residuals = residuals - contribution(own, z, members)
@@ -130,10 +134,21 @@ class Reflated:
         return out
 
 
+def modes_of(solution: Solution) -> list[FloatArray]:
+    """For each factor conditional modes (J, q), in the units of the data."""
+    unit = solution.criterion.coordinates.scale[-1]
+    found = zip(solution.criterion.bases, solution.at.modes, strict=True)
+    return [np.linalg.solve(basis, modes.T).T * unit for basis, modes in found]
+
+
 def reflated(modes: FloatArray, factor: FloatArray) -> FloatArray:
     """Modes (J, q), centred and turned so that their covariance (divisor J) is C C' for a factor C (q, q).
 
     With S their own covariance they are multiplied by S^-1/2 (C C')^1/2, in units in which all C C' have diagonal 1.
+
+    Raises
+    ------
+    CrosslevelError : fewer levels than effects that vary: their covariance cannot be had.
 
     Examples
     --------
@@ -149,6 +164,12 @@ def reflated(modes: FloatArray, factor: FloatArray) -> FloatArray:
     kept = values > RANK * max(float(values[-1]), 1e-300)
     whitening = (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T
     values, vectors = np.linalg.eigh(wanted / np.outer(unit, unit))
+    varying = int(np.count_nonzero(values > VARYING * max(float(values[-1]), 1e-300)))
+    if len(modes) - 1 < varying:
+        raise CrosslevelError(
+            f"`kind` resamples the random effects of levels, and {varying} effects that vary need at least "
+            f"{varying + 1} levels; a factor has {len(modes)}. Use kind='parametric'."
+        )
     colouring = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
     return np.asarray(centred @ whitening @ colouring * unit)
 

@@ -1,6 +1,6 @@
 """What stays the same in all refits of a model with one grouping factor."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,11 +12,8 @@ from crosslevel.design.reduced import Reduced
 from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.optimise import MAX_STEPS, TOLERANCE
 from crosslevel.solve import Solution
-from crosslevel.solve.one_factor import FEW_CLUSTERS, starting_thetas
+from crosslevel.solve.one_factor import starting_thetas
 from crosslevel.types import FloatArray, IntArray
-
-MANY_FEW = 2.5
-"""A draw of clusters has about two thirds of them: minima may be several up to so many times `FEW_CLUSTERS`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,11 +117,9 @@ class Setting:
 
     @cached_property
     def starts(self) -> FloatArray:
-        """(S, q, q) Lambdas that a refit starts from: the estimate, and more where minima may be several."""
+        """(S, q, q) Lambdas that refits start from: the estimate, and those of an ordinary fit where it has several."""
         structure = self.reduced.structure
-        few = self.n_clusters <= MANY_FEW * FEW_CLUSTERS
-        reduced = replace(self.reduced, anchored=False) if few else self.reduced
-        others = starting_thetas(ProfiledDeviance(reduced=reduced, reml=self.reml))
+        others = starting_thetas(ProfiledDeviance(reduced=self.reduced, reml=self.reml))
         more = [structure.factor(theta) for theta in others[1:]]
         return np.stack([self.factor, *([structure.factor(others[0]), *more] if more else [])])
 

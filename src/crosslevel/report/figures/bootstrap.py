@@ -81,7 +81,7 @@ def bootstrap(
     >>> figure = bootstrap(fit.bootstrap(200, seed=1), "Days")
     """
     term = _term(boot, term)
-    bars, row = bootstrap_data(boot, term, bins=bins), boot.conf_int(level, method, terms=[term]).loc[term]
+    bars, row = bootstrap_data(boot, term, bins=bins), boot.conf_int(level, method, terms=[term]).iloc[0]
     with theme.drawing(ax, height=3.6) as (panel,):
         width = bars["high"] - bars["low"]
         inside = (bars["low"] + 0.5 * width).between(row["conf_low"], row["conf_high"])
@@ -89,7 +89,7 @@ def bootstrap(
         panel.bar(
             bars["low"], bars["count"], width, align="edge", color=list(colours), edgecolor="white", linewidth=0.5
         )
-        panel.axvline(row["estimate"], color=theme.INK, linewidth=1.4)
+        panel.axvline(float(row["estimate"]), color=theme.INK, linewidth=1.4)
         high = panel.get_ylim()[1]
         panel.set_ylim(-0.07 * high, 1.04 * high)
         panel.hlines(-0.035 * high, row["conf_low"], row["conf_high"], color=theme.ORANGE, linewidth=2.6)
