@@ -344,6 +344,18 @@ def test_a_model_without_fixed_effects_has_nothing_to_test() -> None:
     assert fit.anova(ddf=KR).empty
 
 
+@pytest.mark.parametrize("term", ["(x | g)", "(x | g) + (1 | h)"])
+@pytest.mark.parametrize("clusters", [4, 7])
+def test_slopes_that_vary_a_thousand_times_as_much_as_residuals(term: str, clusters: int) -> None:
+    """Their mean is that of the clusters' own slopes: J - 1 degrees of freedom, whatever the rest is."""
+    data = rows().assign(g=lambda d: d.g % clusters)
+    b = np.random.default_rng(1).normal(size=clusters)
+    data["y"] += 100.0 * b[data["g"]] * (data["x"] - 3.0)
+    table = cl.mixed(f"y ~ x + w + z + {term}", data).tests(ddf=KR)
+    np.testing.assert_allclose(table.loc["x", "df"], clusters - 1.0, rtol=1e-5)
+    np.testing.assert_allclose(table.loc["x", "std_error"], 100.0 * b.std(ddof=1) / np.sqrt(clusters), rtol=1e-2)
+
+
 def known_part(n: int, variance: float) -> dict[str, object]:
     """Arguments for a model with a known variance beside the estimated one, the same for all rows."""
     data = rows(n=n).assign(row=[f"r{i:02d}" for i in range(n)], one=1)

@@ -158,13 +158,14 @@ def adjustment(estimates: "Estimates") -> Adjustment:
     """
     check_defined(estimates)
     solution, p = estimates.solution, len(estimates.beta)
-    known, parameters = sensitivity(solution), _psi_parameters(solution)
-    terms = _terms(parameters, solution)
-    if not len(terms.of_v) or not p:
+    known = sensitivity(solution)
+    if not p or (solution.criterion.sigma is not None and not len(solution.theta)):  # nothing is estimated
         return Adjustment(
             vcov=estimates.vcov, turn=known.turn, slopes=np.zeros((0, p, p)), weights=np.zeros((0, 0)), linear=True
         )
     sums = _marginal_sums(solution, known)
+    parameters = _psi_parameters(solution, sums)
+    terms = _terms(parameters, solution)
     n_rows = engine_state(solution).nu + p
     information, slopes, products = _information(terms, known, sums, n_rows=n_rows)
     if solution.criterion.sigma is None and not information[-1, -1] > DROWNED * n_rows:
@@ -252,13 +253,13 @@ def _terms(parameters: PsiParameters, solution: "Solution") -> _Terms:
     return _Terms(of_v=np.append(np.zeros(len(parameters)), 1.0), changes=tuple(changes))
 
 
-def _psi_parameters(solution: "Solution") -> PsiParameters:
+def _psi_parameters(solution: "Solution", sums: MarginalSums) -> PsiParameters:
     """Parameters of all factors at the working estimates."""
     structures, thetas, start = solution.criterion.structures, [], 0
     for structure in structures:
         thetas.append(solution.minimum.theta[start : start + structure.n_theta])
         start += structure.n_theta
-    return psi_parameters(structures, tuple(thetas))
+    return psi_parameters(structures, tuple(thetas), sums.totals())
 
 
 def _marginal_sums(solution: "Solution", known: Sensitivity) -> MarginalSums:

@@ -37,6 +37,10 @@ class MarginalSums(ABC):
     """Sums over the levels of all grouping factors; changes D are given for each factor as (m, q, q)."""
 
     @abstractmethod
+    def totals(self) -> tuple[FloatArray, ...]:
+        """For each factor (q, q) the sum over its levels of K_jj."""
+
+    @abstractmethod
     def traces(self, changes: tuple[FloatArray, ...]) -> tuple[FloatArray, FloatArray]:
         """tr(K D_a), (m,), and tr(K D_a K D_b), (m, m)."""
 
@@ -57,6 +61,10 @@ class ClusterSums(MarginalSums):
 
     precision: FloatArray
     fixed: FloatArray
+
+    def totals(self) -> tuple[FloatArray, ...]:
+        """Sum over clusters."""
+        return (self.precision.sum(axis=0),)
 
     def traces(self, changes: tuple[FloatArray, ...]) -> tuple[FloatArray, FloatArray]:
         """From the sums of K and of K (x) K."""
@@ -92,6 +100,10 @@ class LevelSums(MarginalSums):
     crossing: Crossing
     factors: tuple[FloatArray, ...]
     fixed: tuple[FloatArray, ...]
+
+    def totals(self) -> tuple[FloatArray, ...]:
+        """Sums over levels."""
+        return tuple(self._inner[0])
 
     def traces(self, changes: tuple[FloatArray, ...]) -> tuple[FloatArray, FloatArray]:
         """From the sums of K and of K (x) K between the levels of each two factors."""
