@@ -17,7 +17,11 @@ from crosslevel.inference.clusterings import Clustering, clustering_named, inter
 from crosslevel.inference.estimates import Joint
 from crosslevel.inference.robust_rows import ModelRows, Working, all_rows, ordinary_rows, rows_by_level
 from crosslevel.inference.robust_tests import joint_test, satterthwaite
+from crosslevel.memory import require_memory
 from crosslevel.types import CodeArray, FloatArray, IntArray
+
+SQUARES = 4
+"""Matrices of p x p that are held for each cluster."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -190,6 +194,12 @@ def robust_covariance(
                 f"`cluster` names {clusters.name!r}, which has one value in the rows used. Cluster-robust standard "
                 "errors need at least two clusters, and are good for little with fewer than ten."
             )
+    largest, p = max(clusters.n_clusters for _, clusters in found), len(model)
+    require_memory(
+        8.0 * largest * p * p * SQUARES * len(found),
+        f"`cluster` names {largest:,} clusters, whose contributions to {p} coefficients",
+        "Use fewer predictors, or larger clusters.",
+    )
     ways = tuple(one_way(rows, clusters, kind, design.nobs) for rows, clusters in found)
     vcov: FloatArray = np.sum([each.vcov for each in ways], axis=0)
     mean: FloatArray = np.sum([each.mean for each in ways], axis=0)

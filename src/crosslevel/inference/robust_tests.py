@@ -27,7 +27,7 @@ from crosslevel.inference.estimates import Joint
 from crosslevel.types import FloatArray
 
 PAIRS = 1 << 22
-"""Pairs of contributions whose covariances are held at a time."""
+"""Pairs of contributions whose covariances, or elements of contributions that, are held at a time."""
 
 UNSEEN = 1e-10
 """Mean of V_CR under the working model, relative to the variance there, below which clusters contribute nothing."""
@@ -60,7 +60,11 @@ def satterthwaite(ways: Sequence[OneWay], contrasts: FloatArray) -> FloatArray:
 
     NaN where the clusters of one of them contribute nothing to the coefficient.
     """
-    return np.asarray(np.min([_single_df(each, contrasts) for each in ways], axis=0))
+    found = []
+    for each in ways:
+        parts = max(1, contrasts.shape[0] * each.shared[:, :, 0].size // PAIRS)
+        found.append(np.concatenate([_single_df(each, some) for some in np.array_split(contrasts, parts)]))
+    return np.asarray(np.min(found, axis=0))
 
 
 def _single_df(clusters: OneWay, contrasts: FloatArray) -> FloatArray:
