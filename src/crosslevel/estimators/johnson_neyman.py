@@ -10,7 +10,7 @@ import pandas as pd
 from crosslevel.display import Column, Document, Note, Row, Section, Table, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.combining import Combiner
-from crosslevel.estimators.marginal_setting import At, Focal, Setting, focal_of, setting_of, written
+from crosslevel.estimators.marginal_setting import At, Focal, Setting, focal_of, listed, setting_of, written
 from crosslevel.estimators.marginal_table import SLOPE, bracketed
 from crosslevel.estimators.representative import Sampled
 from crosslevel.inference.distributions import t_quantile
@@ -149,7 +149,7 @@ def johnson_neyman(
     2        fdr -1.19  0.46  positive   0.88
     3        fdr  0.46  0.82      none   0.12
     """
-    setting = setting_of(fit, [x, z], at=at, over=over, ddf=ddf, vcov=vcov)
+    setting = setting_of(fit, [*listed(x, "x"), *listed(z, "z")], at=at, over=over, ddf=ddf, vcov=vcov)
     focal, moderator = focal_of(setting, x), setting.name_of(z, "z")
     found = _moderator(setting, focal, moderator)
     contrast, weights = _weights(setting, focal, moderator, levels)
@@ -333,7 +333,7 @@ def _document(found: JohnsonNeyman) -> Document:
     notes = [
         f"Share: of {found.values.words}. Other variables: {found.place}.",
         f"Correction: Esarey & Sumner (2018); tested at {found.tested} values of {found.z}, found at {found.found}.",
-        f"Degrees of freedom: {found.method}.",
+        f"Tests: {found.method}.",
         *found.notes,
     ]
     columns = [Column("effect"), Column(f"{found.z} from"), Column("to"), Column("share", format="percent", decimals=0)]

@@ -101,13 +101,8 @@ class Setting:
 
     def by_values(self, by: By) -> tuple[dict[str, list[Any]], tuple[str, ...]]:
         """Values of each variable in `by`, and what they are in words."""
-        asked: dict[str, object] = {}
-        if isinstance(by, str):
-            asked = {by: None}
-        elif isinstance(by, Mapping):
-            asked = {str(name): value for name, value in by.items()}
-        elif by is not None:
-            asked = {str(name): None for name in by}
+        values = by if isinstance(by, Mapping) else {}
+        asked = {name: values.get(name) for name in listed(by, "by")}
         out: dict[str, list[Any]] = {}
         notes: list[str] = []
         for given, value in asked.items():
@@ -193,6 +188,9 @@ def setting_of(
         )
     design = fit.design
     plain = MarginalRows(spec=design.spec, columns=design.columns, mask=design.mask, weights=row_weights(design))
+    known = ("auto", "rows", "clusters", *clusters_of(fit))
+    if over not in known:
+        raise CrosslevelError(f"`over` is one of {', '.join(map(repr, known))}; got {over!r}.")
     asked = [*names, *(at if isinstance(at, Mapping) else ())]
     held = tuple(dict.fromkeys(text for name in asked if (text := _held(plain, name)) is not None))
     rows = plain if not held else MarginalRows(
@@ -234,16 +232,31 @@ def focal_of(setting: Setting, x: object) -> Focal:
     return Focal(name=column, along=tuple(moving), levels=None, note=note)
 
 
+def listed(names: object, argument: str) -> list[str]:
+    """The names in an argument that takes one, several, or (as keys) names with values.
+
+    Raises
+    ------
+    CrosslevelError : they are no text.
+    """
+    found = [] if names is None else [names] if isinstance(names, str) or not isinstance(names, Iterable) else [*names]
+    strange = [name for name in found if not isinstance(name, str)]
+    if strange:
+        raise CrosslevelError(
+            f"`{argument}` names variables by text, as in 'ses' or 'within(ses, school)'; got "
+            f"{type(strange[0]).__name__}."
+        )
+    return found
+
+
 def known_as(rows: MarginalRows, name: object) -> str | None:
     """The input of some name, blanks apart; None if there is none."""
-    if not isinstance(name, str):
-        raise CrosslevelError(f"variables are named by text, as in 'ses' or 'within(ses, school)'; got {name!r}.")
     short = {_bare(text): text for text in rows.inputs}
     for number in rows.used:
         component = rows.spec.components[number]
         if isinstance(component.origin, LevelTable) and component.origin.variable in rows.inputs:
             short.setdefault(_bare(component.text), component.origin.variable)
-    return short.get(_bare(name))
+    return short.get(_bare(str(name)))
 
 
 def written(value: object) -> str:

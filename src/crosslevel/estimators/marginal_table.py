@@ -111,13 +111,14 @@ class Margins:
         families: list[int] = []
         means: list[int] = []
         for family, places in enumerate(self._groups(others)):
+            known = int(np.count_nonzero(np.isfinite(self.rows[places]).all(axis=1)))
             labels = [", ".join(written(self.frame[name].iloc[i]) for name in compared) for i in places]
             for one, other in pairs(len(places), kind):
                 first, second = places[one], places[other]
                 records.append(self._record(first, labels[one], labels[other], compared, others))
                 rows.append(self.rows[first] - self.rows[second])
                 families.append(family)
-                means.append(len(places) if kind == "pairwise" else 0)
+                means.append(max(known, 2) if kind == "pairwise" else 0)
         if not records:
             raise CrosslevelError(f"`contrasts` compares values of {', '.join(compared)}, of which there is one only.")
         table = table_of(
@@ -264,7 +265,7 @@ def document_of(margins: Margins) -> Document:
 
 def _words(margins: Margins) -> list[str]:
     """What stands below the table."""
-    out = [f"Other variables: {margins.place}. Random effects are zero.", f"Degrees of freedom: {margins.method}."]
+    out = [f"Other variables: {margins.place}. Random effects are zero.", f"Tests: {margins.method}."]
     if margins.adjust != "none":
         per = len(margins.frame) / margins.n_families
         size = f"of {per:.0f}" if per == int(per) else f"({len(margins.frame)} tests in all)"

@@ -8,9 +8,9 @@ import numpy as np
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.combining import row_weights
-from crosslevel.estimators.marginal_setting import At, By, setting_of, written
+from crosslevel.estimators.marginal_setting import At, By, listed, setting_of, written
 from crosslevel.estimators.marginal_table import Comparison, Margins, table_of
-from crosslevel.estimators.slopes import _names_of, slopes
+from crosslevel.estimators.slopes import slopes
 
 
 def margins(
@@ -89,7 +89,7 @@ def predictions(
     fit: Any, by: By, *, at: At, over: str, adjust: str, ddf: str | None, vcov: str | None, level: float
 ) -> Margins:
     """Adjusted predictions; see `margins`."""
-    setting = setting_of(fit, _names_of(by), at=at, over=over, ddf=ddf, vcov=vcov)
+    setting = setting_of(fit, listed(by, "by"), at=at, over=over, ddf=ddf, vcov=vcov)
     values, notes = setting.by_values(by)
     combinations = list(itertools.product(*values.values()))
     rows = setting.weights_at({key: [cell[k] for cell in combinations] for k, key in enumerate(values)})

@@ -97,9 +97,6 @@ def sample(
     ------
     CrosslevelError : the variable varies within the clusters that are asked for.
     """
-    known = ["auto", "rows", "clusters", *clusters]
-    if over not in known:
-        raise CrosslevelError(f"`over` is one of {', '.join(map(repr, known))}; got {over!r}.")
     asked = [over] if over in clusters else [] if over == "rows" else list(clusters)
     for group in asked:
         if _is_constant(values, clusters[group]):

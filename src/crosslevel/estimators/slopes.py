@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.marginal_setting import At, By, Focal, Setting, focal_of, setting_of
+from crosslevel.estimators.marginal_setting import At, By, Focal, Setting, focal_of, listed, setting_of
 from crosslevel.estimators.marginal_table import SLOPE, Margins, bracketed, pairs, table_of
 from crosslevel.types import FloatArray
 
@@ -77,8 +77,8 @@ def slopes(
     term
     ses      -1.34       0.23  Catholic - Public
     """
-    names = [x] if isinstance(x, str) else [] if x is None else list(x)
-    setting = setting_of(fit, [*names, *_names_of(by)], at=at, over=over, ddf=ddf, vcov=vcov)
+    names = listed(x, "x")
+    setting = setting_of(fit, [*names, *listed(by, "by")], at=at, over=over, ddf=ddf, vcov=vcov)
     values, notes = setting.by_values(by)
     wanted = names or [name for name in setting.rows.inputs if name not in values]
     if not wanted:
@@ -173,11 +173,6 @@ def effects(
         )
         for one, other in pairs(len(focal.levels), contrast)
     ]
-
-
-def _names_of(by: By) -> list[object]:
-    """The names in `by`."""
-    return [] if by is None else [by] if isinstance(by, str) else list(by)
 
 
 def _refuse_offset(fit: Any, focal: Focal) -> None:

@@ -40,6 +40,9 @@ STEP = 2.0**-5
 HALVINGS = 26
 """How often the step is halved at most."""
 
+IDLE = 4
+"""So many halvings in a row without a better derivative anywhere, and there is no better one."""
+
 SETTLED = 1e-11
 """Relative change between two steps below which differences have settled."""
 
@@ -60,6 +63,7 @@ class MarginalRows:
     columns, mask : the data, and the rows that are used.
     weights : (n,) what the rows used count in averages; None if they count alike.
     held : texts of expressions that are inputs themselves, apart from cluster means.
+    known : means over rows of products of atoms that were worked out already, by what moves and the atoms.
     """
 
     spec: Spec
@@ -67,6 +71,7 @@ class MarginalRows:
     mask: BoolArray | None = field(repr=False)
     weights: FloatArray | None = field(repr=False)
     held: tuple[str, ...] = ()
+    known: dict[tuple[tuple[str, ...], frozenset[Atom]], float] = field(default_factory=dict, repr=False)
 
     @cached_property
     def used(self) -> tuple[int, ...]:
@@ -196,25 +201,29 @@ class _Work:
     def _set_values(self) -> dict[Atom, FloatArray]:
         """Values (P,) of the atoms whose inputs are all set."""
         wanted = {atom for term in self._terms() for atom in term.atoms if self._is_set(atom)}
-        return {atom: self._evaluate(atom, self.settings) for atom in wanted}
+        out: dict[Atom, FloatArray] = {}
+        for atom in wanted:
+            if atom not in out:
+                out |= self._evaluate(atom, self.settings)
+        return out
 
     def _means(self, wanted: set[frozenset[Atom]]) -> dict[frozenset[Atom], float]:
         """Means over rows of products of atoms, in one pass."""
-        sums = dict.fromkeys(wanted, 0.0)
+        known = self.rows.known
+        sums = {atoms: 0.0 for atoms in wanted if atoms and (self.along, atoms) not in known}
         total = 0.0
-        if wanted <= {frozenset()}:
-            return dict.fromkeys(wanted, 1.0)
-        for rows, weights in self.rows.chunks():
+        for rows, weights in self.rows.chunks() if sums else ():
             total += rows.size if weights is None else float(weights.sum())
             arrays: dict[Atom, FloatArray] = {}
-            for atoms in wanted:
+            for atoms in sums:
                 product = np.ones(rows.size) if weights is None else weights
                 for atom in sorted(atoms):
                     if atom not in arrays:
-                        arrays[atom] = self._of_rows(atom, rows)
+                        arrays |= self._of_rows(atom, rows)
                     product = product * arrays[atom]
                 sums[atoms] += float(product.sum())
-        return {atoms: value / total for atoms, value in sums.items()}
+        known |= {(self.along, atoms): value / total for atoms, value in sums.items()}
+        return {atoms: known[self.along, atoms] if atoms else 1.0 for atoms in wanted}
 
     def _add_mixed(self, terms: list[_Term], out: FloatArray) -> None:
         """Add the averages of terms that need every row at every setting."""
@@ -229,55 +238,68 @@ class _Work:
                 product = np.full((self.n_settings, rows.size), term.scale) * count
                 for atom in term.atoms:
                     if atom not in arrays:
-                        arrays[atom] = self._anywhere(atom, rows)
+                        arrays |= self._anywhere(atom, rows)
                     product *= arrays[atom]
                 sums[:, k] += product.sum(axis=1)
         for k, term in enumerate(terms):
             out[:, term.column] += sums[:, k] / total
 
-    def _anywhere(self, atom: Atom, rows: Rows) -> FloatArray:
-        """An atom at all settings and some rows, to be broadcast to (P, size)."""
+    def _anywhere(self, atom: Atom, rows: Rows) -> dict[Atom, FloatArray]:
+        """An atom, and its fellows, at all settings and some rows, to be broadcast to (P, size)."""
         if self._is_set(atom):
-            return self._set_values[atom][:, None]
+            return {atom: self._set_values[atom][:, None]}
         if not self._mixes(atom):
-            return self._of_rows(atom, rows)[None, :]
+            return {fellow: array[None, :] for fellow, array in self._of_rows(atom, rows).items()}
         frame = {}
         for name in self.rows.functions[atom[0]].variables:
             if name in self.settings:
                 frame[name] = np.repeat(np.asarray(self.settings[name]), rows.size)
             else:
                 frame[name] = np.tile(np.asarray(self.rows.inputs[name].values(rows)), self.n_settings)
-        return self._evaluate(atom, frame).reshape(self.n_settings, rows.size)
+        return {
+            fellow: array.reshape(self.n_settings, rows.size) for fellow, array in self._evaluate(atom, frame).items()
+        }
 
-    def _of_rows(self, atom: Atom, rows: Rows) -> FloatArray:
-        """An atom in some rows of the data, (size,)."""
-        number, index, differentiated = atom
+    def _of_rows(self, atom: Atom, rows: Rows) -> dict[Atom, FloatArray]:
+        """An atom, and its fellows, in some rows of the data, (size,)."""
+        number, _, differentiated = atom
         if not differentiated:
-            return values(self.rows.spec.components[number], (index,), rows)[0]
+            fellows = self._fellows(atom)
+            found = values(self.rows.spec.components[number], tuple(index for _, index, _ in fellows), rows)
+            return dict(zip(fellows, found, strict=True))
         names = self.rows.functions[number].variables
         return self._evaluate(atom, {name: self.rows.inputs[name].values(rows) for name in names})
 
-    def _evaluate(self, atom: Atom, frame: Mapping[str, Any]) -> FloatArray:
-        """An atom, or its derivative, where inputs have some values, (n,)."""
-        number, index, differentiated = atom
-        component = self.rows.functions[number]
-        if not differentiated:
-            found = at_inputs(component, (index,), frame)[0]
-            if not np.all(np.isfinite(found)):
-                raise CrosslevelError(
-                    f"`by` sets values at which {component.text} is not a finite number. Choose others."
-                )
-            return found
+    def _fellows(self, atom: Atom) -> list[Atom]:
+        """The atoms of the same component: what one evaluation gives."""
+        number, _, differentiated = atom
+        made = self.rows.spec.products[: self.rows.spec.n_fixed]
+        indices = {index for each in made for other, index in each.atoms if other == number}
+        return [(number, index, differentiated) for index in sorted(indices)]
+
+    def _evaluate(self, atom: Atom, frame: Mapping[str, Any]) -> dict[Atom, FloatArray]:
+        """An atom, or its derivative, and its fellows where inputs have some values, (n,)."""
+        component, fellows = self.rows.functions[atom[0]], self._fellows(atom)
+        indices = tuple(index for _, index, _ in fellows)
+        if atom[2]:
+            return dict(zip(fellows, self._derivative(component, indices, frame), strict=True))
+        found = at_inputs(component, indices, frame)
+        if not np.all(np.isfinite(found)):
+            raise CrosslevelError(f"`by` sets values at which {component.text} is not a finite number. Choose others.")
+        return dict(zip(fellows, found, strict=True))
+
+    def _derivative(self, component: Component, indices: tuple[int, ...], frame: Mapping[str, Any]) -> FloatArray:
+        """Derivatives (columns, n) of columns of a component where inputs have some values."""
         moving = [name for name in self.along if name in component.variables]
-        low, high, spread = self._ranges[moving[0]]
+        x = np.asarray(frame[moving[0]], dtype=np.float64)
 
         def shifted(shift: FloatArray) -> FloatArray:
             there = {name: frame[name] + shift if name in moving else frame[name] for name in component.variables}
-            return at_inputs(component, (index,), there)[0]
+            return np.array(at_inputs(component, indices, there))
 
-        out, change = differentiate(shifted, np.asarray(frame[moving[0]], dtype=np.float64), low, high, spread)
+        out, change = differentiate(shifted, x, *self._ranges[moving[0]])
         if not np.all(change <= WORST):
-            where = float(np.asarray(frame[moving[0]])[np.argmax(np.where(np.isnan(change), np.inf, change))])
+            where = float(x[np.argmax(np.max(np.where(np.isnan(change), np.inf, change), axis=0))])
             raise CrosslevelError(
                 f"`{moving[0]}` has no slope at {where:.6g}, where {component.text} has a kink or a jump, or is not "
                 "defined. Ask for slopes at other values, or for differences of predictions with cl.margins."
@@ -297,14 +319,14 @@ def differentiate(
 
     Parameters
     ----------
-    function : values (n,) where each x is moved by some shift (n,).
+    function : values (..., n) where each x is moved by some shift (n,).
     x : (n,) places.
     low, high, spread : range of the data, and their standard deviation.
 
     Returns
     -------
-    derivative : (n,), with the step at which it changed least.
-    change : (n,) that change, relative to the largest derivative.
+    derivative : (..., n), with the step at which it changed least.
+    change : (..., n) that change, relative to the largest derivative.
 
     Examples
     --------
@@ -314,25 +336,29 @@ def differentiate(
     >>> bool(np.max(np.abs(slope / np.exp(x) - 1.0)) < 1e-10)
     True
     """
-    best, change = np.full(len(x), np.nan), np.full(len(x), np.inf)
-    before = np.full(len(x), np.nan)
+    best, change, before, idle = np.array(np.nan), np.array(np.inf), np.array(np.nan), 0
     for k in range(HALVINGS):
-        step = spread * STEP * 2.0**-k
-        up = (x - 2.0 * step < low) & (x >= low)
-        down = (x + 2.0 * step > high) & (x <= high) & ~up
-        aside = np.where(up, 1.0, np.where(down, -1.0, 0.0))
-        total = np.zeros(len(x))
-        for j in range(5):
-            shift = np.where(aside == 0.0, j - 2.0, j * aside) * step
-            weight = np.where(aside == 0.0, CENTRAL[j], ONE_SIDED[j] * aside)
-            found = function(shift)
-            total += np.where(weight == 0.0, 0.0, weight * found)
-        now = total / (12.0 * step)
+        now = five_points(function, x, low, high, spread * STEP * 2.0**-k)
         size = np.max(np.abs(now[np.isfinite(now)]), initial=0.0) or 1.0
         moved = np.abs(now - before) / size
         better = moved < change
         best, change = np.where(better, now, best), np.where(better, moved, change)
-        before = now
-        if np.all(change <= SETTLED):
+        before, idle = now, 0 if np.any(better) else idle + 1
+        if np.all(change <= SETTLED) or idle == IDLE:
             break
     return best, change
+
+
+def five_points(
+    function: Callable[[FloatArray], FloatArray], x: FloatArray, low: float, high: float, step: float
+) -> FloatArray:
+    """Differences (..., n) of one step: central, or to one side at the ends of the data."""
+    up = (x - 2.0 * step < low) & (x >= low)
+    down = (x + 2.0 * step > high) & (x <= high) & ~up
+    aside = np.where(up, 1.0, np.where(down, -1.0, 0.0))
+    total: FloatArray = np.zeros(1)
+    for j in range(5):
+        weight = np.where(aside == 0.0, CENTRAL[j], ONE_SIDED[j] * aside)
+        found = function(np.where(aside == 0.0, j - 2.0, j * aside) * step)
+        total = total + np.where(weight == 0.0, 0.0, weight * found)
+    return np.asarray(total / (12.0 * step))
