@@ -1,5 +1,6 @@
 """Kenward-Roger: pbkrtest, whole matrices, closed forms, invariances, and what is refused."""
 
+import tracemalloc
 from dataclasses import dataclass
 
 import dense_inference
@@ -11,7 +12,7 @@ from reference_cases import cases_with, components, fit_case, load_case
 import crosslevel as cl
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference import marginal_sums
-from crosslevel.inference.kenward_roger import f_approximation
+from crosslevel.inference.kenward_roger import adjustment, f_approximation
 
 KR = "kenward-roger"
 
@@ -302,6 +303,19 @@ def test_parts_of_the_clusters_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     whole_sum = fit.tests(ddf=KR)
     monkeypatch.setattr(marginal_sums, "AT_ONCE", 1)
     pd.testing.assert_frame_equal(again.tests(ddf=KR), whole_sum, rtol=1e-12)
+
+
+def test_nothing_is_as_large_as_the_data() -> None:
+    rng = np.random.default_rng(1)
+    g, x = rng.integers(0, 40, 20_000), rng.normal(size=20_000)
+    y = rng.normal(size=40)[g] + rng.normal(size=40)[g] * x + rng.normal(size=len(g))
+    fit = cl.mixed("y ~ x + (x | g)", pd.DataFrame({"y": y, "x": x, "g": g}))
+    adjustment(fit.estimates)
+    tracemalloc.start()
+    adjustment(fit.estimates)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * fit.nobs
 
 
 def test_batches_give_the_same(tmp_path: object) -> None:

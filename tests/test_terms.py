@@ -280,6 +280,7 @@ def test_expressions(text: str, weights: dict[str, float]) -> None:
         ("sess - ses", r"'sess', which is no coefficient. Did you mean 'ses'"),
         ("ses -", "a coefficient or a number is missing"),
         ("", "a coefficient or a number is missing"),
+        ("2 * / ses", "a coefficient or a number is missing"),
         ("ses * x2", "cannot be multiplied by each other"),
         ("2 / ses", "only numbers other than zero may divide"),
         ("ses / 0", "only numbers other than zero may divide"),

@@ -208,7 +208,7 @@ class _Reader:
     def _unknown(self, at: int) -> CrosslevelError:
         """A word that is no coefficient, or nothing where something should be."""
         word = re.split(r"\s[-+*/]\s|\s*$", self.text[at:], maxsplit=1)[0]
-        if not word:
+        if not word or word[0] in "+-*/)":
             return self.error(at, "a coefficient or a number is missing")
         try:
             self.coefficients.place(word)
