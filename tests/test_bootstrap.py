@@ -289,7 +289,8 @@ def test_iterative_algebra():
 
 def test_too_few_levels_to_resample_their_effects():
     known = {"V": 0.5 * np.eye(2) + 0.5}
-    fit = cl.mixed("y ~ x + propto(0 + half | all, V)", clustered().assign(all="all"), known=known)
+    two = clustered(clusters=2, rows=40).rename(columns={"g": "pair"})
+    fit = cl.mixed("y ~ x + propto(0 + half | pair, V)", two, known=known)
     with pytest.raises(cl.CrosslevelError, match="at least 3 levels"):
         fit.bootstrap(10, "residual")
     assert fit.bootstrap(10, "parametric", seed=1).counts["failed"] == 0

@@ -10,6 +10,7 @@ from crosslevel.covariance.independent import Diagonal, Unstructured
 from crosslevel.design import Design
 from crosslevel.design.reduced import Reduced
 from crosslevel.likelihood.profiled import ProfiledDeviance
+from crosslevel.memory import require_memory
 from crosslevel.optimise import MAX_STEPS, TOLERANCE
 from crosslevel.solve import Solution
 from crosslevel.solve.one_factor import starting_thetas
@@ -56,20 +57,18 @@ class Setting:
 
     Attributes
     ----------
-    reduced : its cross-products, unturned.
+    design : the model.
     solution : its estimates.
     reml : whether the restricted likelihood is maximised.
-    remainders : (J, p + 1, p + 1) part of [X y]'[X y] outside the span of Z, by cluster.
     rows, log_weights : (J,) rows of each cluster in the likelihood's n, and sums of log w if weights are precisions.
     factor : (q, q) Lambda.
     places : of its parameters; None where they are no elements of Lambda.
     tolerance, max_steps : of the search.
     """
 
-    reduced: Reduced
-    solution: Solution
+    design: Design = field(repr=False)
+    solution: Solution = field(repr=False)
     reml: bool
-    remainders: FloatArray = field(repr=False)
     rows: FloatArray = field(repr=False)
     log_weights: FloatArray = field(repr=False)
     factor: FloatArray
@@ -88,11 +87,16 @@ class Setting:
         factor = reduced.structure.factor(reduced.structure.nearest(reduced.basis @ np.linalg.solve(basis, working)))
         tally = products.precision
         return cls(
-            reduced=reduced, solution=solution, reml=reml, remainders=cluster_remainders(design),
+            design=design, solution=solution, reml=reml,
             rows=products.count if tally is None else tally.rows,
             log_weights=np.zeros_like(products.count) if tally is None else tally.log_weight,
             factor=factor, places=Places.of(reduced.structure), tolerance=tolerance, max_steps=max_steps,
         )  # fmt: skip
+
+    @property
+    def reduced(self) -> Reduced:
+        """Its cross-products, unturned."""
+        return self.design.reduced
 
     @property
     def n_clusters(self) -> int:
@@ -111,6 +115,17 @@ class Setting:
         return float(np.sqrt(at.rss / at.nu))
 
     @cached_property
+    def remainders(self) -> FloatArray:
+        """(J, p + 1, p + 1) part of [X y]'[X y] outside the span of Z, by cluster."""
+        p1 = self.reduced.p + 1
+        require_memory(
+            24.0 * self.n_clusters * p1**2,
+            f"`bootstrap` of {self.n_clusters:,} clusters with {p1 - 1} coefficients",
+            "Use kind='parametric', which needs their sums only.",
+        )
+        return cluster_remainders(self.design)
+
+    @property
     def flat_remainders(self) -> FloatArray:
         """(J, (p + 1)^2) the same as rows."""
         return self.remainders.reshape(self.n_clusters, -1)
