@@ -239,7 +239,8 @@ def listed(names: object, argument: str) -> list[str]:
     ------
     CrosslevelError : they are no text.
     """
-    found = [] if names is None else [names] if isinstance(names, str) or not isinstance(names, Iterable) else [*names]
+    several = isinstance(names, Iterable) and not isinstance(names, str)
+    found: list[Any] = [] if names is None else list(names) if several else [names]  # type: ignore[call-overload]
     strange = [name for name in found if not isinstance(name, str)]
     if strange:
         raise CrosslevelError(

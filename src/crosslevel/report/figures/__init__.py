@@ -9,6 +9,8 @@ from crosslevel.report.figures.bootstrap import bootstrap, bootstrap_data
 from crosslevel.report.figures.caterpillar import caterpillar, caterpillar_data
 from crosslevel.report.figures.fitted_lines import fitted_lines, fitted_lines_data
 from crosslevel.report.figures.heterogeneity import heterogeneity, heterogeneity_data
+from crosslevel.report.figures.johnson_neyman import johnson_neyman, johnson_neyman_data
+from crosslevel.report.figures.margins import margins, margins_data, slopes, slopes_data
 from crosslevel.report.figures.raw import raw, raw_data, raw_lines
 from crosslevel.report.figures.residuals import residual_fitted, residual_fitted_data, residual_qq, residual_qq_data
 from crosslevel.report.figures.shrinkage import shrinkage, shrinkage_data
@@ -26,6 +28,10 @@ __all__ = [
     "fitted_lines_data",
     "heterogeneity",
     "heterogeneity_data",
+    "johnson_neyman",
+    "johnson_neyman_data",
+    "margins",
+    "margins_data",
     "raw",
     "raw_data",
     "raw_lines",
@@ -35,6 +41,8 @@ __all__ = [
     "residual_qq_data",
     "shrinkage",
     "shrinkage_data",
+    "slopes",
+    "slopes_data",
     "zeta",
     "zeta_data",
 ]
