@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from bootstrap_models import fitted, of_file, setting_of
+from bootstrap_twin import Criterion
 
 from crosslevel.inference.bootstrap.draws import counted
-from crosslevel.inference.bootstrap.refits import Criterion
 from crosslevel.kernels import refit, refit_point, steps
 from crosslevel.kernels.small import (
     add_direction,

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import replace
 
+import bootstrap_twin
 import numpy as np
 import pytest
 from bootstrap_models import FORMULAS, clustered, fitted, of_file, repeated, setting_of
@@ -11,7 +12,7 @@ import crosslevel as cl
 from crosslevel.inference.bootstrap.batch import Outcome, names_of, values_of
 from crosslevel.inference.bootstrap.draws import Clusters, Parametric, Wild, counted
 from crosslevel.inference.bootstrap.nested import NestedClusters, outermost
-from crosslevel.inference.bootstrap.refits import Optimum, compiled, refit
+from crosslevel.inference.bootstrap.refits import FOUND, compiled, refit
 from crosslevel.inference.bootstrap.setting import Places, cluster_remainders
 from crosslevel.solve.one_factor import solve
 
@@ -117,8 +118,26 @@ def test_places_of_lambda_are_those_of_theta(blocks, known):
 def test_compiled_search_finishes_nearly_always():
     fit = fit_named("school")
     setting, rng = setting_of(fit), np.random.default_rng(2)
-    found = [compiled(setting, Clusters(setting=setting).draw(rng)) for _ in range(100)]
-    assert sum(isinstance(one, Optimum) for one in found) == 100
+    status, batch = compiled(setting, setting.places, [Clusters(setting=setting).draw(rng) for _ in range(100)])
+    assert np.all(status == FOUND)
+    assert len(batch) == 100
+
+
+@pytest.mark.parametrize("name", ["sleepstudy", "singular", "school", "blocks of both kinds", "not anchored"])
+def test_the_compiled_loop_is_its_twin(name):
+    fit = fit_named(name)
+    setting, rng = setting_of(fit), np.random.default_rng(6)
+    draws = [Clusters(setting=setting).draw(rng) for _ in range(15)]
+    status, batch = compiled(setting, setting.places, draws)
+    twins = [bootstrap_twin.compiled(setting, draw) for draw in draws]
+    assert np.all(status == FOUND)
+    log_y, log_x = setting.reduced.coordinates.log_scale
+    for k, (draw, twin) in enumerate(zip(draws, twins, strict=True)):
+        assert isinstance(twin, bootstrap_twin.Optimum)
+        nu = draw.n_rows - (setting.reduced.p if setting.reml else 0)
+        assert batch.deviance[k] == pytest.approx(twin.deviance + 2 * nu * log_y + 2 * log_x * setting.reml, rel=1e-12)
+        beta = setting.reduced.coordinates.coefficients(twin.beta)
+        assert batch.values[k, : len(beta)] == pytest.approx(beta, rel=1e-8, abs=1e-10)
 
 
 NESTED = {

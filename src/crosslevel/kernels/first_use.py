@@ -21,7 +21,7 @@ KERNELS = {
                 ("crossed", "pair_scores")),
     "iterative": (("iterative", "eliminate_eight"), ("iterative", "middle_blocks")),
     "twofold": (("twofold", "eliminate_twofold"),),
-    "refits": (("refit", "minimise"),),
+    "refits": (("refits", "refit_draws"),),
 }  # fmt: skip
 """The slowest kernels to compile of models with one grouping factor, with several, of the iterative algebra, of
 models that need twice the digits, and of refits without a step of Python."""
