@@ -35,7 +35,7 @@ def refit(setting: Setting, design: Design, draws: Sequence[Draw]) -> Batch:
     for k in np.flatnonzero(status != FOUND):
         place[k] = len(lean) + len(parts) - 1
         unable = status[k] == UNIDENTIFIED
-        parts.append(failed(Outcome.UNIDENTIFIED, m, p) if unable else ordinary(setting, design, draws[k], m))
+        parts.append(failed(Outcome.UNIDENTIFIED, m, p) if unable else ordinary(setting, design, draws[int(k)], m))
     return Batch.joined(parts).taken(place)
 
 
