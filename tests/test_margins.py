@@ -1,6 +1,7 @@
 """Slopes, adjusted predictions and contrasts: emmeans, closed forms, averages of predictions row by row."""
 
 import json
+import pickle
 import warnings
 from pathlib import Path
 
@@ -473,7 +474,7 @@ def test_stepwise_procedures_by_hand() -> None:
 
 def test_families_and_the_other_column_order(fit) -> None:
     found = cl.slopes(fit, "f", by={"z": [0.0, 1.0]}, contrast="pairwise", adjust="tukey")
-    assert found.n_families == 2
+    assert found.about.n_families == 2
     assert "2 families, each of 3" in " ".join(str(found).split())
     assert (found.frame["p_value"] >= found.frame["p_unadjusted"]).all()
     plain = found.to_marginaleffects()
@@ -497,6 +498,32 @@ def test_contrasts_are_combinations_of_the_rows(fit) -> None:
     np.testing.assert_allclose(width / pairwise.frame["std_error"], t.ppf(1 - 0.1 / 30, df), rtol=1e-9)
 
 
+def test_the_result_is_a_frame(fit) -> None:
+    found = cl.slopes(fit, "x", by={"z": [0.0, 1.0]})
+    assert isinstance(found, pd.DataFrame)
+    assert type(found.frame) is type(found.round(2)) is type(found[["estimate"]]) is pd.DataFrame
+    pd.testing.assert_frame_equal(found.frame, found.tidy())
+    assert found.loc["x", "estimate"].tolist() == found["estimate"].tolist()
+    again = pickle.loads(pickle.dumps(found))
+    pd.testing.assert_frame_equal(again.contrasts().frame, found.contrasts().frame)
+
+
+def test_effects_of_margins_are_slopes(fit) -> None:
+    by = {"z": [0.0, 1.0]}
+    pd.testing.assert_frame_equal(cl.margins(fit, by, effects="x").frame, cl.slopes(fit, "x", by).frame)
+    difference = cl.margins(fit, by, effects="x", contrasts="pairwise")
+    assert difference["estimate"].item() == pytest.approx(fit.params["x:z"], rel=1e-10)
+    assert difference["std_error"].item() == pytest.approx(fit.tidy().loc["x:z", "std_error"], rel=1e-10)
+
+
+def test_small_weights_of_large_columns_count(data: pd.DataFrame) -> None:
+    """A square of numbers of a hundred million: its derivative at a thousand is small beside it, and no rounding."""
+    frame = data.assign(big=1e8 * (data.x + 3.0))
+    fit = cl.mixed("y ~ I(big ** 2) + big + (1 | school)", frame)
+    found = cl.slopes(fit, "big", by={"big": [1000.0]})
+    assert found.rows[0].tolist() == pytest.approx([0.0, 2000.0, 1.0], rel=1e-6)
+
+
 # -- errors -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -517,6 +544,7 @@ def test_contrasts_are_combinations_of_the_rows(fit) -> None:
         (lambda m: cl.slopes(m, "x", by="z", adjust="tukey"), "made for all pairs of some means"),
         (lambda m: cl.slopes(m, "x", level=95), "`level` is a probability"),
         (lambda m: cl.slopes(m, "x", ddf="satterthwaite", vcov="CR2"), "Leave one of them out"),
+        (lambda m: cl.slopes(m.update("~ . + df", data=m.data.assign(df=m.data["v"])), "x", by="df"), "Rename it"),
         (lambda m: cl.slopes("x", "x"), "`fit` is a model fitted by cl.mixed or cl.ols; got str"),
         (lambda m: cl.margins(m, "f", among="f"), "`among` says what `contrasts` compares"),
         (lambda m: cl.margins(m, "f", contrasts="all"), "`contrasts` is one of 'pairwise'"),

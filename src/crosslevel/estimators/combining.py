@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -48,13 +48,18 @@ class Combiner:
             out[:, known] = rows[known] @ self.beta, found.std_error, found.df
         return out[0], out[1], out[2]
 
-    def estimable(self, full: FloatArray) -> FloatArray:
+    def estimable(self, full: FloatArray, unit: float = 1.0) -> FloatArray:
         """Rows (m, p) of the estimated columns from rows (m, columns of the fixed part).
 
         Weights that are rounding errors are zero. Rows are NaN where columns that were left out because others
         determine them, as in an interaction with an empty cell, take values that the data do not determine.
+
+        Parameters
+        ----------
+        full : the rows.
+        unit : size of the variable by which the columns were differentiated; 1 for the columns themselves.
         """
-        size = self._size
+        size = self._size / unit
         rows = np.where(np.abs(full) <= NOISE * size, 0.0, full)
         out = np.array(rows[:, self.design.x])
         left_out, image = self._aliases
@@ -126,18 +131,20 @@ def combiner_of(fit: Any, ddf: str | None, vcov: str | None) -> Combiner:
         return _of_covariance(design, fit.estimates.beta, covariance, vcov, covariance.kind.description)
     method, estimates = method_of(fit, ddf), fit.estimates
     return Combiner(
-        design=design, beta=estimates.beta, single=lambda rows: method.single(estimates, rows), method=method.name,
+        design=design, beta=estimates.beta, single=partial(method.single, estimates), method=method.name,
         description=method.description,
     )  # fmt: skip
 
 
 def _of_covariance(design: Design, beta: FloatArray, covariance: Any, name: str, description: str) -> Combiner:
     """A combiner whose covariance answers by itself."""
-
-    def single(rows: FloatArray) -> Single:
-        return Single(std_error=covariance.std_error(rows), df=covariance.df(rows))
-
+    single = partial(_single_by, covariance)
     return Combiner(design=design, beta=beta, single=single, method=name, description=description)
+
+
+def _single_by(covariance: Any, rows: FloatArray) -> Single:
+    """Standard errors and degrees of freedom of rows C (m, p) by a covariance."""
+    return Single(std_error=covariance.std_error(rows), df=covariance.df(rows))
 
 
 def row_weights(design: Design) -> FloatArray | None:

@@ -10,7 +10,16 @@ import pandas as pd
 from crosslevel.display import Column, Document, Note, Row, Section, Table, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.combining import Combiner
-from crosslevel.estimators.marginal_setting import At, Focal, Setting, focal_of, listed, setting_of, written
+from crosslevel.estimators.marginal_setting import (
+    At,
+    Focal,
+    Setting,
+    focal_of,
+    listed,
+    refuse_taken,
+    setting_of,
+    written,
+)
 from crosslevel.estimators.marginal_table import SLOPE, bracketed
 from crosslevel.estimators.representative import Sampled
 from crosslevel.inference.distributions import t_quantile
@@ -154,9 +163,15 @@ def johnson_neyman(
     found = _moderator(setting, focal, moderator)
     contrast, weights = _weights(setting, focal, moderator, levels)
     curve = along(setting.combiner, weights, found.low, found.high)
-    tested = _tested(values, found)
     alpha = 1.0 - check_level(level)
-    count, cut = discoveries(p_values(curve, tested), alpha)
+    tested = _tested(values, found)
+    p_tested = p_values(curve, tested)
+    if np.any(np.isnan(p_tested)):
+        raise CrosslevelError(
+            f"`ddf` leaves no degrees of freedom for the effect of {focal.name} ({setting.combiner.method}), so "
+            "that it has no p-values. Use another method, or a model with fewer cluster-level predictors."
+        )
+    count, cut = discoveries(p_tested, alpha)
     beyond = 0.0 if curve.line is None else BEYOND
     plain, strict = (divide(curve, found.low, found.high, p, beyond=beyond) for p in (alpha, cut))
     df = curve(np.array([found.mean]))[2]
@@ -230,6 +245,7 @@ def _moderator(setting: Setting, focal: Focal, z: str) -> Sampled:
     """
     if z in focal.along:
         raise CrosslevelError(f"`z` is {z!r}, which is the predictor `x` itself. Name another variable.")
+    refuse_taken(z, "z")
     levels = setting.rows.inputs[z].levels
     if levels is not None:
         raise CrosslevelError(

@@ -22,6 +22,12 @@ By: TypeAlias = "str | Sequence[str] | Mapping[str, object] | None"
 At: TypeAlias = "Literal['observed', 'mean', 'balanced'] | Mapping[str, object]"
 """Where the other variables are."""
 
+TAKEN = (
+    "term", "contrast", "estimate", "std_error", "df", "statistic", "p_value", "p_unadjusted", "conf_low", "conf_high",
+    "corrected_low", "corrected_high",
+)  # fmt: skip
+"""Names of columns of the tables."""
+
 PLACES = {
     "observed": "averaged over the {rows} as they are",
     "mean": "numbers at their mean over the {rows}, categories at the commonest",
@@ -59,6 +65,7 @@ class Setting:
     combiner : estimates of combinations.
     at : where variables are that are not set.
     over : the units over which representative values are worked out.
+    units : sizes of inputs that were worked out already.
     """
 
     fit: Any = field(repr=False)
@@ -66,6 +73,7 @@ class Setting:
     combiner: Combiner
     at: At
     over: str
+    units: dict[str, float] = field(default_factory=dict, repr=False)
 
     @cached_property
     def clusters(self) -> Mapping[str, Clusters]:
@@ -107,6 +115,7 @@ class Setting:
         notes: list[str] = []
         for given, value in asked.items():
             name = self.name_of(given, "by")
+            refuse_taken(name, "by")
             levels = self.rows.inputs[name].levels
             if levels is not None:
                 out[name] = chosen_levels(value, name, levels)
@@ -131,7 +140,14 @@ class Setting:
         for k, name in enumerate(fixed):
             settings[name] = np.tile(np.asarray([cell[k] for cell in cells]), count)
         full = self.rows.averages(settings, along)
-        return self.combiner.estimable(full.reshape(count, len(cells), -1).mean(axis=1))
+        rows = full.reshape(count, len(cells), -1).mean(axis=1)
+        return self.combiner.estimable(rows, self._unit(along[0]) if along else 1.0)
+
+    def _unit(self, name: str) -> float:
+        """Root mean square of an input of numbers, 1 if it is zero everywhere."""
+        if name not in self.units:
+            self.units[name] = float(np.sqrt(np.mean(self.rows.observed(name) ** 2))) or 1.0
+        return self.units[name]
 
     @cached_property
     def _elsewhere(self) -> dict[str, list[Any]]:
@@ -248,6 +264,19 @@ def listed(names: object, argument: str) -> list[str]:
             f"{type(strange[0]).__name__}."
         )
     return found
+
+
+def refuse_taken(name: str, argument: str) -> None:
+    """Refuse to set a variable that has the name of a column of the tables.
+
+    Raises
+    ------
+    CrosslevelError : it has.
+    """
+    if name in TAKEN:
+        raise CrosslevelError(
+            f"`{argument}` names the column {name!r}, which tables of effects have too. Rename it in the data."
+        )
 
 
 def known_as(rows: MarginalRows, name: object) -> str | None:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -29,15 +29,13 @@ OTHER_ORDER = ("estimate", "std_error", "statistic", "p_value", "conf_low", "con
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Margins:
-    """Averages of predictions, slopes, or comparisons of them.
+class About:
+    """What a table of averages, slopes or contrasts is of.
 
     Attributes
     ----------
     kind : "predictions", "slopes", "contrasts".
     response : what is predicted.
-    frame : by term: estimate, std_error, df, statistic, p_value, conf_low, conf_high; then `contrast`, and a column for
-        each variable in `by`.
     by : the variables that are set.
     place : where the other variables are.
     method : how degrees of freedom are counted, or which covariance it is, in words.
@@ -46,11 +44,11 @@ class Margins:
     n_families : families of tests that are adjusted together.
     notes : what else has to be known.
     rows : (m, p) weights of the coefficients, of which each estimate is a combination.
+    combiner : how combinations are tested.
     """
 
     kind: str
     response: str
-    frame: pd.DataFrame = field(repr=False)
     by: tuple[str, ...]
     place: str
     method: str
@@ -61,8 +59,49 @@ class Margins:
     rows: FloatArray = field(repr=False)
     combiner: Combiner = field(repr=False)
 
+
+class Margins(pd.DataFrame):
+    """Averages of predictions, slopes, or comparisons of them: a frame, as every coefficient table, that can compare.
+
+    By term: estimate, std_error, df, statistic, p_value, conf_low, conf_high; then `contrast`, and a column for each
+    variable in `by`. Whatever is made of it, as by `found[["estimate"]]` or `found.round(2)`, is a plain frame.
+
+    Attributes
+    ----------
+    about : what the table is of.
+    """
+
+    about: About
+    _metadata = ["about"]  # noqa: RUF012 (pandas looks for a list)
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, about: About) -> "Margins":
+        """A frame with what it is of."""
+        out = cls(frame)
+        out.about = about
+        return out
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The same as a plain frame."""
+        return pd.DataFrame(self)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be known of the table."""
+        return self.about.notes
+
+    @property
+    def rows(self) -> FloatArray:
+        """(m, p) weights of the coefficients, of which each estimate is a combination."""
+        return self.about.rows
+
     def tidy(self) -> pd.DataFrame:
-        """The frame."""
+        """The same as a plain frame."""
         return self.frame
 
     def to_marginaleffects(self) -> pd.DataFrame:
@@ -105,7 +144,7 @@ class Margins:
         if kind not in COMPARISONS:
             raise CrosslevelError(f"`contrasts` is one of {', '.join(map(repr, COMPARISONS))}; got {kind!r}.")
         compared = self._compared(among)
-        others = [name for name in self.by if name not in compared]
+        others = [name for name in self.about.by if name not in compared]
         records: list[dict[str, Any]] = []
         rows: list[FloatArray] = []
         families: list[int] = []
@@ -122,14 +161,19 @@ class Margins:
         if not records:
             raise CrosslevelError(f"`contrasts` compares values of {', '.join(compared)}, of which there is one only.")
         table = table_of(
-            self.combiner, np.array(rows), records, families=np.array(families), means=np.array(means), adjust=adjust,
-            level=self.level if level is None else level,
+            self.about.combiner, np.array(rows), records, families=np.array(families), means=np.array(means),
+            adjust=adjust, level=self.about.level if level is None else level,
         )  # fmt: skip
-        return Margins(
-            kind="contrasts", response=self.response, frame=table, by=tuple(others), place=self.place,
-            method=self.method, level=self.level if level is None else level, adjust=adjust,
-            n_families=len(set(families)), notes=self.notes, rows=np.array(rows), combiner=self.combiner,
-        )  # fmt: skip
+        about = replace(
+            self.about,
+            kind="contrasts",
+            by=tuple(others),
+            level=self.about.level if level is None else level,
+            adjust=adjust,
+            n_families=len(set(families)),
+            rows=np.array(rows),
+        )
+        return Margins.of(table, about)
 
     def document(self) -> Document:
         """The table with its words, to print or to show in a notebook."""
@@ -143,18 +187,18 @@ class Margins:
 
     def _compared(self, among: str | Sequence[str] | None) -> list[str]:
         """The variables whose values are compared."""
-        if not self.by:
+        if not self.about.by:
             raise CrosslevelError("`contrasts` compares the values of variables in `by`, which names none.")
-        wanted = [self.by[0]] if among is None else [among] if isinstance(among, str) else list(among)
-        strange = [name for name in wanted if name not in self.by]
+        wanted = [self.about.by[0]] if among is None else [among] if isinstance(among, str) else list(among)
+        strange = [name for name in wanted if name not in self.about.by]
         if strange or not wanted:
-            raise CrosslevelError(f"`among` names {strange}; the variables of `by` are {', '.join(self.by)}.")
+            raise CrosslevelError(f"`among` names {strange}; the variables of `by` are {', '.join(self.about.by)}.")
         return wanted
 
     def _groups(self, others: Sequence[str]) -> list[list[int]]:
         """Positions of the rows that are compared with each other."""
         found: dict[Hashable, list[int]] = {}
-        term = self.frame.index if self.kind != "predictions" else [""] * len(self.frame)
+        term = self.frame.index if self.about.kind != "predictions" else [""] * len(self.frame)
         contrast = self.frame["contrast"] if "contrast" in self.frame else [""] * len(self.frame)
         values = [self.frame[name] for name in others]
         for i, key in enumerate(zip(term, contrast, *values, strict=True)):
@@ -167,7 +211,7 @@ class Margins:
         """Term, contrast and other variables of a difference."""
         held = {name: self.frame[name].iloc[row] for name in others}
         label = f"{bracketed(first)} - {bracketed(second)}"
-        if self.kind == "predictions":
+        if self.about.kind == "predictions":
             return {"term": ":".join(compared), "contrast": label, **held}
         own = self.frame["contrast"].iloc[row]
         what = label if own == SLOPE else f"({own}) {label}"
@@ -234,18 +278,20 @@ def document_of(margins: Margins) -> Document:
     """A table of margins with its words."""
     frame = margins.frame
     terms = list(dict.fromkeys(map(str, frame.index)))
-    alone = terms[0] if len(terms) == 1 and margins.kind != "predictions" else ""
+    alone = terms[0] if len(terms) == 1 and margins.about.kind != "predictions" else ""
     title = {
-        "predictions": f"Adjusted predictions of {margins.response}",
-        "slopes": f"Effect of {alone} on {margins.response}" if alone else f"Effects on {margins.response}",
-        "contrasts": f"Differences in {margins.response} by {alone}" if alone else f"Differences in {margins.response}",
-    }[margins.kind]
+        "predictions": f"Adjusted predictions of {margins.about.response}",
+        "slopes": f"Effect of {alone} on {margins.about.response}" if alone else f"Effects on {margins.about.response}",
+        "contrasts": f"Differences in {margins.about.response} by {alone}"
+        if alone
+        else f"Differences in {margins.about.response}",
+    }[margins.about.kind]
     plain = "contrast" in frame and set(frame["contrast"]) == {SLOPE}
     extra = [
         str(name) for name in frame if name not in (*STATISTICS, "p_unadjusted") and not (plain and name == "contrast")
     ]
-    named = not (extra and (alone or margins.kind == "predictions"))
-    share = percent(margins.level, decimals=0)
+    named = not (extra and (alone or margins.about.kind == "predictions"))
+    share = percent(margins.about.level, decimals=0)
     columns = [
         *([Column("term", format="text")] if named else []), *(Column(str(name), align="right") for name in extra),
         Column("estimate"), Column("SE"), Column("df", format="fixed", decimals=1),
@@ -265,12 +311,12 @@ def document_of(margins: Margins) -> Document:
 
 def _words(margins: Margins) -> list[str]:
     """What stands below the table."""
-    out = [f"Other variables: {margins.place}. Random effects are zero.", f"Tests: {margins.method}."]
-    if margins.adjust != "none":
-        per = len(margins.frame) / margins.n_families
+    out = [f"Other variables: {margins.about.place}. Random effects are zero.", f"Tests: {margins.about.method}."]
+    if margins.about.adjust != "none":
+        per = len(margins.frame) / margins.about.n_families
         size = f"of {per:.0f}" if per == int(per) else f"({len(margins.frame)} tests in all)"
-        what = "one family" if margins.n_families == 1 else f"{counted(margins.n_families)} families, each"
-        out.append(f"Multiplicity: {ADJUSTMENTS[margins.adjust]}; {what} {size}.")
+        what = "one family" if margins.about.n_families == 1 else f"{counted(margins.about.n_families)} families, each"
+        out.append(f"Multiplicity: {ADJUSTMENTS[margins.about.adjust]}; {what} {size}.")
     return [*out, *margins.notes]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.combining import row_weights
 from crosslevel.estimators.marginal_setting import At, By, listed, setting_of, written
-from crosslevel.estimators.marginal_table import Comparison, Margins, table_of
+from crosslevel.estimators.marginal_table import About, Comparison, Margins, table_of
 from crosslevel.estimators.slopes import slopes
 
 
@@ -59,13 +59,13 @@ def margins(
     >>> data = cl.datasets.load("hsb")
     >>> fit = cl.mixed("mathach ~ within(ses, school) * sector + (within(ses, school) | school)", data)
     >>> found = cl.margins(fit, {"sector": None, "within(ses, school)": [-1, 1]})
-    >>> found.frame[["estimate", "std_error", "sector", "within(ses, school)"]].round(2).reset_index(drop=True)
+    >>> found[["estimate", "std_error", "sector", "within(ses, school)"]].round(2).reset_index(drop=True)
        estimate  std_error    sector  within(ses, school)
     0      8.59       0.29    Public                 -1.0
     1     14.20       0.37    Public                  1.0
     2     12.74       0.33  Catholic                 -1.0
     3     15.66       0.41  Catholic                  1.0
-    >>> cl.margins(fit, "sector", contrasts="pairwise").frame[["estimate", "std_error", "contrast"]].round(2)
+    >>> cl.margins(fit, "sector", contrasts="pairwise")[["estimate", "std_error", "contrast"]].round(2)
             estimate  std_error           contrast
     term
     sector      2.81       0.44  Catholic - Public
@@ -102,11 +102,12 @@ def predictions(
     frame = table_of(
         setting.combiner, rows, records, families=families, means=families, adjust=adjust, level=level, shift=shift
     )
-    return Margins(
-        kind="predictions", response=fit.spec.response_name, frame=frame, by=tuple(values), place=setting.place,
+    about = About(
+        kind="predictions", response=fit.spec.response_name, by=tuple(values), place=setting.place,
         method=setting.combiner.description, level=level, adjust=adjust, n_families=1, notes=notes, rows=rows,
         combiner=setting.combiner,
     )  # fmt: skip
+    return Margins.of(frame, about)
 
 
 def _label(values: dict[str, list[Any]], cell: tuple[Any, ...]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.marginal_setting import At, By, Focal, Setting, focal_of, listed, setting_of
-from crosslevel.estimators.marginal_table import SLOPE, Margins, bracketed, pairs, table_of
+from crosslevel.estimators.marginal_table import SLOPE, About, Margins, bracketed, pairs, table_of
 from crosslevel.types import FloatArray
 
 
@@ -54,8 +54,8 @@ def slopes(
 
     Returns
     -------
-    Margins : `frame` by term (estimate, std_error, df, statistic, p_value, conf_low, conf_high, contrast, moderators),
-    `contrasts()` between slopes, `to_marginaleffects()`; prints as a table.
+    Margins : a frame by term (estimate, std_error, df, statistic, p_value, conf_low, conf_high, contrast, moderators)
+    with `contrasts()` between slopes, `to_marginaleffects()`, `notes`; printed it is a table with its words.
 
     Raises
     ------
@@ -67,12 +67,12 @@ def slopes(
     >>> data = cl.datasets.load("hsb")
     >>> fit = cl.mixed("mathach ~ within(ses, school) * sector + (within(ses, school) | school)", data)
     >>> found = cl.slopes(fit, "ses", by="sector", ddf="satterthwaite")
-    >>> found.frame[["estimate", "std_error", "df", "sector"]].round(2)
+    >>> found[["estimate", "std_error", "df", "sector"]].round(2)
           estimate  std_error      df    sector
     term
     ses       2.80       0.15  141.67    Public
     ses       1.46       0.18  159.97  Catholic
-    >>> found.contrasts().frame[["estimate", "std_error", "contrast"]].round(2)
+    >>> found.contrasts()[["estimate", "std_error", "contrast"]].round(2)
           estimate  std_error           contrast
     term
     ses      -1.34       0.23  Catholic - Public
@@ -96,11 +96,12 @@ def slopes(
         adjust=adjust,
         level=level,
     )
-    return Margins(
-        kind="slopes", response=fit.spec.response_name, frame=frame, by=tuple(values), place=setting.place,
+    about = About(
+        kind="slopes", response=fit.spec.response_name, by=tuple(values), place=setting.place,
         method=setting.combiner.description, level=level, adjust=adjust, n_families=len(keys),
         notes=(*notes, *(focal.note for focal in focals if focal.note)), rows=rows, combiner=setting.combiner,
     )  # fmt: skip
+    return Margins.of(frame, about)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

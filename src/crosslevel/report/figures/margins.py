@@ -291,12 +291,11 @@ def _titled(name: str, fit: Any) -> str:
 
 def _words(drawn: Drawn) -> str:
     """What is drawn."""
-    shape = "Bands" if drawn.is_numeric else "Bars"
-    text = (
-        f"{shape}: {percent(drawn.table.level, decimals=0)} confidence intervals. Other variables: {drawn.table.place}."
-    )
-    text = f"{text} Random effects are zero." if drawn.table.kind == "predictions" else text
-    notes = [note for note in drawn.table.notes if not note.startswith(f"{drawn.axis}:")]
+    about = drawn.table.about
+    shape, level = "Bands" if drawn.is_numeric else "Bars", percent(about.level, decimals=0)
+    text = f"{shape}: {level} confidence intervals. Other variables: {about.place}."
+    text = f"{text} Random effects are zero." if about.kind == "predictions" else text
+    notes = [note for note in about.notes if not note.startswith(f"{drawn.axis}:")]
     some = f", of which {RUG} are shown" if len(drawn.rug) == RUG else ""
     marks = [f"Marks at the bottom: {drawn.units}{some}."] if drawn.is_numeric else []
     return " ".join([text, *marks, *notes])
