@@ -253,6 +253,20 @@ def test_residual_structures_are_simulated():
             fit.bootstrap(20, kind)
 
 
+def test_weights_with_several_factors():
+    frame = crossed_frame().assign(v=np.random.default_rng(8).uniform(0.5, 2.0, 216), times=2.0)
+    formula = "y ~ x + (1 | a) + (1 | b)"
+    precise = cl.mixed(formula, frame, weights=cl.Precision("v"))
+    for kind in ("parametric", "residual", "wild"):
+        boot = precise.bootstrap(10, kind, seed=1)
+        assert boot.counts["failed"] == 0
+        assert 0.3 < boot.std_error["x"] / precise.bse["x"] < 2.0
+    often = cl.mixed(formula, frame, weights=cl.Frequency("times"))
+    for kind in ("parametric", "residual", "wild"):
+        with pytest.raises(cl.CrosslevelError, match="frequency weights a row stands"):
+            often.bootstrap(10, kind)
+
+
 def test_known_covariances_are_simulated():
     rng = np.random.default_rng(4)
     data = pd.DataFrame({"f": [f"f{k:02}" for k in range(25)], "all": "all", "x": rng.normal(size=25)})

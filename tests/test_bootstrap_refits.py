@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import bootstrap_twin
 import numpy as np
+import pandas as pd
 import pytest
 from bootstrap_models import FORMULAS, clustered, fitted, of_file, repeated, setting_of
 
@@ -64,6 +65,29 @@ def test_a_refit_is_the_ordinary_fit_of_the_draw(name, kind):
         spread = values_of(fit.design, plain)
         far = np.abs(batch.values[k, p:] - spread[p:])
         assert np.nanmax(far[: len(fit.design.random_names)]) <= 2e-4 * plain.sigma + 1e-3 * np.nanmax(spread[p:])
+
+
+def maximal_fit():
+    """Five correlated effects in 15 clusters, of which the intercept alone varies."""
+    rng, g = np.random.default_rng(9), np.repeat(np.arange(15), 30)
+    x = rng.normal(size=(4, len(g)))
+    y = x.sum(axis=0) + rng.normal(0.0, 0.5, 15)[g] + rng.normal(size=len(g))
+    frame = pd.DataFrame({"y": y, "g": g.astype(str), **{f"x{k}": column for k, column in enumerate(x)}})
+    return cl.mixed("y ~ x0 + x1 + x2 + x3 + (x0 + x1 + x2 + x3 | g)", frame)
+
+
+@pytest.mark.parametrize("make", [Clusters, Parametric])
+def test_refits_of_a_singular_model_reach_the_same_minimum(make):
+    fit = maximal_fit()
+    setting, rng = setting_of(fit), np.random.default_rng(1)
+    source = make(setting=setting) if make is Clusters else make.of(setting)
+    draws = [source.draw(rng) for _ in range(20)]
+    status, batch = compiled(setting, setting.places, draws)
+    assert np.all(status == FOUND)
+    plain = [solve(draw.reduced(setting), reml=True) for draw in draws]
+    assert np.all(batch.deviance <= np.array([one.deviance for one in plain]) + 1e-6)
+    assert batch.singular.tolist() == [one.is_singular for one in plain]
+    assert batch.singular.mean() > 0.9
 
 
 @pytest.mark.parametrize("name", ["two effects", "ml", "precisions", "frequencies", "tied", "no intercept"])
@@ -165,6 +189,21 @@ def test_a_draw_of_outer_clusters_is_the_fit_to_its_rows(name):
         p = len(again.params)
         assert batch.values[0, :p] == pytest.approx(again.params.to_numpy(), rel=1e-5)
         assert batch.values[0, p:] == pytest.approx(values_of(again.design, again.solution)[p:], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("weights", [cl.Precision("v"), cl.Frequency("times")])
+def test_a_draw_of_outer_clusters_with_weights(weights):
+    rng, data = np.random.default_rng(6), of_file(*NESTED["pastes"][:2]).data
+    data = data.assign(v=rng.uniform(0.5, 2.0, len(data)), times=rng.integers(1, 4, len(data)).astype(float))
+    fit = cl.mixed("strength ~ 1 + (1 | batch) + (1 | batch:cask)", data, weights=weights)
+    factor = outermost(fit.design)
+    assert factor is not None
+    nested = NestedClusters.of(fit.design, fit.solution, reml=True, factor=factor)
+    times = np.array([2, 0, 1, 1, 3, 0, 1, 0, 1, 1])
+    batch = nested.refit(times.astype(float))
+    again = cl.mixed(fit.formula, repeated(data, "batch", times, list(factor.levels)), weights=weights)
+    assert batch.deviance[0] == pytest.approx(again.deviance, abs=1e-6)
+    assert batch.values[0] == pytest.approx(values_of(again.design, again.solution), rel=1e-3, abs=1e-4)
 
 
 def test_names_and_values_are_those_of_the_fit():
