@@ -1,8 +1,9 @@
 """What methods of inference on fixed effects see of a fit, and what they answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -12,9 +13,7 @@ from crosslevel.inference.equations import Equations, equations_of
 from crosslevel.solve import Solution
 from crosslevel.types import FloatArray
 
-if TYPE_CHECKING:
-    from crosslevel.inference.kenward_roger import Adjustment
-    from crosslevel.inference.satterthwaite import Uncertainty
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,19 +45,16 @@ class Estimates:
         """(p, p) their covariance, given the variances."""
         return self.solution.vcov
 
+    def once(self, compute: Callable[["Estimates"], T]) -> T:
+        """Compute(self), kept: what a method needs for each of its answers is computed once for a fit."""
+        if compute not in self._kept:
+            self._kept[compute] = compute(self)
+        return cast(T, self._kept[compute])
+
     @cached_property
-    def kenward_roger(self) -> "Adjustment":
-        """Kenward and Roger's adjusted covariance, and what their degrees of freedom need."""
-        from crosslevel.inference.kenward_roger import adjustment  # it needs this module
-
-        return adjustment(self)
-
-    @cached_property
-    def satterthwaite(self) -> "Uncertainty":
-        """How the covariance moves with the variance parameters, and how uncertain these are."""
-        from crosslevel.inference.satterthwaite import uncertainty  # it needs this module
-
-        return uncertainty(self)
+    def _kept(self) -> dict[Callable[["Estimates"], Any], Any]:
+        """What was computed before."""
+        return {}
 
     def std_error(self, contrasts: FloatArray) -> FloatArray:
         """Standard errors (m,) of C beta, given the variances."""

@@ -40,6 +40,7 @@ from crosslevel.design.levels import Equation
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.df_method import DfMethod
 from crosslevel.inference.estimates import Estimates, Joint, Single, wald_f
+from crosslevel.inference.kenward_roger import adjustment
 from crosslevel.inference.sensitivity import engine_state
 from crosslevel.types import FloatArray, IntArray
 
@@ -111,7 +112,7 @@ def spent(estimates: Estimates, contrasts: FloatArray, m: FloatArray) -> FloatAr
 def first_order(estimates: Estimates, contrasts: FloatArray) -> FloatArray:
     """Lambda (n,): half of Kenward and Roger's relative inflation of the variance of each row of C (n, p)."""
     _check_defined(estimates)
-    adjusted = np.einsum("ij,jk,ik->i", contrasts, estimates.kenward_roger.vcov, contrasts)
+    adjusted = np.einsum("ij,jk,ik->i", contrasts, estimates.once(adjustment).vcov, contrasts)
     return np.asarray(0.5 * (adjusted / estimates.std_error(contrasts) ** 2 - 1.0))
 
 
@@ -217,5 +218,5 @@ def _axes(estimates: Estimates, contrasts: FloatArray) -> FloatArray:
     if not np.any(available(estimates, contrasts, np.full(len(contrasts), np.inf)) > 0.0):
         return np.asarray(whitened)
     _check_defined(estimates)
-    _, turn = np.linalg.eigh(whitened @ estimates.kenward_roger.vcov @ whitened.T)
+    _, turn = np.linalg.eigh(whitened @ estimates.once(adjustment).vcov @ whitened.T)
     return np.asarray(turn.T @ whitened)

@@ -34,7 +34,7 @@ import numpy as np
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.df_method import DfMethod
-from crosslevel.inference.estimates import Joint, Single, wald_f
+from crosslevel.inference.estimates import Estimates, Joint, Single, wald_f
 from crosslevel.inference.marginal_sums import ClusterSums, LevelSums, MarginalSums
 from crosslevel.inference.psi_parameters import PsiParameters, psi_parameters
 from crosslevel.inference.sensitivity import Sensitivity, engine_state, sensitivity
@@ -42,7 +42,6 @@ from crosslevel.likelihood.profiled import Conditional
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
-    from crosslevel.inference.estimates import Estimates
     from crosslevel.solve import Solution
 
 FLAT = 1e-10
@@ -105,21 +104,21 @@ class KenwardRoger(DfMethod):
     description: str
     nonlinear: bool
 
-    def single(self, estimates: "Estimates", contrasts: FloatArray) -> Single:
+    def single(self, estimates: Estimates, contrasts: FloatArray) -> Single:
         """Adjusted standard errors, and 2 / A1."""
         found = self._adjustment(estimates)
         variance = np.einsum("ij,jk,ik->i", contrasts, found.vcov, contrasts)
         return Single(std_error=np.sqrt(variance), df=found.single_df(contrasts))
 
-    def joint(self, estimates: "Estimates", contrasts: FloatArray) -> Joint:
+    def joint(self, estimates: Estimates, contrasts: FloatArray) -> Joint:
         """F with the adjusted covariance, scaled."""
         found = self._adjustment(estimates)
         df, scale = f_approximation(len(contrasts), *found.moments(contrasts))
         return wald_f(contrasts @ estimates.beta, contrasts @ found.vcov @ contrasts.T, df, scale=scale)
 
-    def _adjustment(self, estimates: "Estimates") -> Adjustment:
+    def _adjustment(self, estimates: Estimates) -> Adjustment:
         """The fit's adjustment, if it is this method's."""
-        found = estimates.kenward_roger
+        found = estimates.once(adjustment)
         if not found.linear and not self.nonlinear:
             raise CrosslevelError(
                 f"{self.name} depends on how the covariance structure of the random effects is parametrised, since no "
@@ -149,7 +148,7 @@ def f_approximation(r: int, a1: float, a2: float) -> tuple[float, float]:
     return float(m), float(m / (mean * (m - 2.0)))
 
 
-def adjustment(estimates: "Estimates") -> Adjustment:
+def adjustment(estimates: Estimates) -> Adjustment:
     """Adjusted covariance and what the degrees of freedom need.
 
     Raises
@@ -203,7 +202,7 @@ def _information(
     return 0.5 * (traces - 2.0 * np.einsum("abii->ab", products) + flat @ flat.T), slopes, products
 
 
-def check_defined(estimates: "Estimates") -> None:
+def check_defined(estimates: Estimates) -> None:
     """Refuse a model for which the method is not defined, or not worked out.
 
     Raises

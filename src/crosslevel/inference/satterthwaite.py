@@ -25,7 +25,7 @@ import numpy as np
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.df_method import DfMethod
 from crosslevel.inference.distributions import f_tail
-from crosslevel.inference.estimates import Joint, Single
+from crosslevel.inference.estimates import Estimates, Joint, Single
 from crosslevel.inference.psi_parameters import known_part, psi_gradient
 from crosslevel.inference.sensitivity import Sensitivity, engine_state, sensitivity
 from crosslevel.likelihood.fixed_scale import FixedScaleDeviance
@@ -33,7 +33,6 @@ from crosslevel.solve import NEGLIGIBLE
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
-    from crosslevel.inference.estimates import Estimates
     from crosslevel.likelihood.residual import ResidualConditional
     from crosslevel.solve import Solution
 
@@ -72,16 +71,16 @@ class Satterthwaite(DfMethod):
     name: str
     description: str
 
-    def single(self, estimates: "Estimates", contrasts: FloatArray) -> Single:
+    def single(self, estimates: Estimates, contrasts: FloatArray) -> Single:
         """Standard errors sqrt(C V C'), and 2 v^2 / Var(v)."""
-        return Single(std_error=estimates.std_error(contrasts), df=estimates.satterthwaite.df(contrasts))
+        return Single(std_error=estimates.std_error(contrasts), df=estimates.once(uncertainty).df(contrasts))
 
-    def joint(self, estimates: "Estimates", contrasts: FloatArray) -> Joint:
+    def joint(self, estimates: Estimates, contrasts: FloatArray) -> Joint:
         """Mean of the squared t statistics along the eigenvectors of C V C'."""
         variances, vectors = np.linalg.eigh(contrasts @ estimates.vcov @ contrasts.T)
         axes = vectors.T @ contrasts
         statistic = float(np.mean((axes @ estimates.beta) ** 2 / variances))
-        r, df = len(contrasts), combined_df(estimates.satterthwaite.df(axes))
+        r, df = len(contrasts), combined_df(estimates.once(uncertainty).df(axes))
         return Joint(statistic=statistic, df_num=float(r), df_den=df, p_value=f_tail(r, df, statistic))
 
 
@@ -96,7 +95,7 @@ def combined_df(df: FloatArray) -> float:
     return 2.0 * (excess + r) / excess
 
 
-def uncertainty(estimates: "Estimates") -> Uncertainty:
+def uncertainty(estimates: Estimates) -> Uncertainty:
     """How the covariance of the coefficients moves with the variance parameters, and how uncertain these are.
 
     Raises
