@@ -32,6 +32,21 @@ MADE = """# Run of {date}
 
 {processor}; {system}; {packages}. Threads per tool: {threads}. Rounds: {rounds}.
 """
+INFERENCE = """# Tests, intervals and bootstraps: {date}
+
+Made by `python benchmarks/inference.py`. {processor}; {system}; {packages}; {peers}. One thread; bootstraps
+of crosslevel two. The machine did other work meanwhile (load average {low:.1f} to {high:.1f}), so that wall times are
+longer than on an idle one; CPU seconds suffer less.
+
+Times are those of the method alone, on a model that has just been fitted and has computed nothing for it yet: medians
+over {rounds} rounds after one that is not counted, and in brackets the smallest and the largest.
+Peers run three times after one that is not counted, or once where that takes more than 5 CPU s. They are stopped after
+{limit} CPU s, their fit included. Targets are those that the methods were written for, in wall time.
+
+In the survey of 28 countries lme4's fit alone takes more than ten minutes: "at the solution", the peer took the model
+at crosslevel's solution; for pbkrtest, which works with matrices of 50,000 x 50,000, and for profiles and bootstraps,
+which fit again, that does not help.
+"""
 
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -107,12 +122,19 @@ def write_results(
         for run in earlier["runs"]:
             left = {what: tools for what, tools in run["reports"].items() if what not in reports}
             runs += [{**run, "reports": left}] if left else []
+    file.write_text(json.dumps({"runs": runs}, indent=1) + "\n", encoding="utf-8")
+    write_page(folder)
+
+
+def write_page(folder: Path) -> None:
+    """RESULTS.md from results.json and, where `inference.py` has run, from inference.json."""
     parts = [HEADER.strip()]
-    for run in runs:
+    for run in json.loads((folder / "results.json").read_text(encoding="utf-8"))["runs"]:
         parts.append(MADE.format(**run["about"]).strip())
         parts += _sections(run)
+    if (folder / "inference.json").exists():
+        parts += inference_sections(json.loads((folder / "inference.json").read_text(encoding="utf-8")))
     (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    file.write_text(json.dumps({"runs": runs}, indent=1) + "\n", encoding="utf-8")
 
 
 def _sections(run: dict[str, Any]) -> list[str]:
@@ -123,3 +145,56 @@ def _sections(run: dict[str, Any]) -> list[str]:
         summaries = {tool: summarise(tools[tool]) for tool in versions if tools.get(tool)}
         out += [section(what, summaries, versions)] if summaries else []
     return out
+
+
+def inference_sections(report: dict[str, Any]) -> list[str]:
+    """What was timed by `inference.py`: the machine, then a table per model."""
+    about, rows = report["about"], report["rows"]
+    peers = ", ".join(f"{name} {found}" for name, found in about["peers"].items()) or "R is not installed"
+    low, high = about["load"]
+    rounds = len(rows[0]["crosslevel"]["wall"])
+    parts = [INFERENCE.format(**{**about, "peers": peers}, low=low, high=high, rounds=rounds).strip()]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        mine = [row for row in rows if row["model"] == model]
+        lines = [
+            f"## {model}",
+            f"Results are those of `{mine[0]['coefficient']}`. {_criteria(mine)}",
+            "",
+            "| method | target | wall | CPU | peer | peer wall | peer CPU | results | largest relative difference |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *map(inference_row, mine),
+        ]
+        said = [f"- {row['title']}: {text}" for row in mine for text in row["crosslevel"]["warnings"]]
+        parts.append("\n".join([*lines, *(["", "Warnings:", *said] if said else [])]))
+    return parts
+
+
+def inference_row(row: dict[str, Any]) -> str:
+    """One line of a table: a method, its peer, and how far their results are from each other."""
+    own, peer = row["crosslevel"], row["peer"]
+    values = {name: value for name, value in own["values"].items() if name != "criterion"}
+    cells = [row["title"], "" if row["target"] is None else seconds(row["target"]), *_times(own)]
+    if peer is None:
+        cells += ["", "", ""]
+    else:
+        named = row["peer_name"] + (", at the solution" if row["at_solution"] else "")
+        cells += [named, *([peer["failed"], ""] if "failed" in peer else _times(peer))]
+    cells.append(", ".join(f"{name.replace('_', ' ')} {value:.5g}" for name, value in values.items()))
+    common = [] if peer is None else [name for name in values if name in peer["values"]]
+    apart = [abs(values[name] / peer["values"][name] - 1.0) for name in common]
+    return "| " + " | ".join([*cells, f"{max(apart):.0e}" if apart else ""]) + " |"
+
+
+def _criteria(rows: list[dict[str, Any]]) -> str:
+    """The restricted likelihoods from which the methods started."""
+    own = rows[0]["crosslevel"]["values"]["criterion"]
+    peers = [row["peer"]["values"].get("criterion") for row in rows if row["peer"] is not None]
+    asked = next((f", of lme4 {criterion:.6f}" for criterion in peers if criterion is not None), "")
+    return f"Criterion of crosslevel's fit {own:.6f}{asked}."
+
+
+def _times(report: dict[str, Any]) -> list[str]:
+    """Median and range of wall times, median CPU time."""
+    wall = report["wall"]
+    spread = f" ({seconds(min(wall))} to {seconds(max(wall))})" if len(wall) > 1 else ""
+    return [seconds(median(wall)) + spread, seconds(median(report["cpu"]))]
