@@ -34,14 +34,16 @@ MADE = """# Run of {date}
 """
 INFERENCE = """# Tests, intervals and bootstraps: {date}
 
-Made by `python benchmarks/inference.py`. {processor}; {system}; {packages}; {peers}. One thread; bootstraps
-of crosslevel two. The machine did other work meanwhile (load average {low:.1f} to {high:.1f}), so that wall times are
-longer than on an idle one; CPU seconds suffer less.
+Made by `python benchmarks/inference.py`. {processor}; {system}; {packages}; {peers}. Threads per tool: 1; for the
+bootstraps of crosslevel 2. The machine did other work meanwhile (load average {low:.1f} to {high:.1f}), so that times
+are longer than on an idle one, wall times more than CPU seconds, and differ from run to run; crosslevel and the peers
+took their turns one after the other.
 
 Times are those of the method alone, on a model that has just been fitted and has computed nothing for it yet: medians
 over {rounds} rounds after one that is not counted, and in brackets the smallest and the largest.
 Peers run three times after one that is not counted, or once where that takes more than 5 CPU s. They are stopped after
 {limit} CPU s, their fit included. Targets are those that the methods were written for, in wall time.
+The difference is the largest relative one between the results of crosslevel and of the peer; draws are not compared.
 
 In the survey of 28 countries lme4's fit alone takes more than ten minutes: "at the solution", the peer took the model
 at crosslevel's solution; for pbkrtest, which works with matrices of 50,000 x 50,000, and for profiles and bootstraps,
@@ -160,7 +162,7 @@ def inference_sections(report: dict[str, Any]) -> list[str]:
             f"## {model}",
             f"Results are those of `{mine[0]['coefficient']}`. {_criteria(mine)}",
             "",
-            "| method | target | wall | CPU | peer | peer wall | peer CPU | results | largest relative difference |",
+            "| method | target | wall | CPU | peer | peer wall | peer CPU | results | difference |",
             "|---|---|---|---|---|---|---|---|---|",
             *map(inference_row, mine),
         ]
@@ -189,7 +191,8 @@ def _criteria(rows: list[dict[str, Any]]) -> str:
     """The restricted likelihoods from which the methods started."""
     own = rows[0]["crosslevel"]["values"]["criterion"]
     peers = [row["peer"]["values"].get("criterion") for row in rows if row["peer"] is not None]
-    asked = next((f", of lme4 {criterion:.6f}" for criterion in peers if criterion is not None), "")
+    whose = "lme4's there" if any(row["at_solution"] for row in rows) else "of lme4's"
+    asked = next((f", {whose} {criterion:.6f}" for criterion in peers if criterion is not None), "")
     return f"Criterion of crosslevel's fit {own:.6f}{asked}."
 
 
