@@ -196,7 +196,7 @@ def test_standard_errors_of_shares_are_those_of_the_delta_method() -> None:
 )
 def test_degrees_of_freedom(formula: str, expected: dict[str, float]) -> None:
     data = DATA.assign(za=np.sin(7.0 * DATA.a), zb=np.cos(5.0 * DATA.b))
-    assert cl.mixed(formula, data).df.to_dict() == expected
+    assert cl.mixed(formula, data, ddf="m-l-1").df.to_dict() == expected
 
 
 def test_results_by_factor() -> None:
