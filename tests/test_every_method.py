@@ -17,7 +17,7 @@ FORMULA = "y ~ x * z + k + "
 
 @cache
 def rows() -> pd.DataFrame:
-    """8 clusters c of 4 units s of 8 rows, crossed with 10 levels h; x varies by row, z by cluster; k has categories."""
+    """8 clusters c of 4 units s of 8 rows, crossed with 10 levels h; x varies by row, z by cluster."""
     rng = np.random.default_rng(3)
     c, s = np.repeat(np.arange(8), 32), np.repeat(np.arange(32), 8)
     h, x, z = rng.integers(0, 10, 256), rng.standard_normal(256), rng.standard_normal(8)[c]
