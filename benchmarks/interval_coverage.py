@@ -33,6 +33,9 @@ STORE, PAGE = HERE / "interval_coverage.json", HERE.parent / "docs" / "inference
 BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
 
 BETWEEN, TARGET_SD, PREDICTORS = 0.15, 0.6, 6
+REGULAR = 1e-9
+"""Added to the diagonal of random correlation matrices, of which some are singular up to rounding."""
+
 DRAWS = 199
 """Bootstrap refits: (draws + 1) * .025 is a whole number."""
 
@@ -90,7 +93,7 @@ def correlations(size: int, b: float, rng: np.random.Generator) -> np.ndarray:
                 value += partial[m, i] * partial[m, k]
             out[k, i] = out[i, k] = value
     order = rng.permutation(size)
-    return out[np.ix_(order, order)]
+    return out[np.ix_(order, order)] + REGULAR * np.eye(size)
 
 
 def draw(condition: Condition, rng: np.random.Generator) -> pd.DataFrame:
