@@ -242,7 +242,8 @@ def title(condition: Condition) -> str:
         )
     if condition.modelled != condition.varying:
         return f"{condition.clusters}, {what}, {condition.varying} of {condition.modelled} modelled slopes vary"
-    return f"{condition.clusters}, {what}, {condition.varying} varying slopes (SD {condition.sd:g})"
+    plural = "slope" if condition.varying == 1 else "slopes"
+    return f"{condition.clusters}, {what}, {condition.varying} varying {plural} (SD {condition.sd:g})"
 
 
 def tables(store: dict[str, dict[str, dict[str, float]]]) -> str:
