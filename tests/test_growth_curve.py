@@ -206,3 +206,43 @@ def test_precision_weights_and_known_residuals() -> None:
     np.testing.assert_allclose(
         known[["df", "std_error"]].astype(float), plain[["df", "std_error"]].astype(float), rtol=1e-2
     )
+
+
+def test_it_is_the_default_where_something_is_charged(data: Exact, fit: MixedFit) -> None:
+    assert fit.ddf == "growth-curve"
+    pd.testing.assert_frame_equal(fit.tidy(), fit.tests("growth-curve"))
+    pd.testing.assert_series_equal(fit.bse, fit.tests("m-l-1")["std_error"], check_names=False)  # the model's own
+    assert "growth-curve: m-l-1 less one" in " ".join(str(fit.summary()).split())
+
+    uncorrelated = cl.mixed(f"y ~ {SLOPES} + z + ({SLOPES} || g)", data.frame)
+    assert uncorrelated.ddf == "m-l-1"
+    assert "nothing is charged" not in str(uncorrelated.summary())
+    assert cl.mixed(f"y ~ {SLOPES} + z + ({SLOPES} | g)", data.frame, ddf="normal").ddf == "normal"
+
+
+def test_where_it_is_not_defined_the_summary_says_so() -> None:
+    rows = exact(noise=1.0).frame
+    fit = cl.mixed(f"y ~ {SLOPES} + z + ({SLOPES} | g)", rows, method="ml")
+    assert fit.ddf == "m-l-1"
+    words = " ".join(str(fit.summary()).split())
+    assert "nothing is charged for adjusting to the other varying coefficients" in words
+    assert "growth-curve, which charges for it, is not defined for this fit" in words
+    asked = cl.mixed(f"y ~ {SLOPES} + z + ({SLOPES} | g)", rows, method="ml", ddf="m-l-1")
+    assert "nothing is charged" not in str(asked.summary())
+
+
+def test_one_way_of_testing_at_a_time(fit: MixedFit) -> None:
+    with pytest.raises(CrosslevelError, match=r"`ddf` is 'normal' and `vcov` is 'CR2'.*Leave one of them out"):
+        fit.tests("normal", vcov="CR2")
+    with pytest.raises(CrosslevelError, match=r"`ddf` is 'auto' or one of 'm-l-1', 'growth-curve'.*got 'kr'"):
+        fit.tests("kr")
+
+
+@pytest.mark.slow
+def test_intervals_hold_with_15_clusters() -> None:
+    replications, inside = 400, 0
+    for seed in range(replications):
+        drawn = exact(seed=1000 + seed, noise=1e-2)
+        found = cl.mixed(f"y ~ {SLOPES} + z + ({SLOPES} | g)", drawn.frame).tests("growth-curve").loc["z"]
+        inside += bool(found["conf_low"] <= 1.0 <= found["conf_high"])
+    assert abs(inside / replications - 0.95) < 3.0 * np.sqrt(0.95 * 0.05 / replications)
