@@ -55,6 +55,11 @@ class MixedFit:
         method: Method = self.given["method"]
         return method
 
+    @property
+    def estimator(self) -> str:
+        """The estimator in a few words, as heading of a column."""
+        return f"Mixed model, {self.method.upper()}"
+
     @cached_property
     def ddf(self) -> str:
         """How degrees of freedom are counted: as asked for, or as suits the model."""

@@ -15,6 +15,7 @@ from crosslevel.estimators import ordinary_rows
 from crosslevel.estimators.asked.new_rows import Interval
 from crosslevel.estimators.asked.robust import cluster_names
 from crosslevel.estimators.notes import notes_on_rows
+from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.robust_fit import ContrastTest, RobustFit, concerns, contrast_test
 from crosslevel.formula import Spec, update
 from crosslevel.inference.cluster_robust import robust_kind
@@ -26,7 +27,7 @@ from crosslevel.types import FloatArray, Frame
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class OLSFit:
+class OLSFit(Regression):
     """A fitted linear regression.
 
     Attributes
@@ -84,35 +85,24 @@ class OLSFit:
         return Coefficients.of(self.design.fixed_names, [self.spec.columns[j].factors for j in self.design.x])
 
     @property
-    def params(self) -> pd.Series:
-        """Coefficients."""
-        return self._by_term(self.solved.beta, "estimate")
+    def estimator(self) -> str:
+        """The estimator in a few words."""
+        return " ".join(["OLS,", self.covariance.name, *(["by", " and ".join(self.clusters)] if self.clusters else [])])
 
     @property
-    def bse(self) -> pd.Series:
-        """Standard errors of the coefficients."""
-        return self._by_term(self.covariance.std_error(self._each), "std_error")
+    def terms(self) -> tuple[str, ...]:
+        """Names of the coefficients."""
+        return self.design.fixed_names
 
     @property
-    def df(self) -> pd.Series:
-        """Degrees of freedom of the coefficients' t statistics."""
-        return self._by_term(self.covariance.df(self._each), "df")
+    def beta(self) -> FloatArray:
+        """(p,) coefficients."""
+        return self.solved.beta
 
     @property
-    def tvalues(self) -> pd.Series:
-        """Coefficients divided by their standard errors."""
-        return self.tidy()["statistic"]
-
-    @property
-    def pvalues(self) -> pd.Series:
-        """Two-sided p-values of the coefficients."""
-        return self.tidy()["p_value"]
-
-    @property
-    def vcov(self) -> pd.DataFrame:
-        """Covariance matrix of the coefficients."""
-        names = pd.Index(self.design.fixed_names, name="term")
-        return pd.DataFrame(self.covariance.matrix, index=names, columns=names)
+    def beta_vcov(self) -> FloatArray:
+        """(p, p) their covariance."""
+        return self.covariance.matrix
 
     def tests(
         self, vcov: str | None = None, *, cluster: str | Sequence[str] | None = None, level: float = 0.95
@@ -129,14 +119,6 @@ class OLSFit:
         return coefficient_table(
             self.design.fixed_names, self.solved.beta, found.std_error(self._each), found.df(self._each), level=level
         )
-
-    def tidy(self, *, level: float = 0.95) -> pd.DataFrame:
-        """Coefficient table: estimate, std_error, df, statistic, p_value, conf_low, conf_high by term."""
-        return self.tests(level=level)
-
-    def conf_int(self, level: float = 0.95, method: str | None = None) -> pd.DataFrame:
-        """Confidence intervals of the coefficients; `method` names the covariance."""
-        return self.tests(method, level=level)[["conf_low", "conf_high"]]
 
     def contrast(self, contrasts: Contrasts, test: str | None = None, *, level: float = 0.95) -> ContrastTest:
         """Test combinations of coefficients jointly.
@@ -238,16 +220,6 @@ class OLSFit:
         return ordinary_rows.glance(self)
 
     # -- rows -----------------------------------------------------------------------------------------------------
-    @property
-    def fitted(self) -> pd.Series:
-        """Fitted values."""
-        return self.augment()["fitted"]
-
-    @property
-    def resid(self) -> pd.Series:
-        """Outcome minus fitted values."""
-        return self.augment()["resid"]
-
     def augment(self) -> pd.DataFrame:
         """The rows used: outcome, clusters, fitted values, residuals."""
         return ordinary_rows.augment(self.design, self.solved.beta, self.clusters)
@@ -295,18 +267,7 @@ class OLSFit:
 
         return summarise(self, level=level)
 
-    def __str__(self) -> str:
-        return str(self.summary())
-
-    def _repr_html_(self) -> str:
-        """Return the summary for a notebook."""
-        return self.summary()._repr_html_()
-
     @property
     def _each(self) -> FloatArray:
         """(p, p) contrasts that pick each coefficient."""
         return np.eye(len(self.solved.beta))
-
-    def _by_term(self, values: FloatArray, name: str) -> pd.Series:
-        """A Series by coefficient."""
-        return pd.Series(values, index=pd.Index(self.design.fixed_names, name="term"), name=name)

@@ -1,0 +1,1 @@
+"""The recommended workflow: readable scripts of calls to what is below."""

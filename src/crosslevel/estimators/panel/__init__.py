@@ -1,0 +1,1 @@
+"""Estimators of panel data: within, between, first differences, random effects, instruments."""

@@ -1,0 +1,1 @@
+"""The numbers of panel estimators, from cross-products by group."""
