@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import crosslevel as cl
-from crosslevel.diagnostics.anova import icc_std_error, variance_components
+from crosslevel.inference.anova import icc_std_error, variance_components
 from crosslevel.errors import ColumnNotFoundError, DataError
 
 NAN = float("nan")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crosslevel.diagnostics.anova import VarianceComponents, variance_components
 from crosslevel.display import Column, Document, Note, Paragraph, Table
 from crosslevel.display.blocks import Block
 from crosslevel.errors import DataError
+from crosslevel.inference.anova import VarianceComponents, variance_components
 from crosslevel.table import Columns, Factor, group_codes
 from crosslevel.types import CodeArray, FloatArray, Frame, IntArray
 

@@ -49,3 +49,10 @@ def f_tail(df_num: float, df_den: float, statistic: float) -> float:
     if np.isinf(df_den):
         return float(chi_square_tail(df_num, df_num * statistic))
     return float(fdtrc(df_num, df_den, max(statistic, 0.0)))
+
+
+def f_quantile(df_num: float, df_den: float, probability: FloatArray) -> FloatArray:
+    """Quantiles of F with these degrees of freedom."""
+    from scipy.special import fdtri
+
+    return np.asarray(fdtri(df_num, df_den, probability))
