@@ -33,11 +33,13 @@ if TYPE_CHECKING:
         FormulaError,
         MemoryShortageError,
     )
+    from crosslevel.estimators.compare import compare
     from crosslevel.estimators.comparison import lrtest
     from crosslevel.estimators.johnson_neyman import johnson_neyman
     from crosslevel.estimators.margins import margins
     from crosslevel.estimators.mixed import mixed
     from crosslevel.estimators.ols import ols
+    from crosslevel.estimators.panel.fixed_effects import fixed_effects
     from crosslevel.estimators.slopes import slopes
     from crosslevel.report import figures as plot
     from crosslevel.report.page import report
@@ -60,9 +62,11 @@ __all__ = [
     "Precision",
     "Sampling",
     "__version__",
+    "compare",
     "datasets",
     "describe",
     "errors",
+    "fixed_effects",
     "johnson_neyman",
     "lrtest",
     "margins",
@@ -90,9 +94,11 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Frequency": ("crosslevel.weights", "Frequency"),
     "Precision": ("crosslevel.weights", "Precision"),
     "Sampling": ("crosslevel.weights", "Sampling"),
+    "compare": ("crosslevel.estimators.compare", "compare"),
     "datasets": ("crosslevel.datasets", None),
     "describe": ("crosslevel.diagnostics.describe", "describe"),
     "errors": ("crosslevel.errors", None),
+    "fixed_effects": ("crosslevel.estimators.panel.fixed_effects", "fixed_effects"),
     "johnson_neyman": ("crosslevel.estimators.johnson_neyman", "johnson_neyman"),
     "lrtest": ("crosslevel.estimators.comparison", "lrtest"),
     "margins": ("crosslevel.estimators.margins", "margins"),

@@ -1,0 +1,250 @@
+"""What a fitted panel estimator answers. Every method delegates."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.design.rows import RowCount
+from crosslevel.display import Block, Document, Row
+from crosslevel.estimators.notes import notes_on_rows
+from crosslevel.estimators.regression import Regression
+from crosslevel.estimators.robust_fit import ContrastTest, concerns, contrast_test
+from crosslevel.formula import Spec
+from crosslevel.inference.contrasts import Coefficients, Contrasts
+from crosslevel.inference.ordinary import OrdinaryCovariance
+from crosslevel.inference.panel.estimates import PanelEstimates
+from crosslevel.inference.panel.panel import Panel
+from crosslevel.inference.wald import coefficient_table
+from crosslevel.types import FloatArray, Frame
+
+
+class PanelDetails(ABC):
+    """What one panel estimator knows beyond its coefficients.
+
+    A final class for each estimator gives the abstract members, as a frozen record of its own numbers.
+    """
+
+    @property
+    @abstractmethod
+    def estimator(self) -> str:
+        """The estimator in a few words: "Fixed effects (within id)"."""
+
+    @property
+    @abstractmethod
+    def method(self) -> str:
+        """The same in one word, for `glance`: "within"."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """Heading of the summary, without the outcome: "Fixed-effects regression"."""
+
+    @abstractmethod
+    def covariance(self, vcov: str | None) -> OrdinaryCovariance:
+        """A covariance of the coefficients by name, the default if None.
+
+        Raises
+        ------
+        CrosslevelError : no such covariance of this estimator; the message lists those there are.
+        """
+
+    @abstractmethod
+    def augment(self, panel: Panel) -> pd.DataFrame:
+        """The rows used (or groups, or differences) with the columns "fitted" and "resid"."""
+
+    @abstractmethod
+    def predict(self, panel: Panel, new: Frame | None) -> pd.Series:
+        """Predicted outcomes of the rows used or of new data."""
+
+    def facts(self, panel: Panel) -> list[Row]:
+        """Lines of the summary's first table, beyond those that all estimators have."""
+        return []
+
+    def blocks(self, panel: Panel) -> list[Block]:
+        """Tables of the summary beyond those that all estimators have."""
+        return []
+
+    def notes(self, panel: Panel) -> list[str]:
+        """What deserves a second look, in words, with what to do."""
+        return []
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PanelFit(Regression):
+    """A fitted panel estimator.
+
+    Attributes
+    ----------
+    formula, data, given : as given: the formula, the frame, and all other arguments by name.
+    panel : the rows, groups and times.
+    estimates : coefficients, residual variance, and how well the regression fits.
+    covariance : covariance of the coefficients, with what tests need.
+    details : what belongs to the estimator: effects of the groups, variances of the errors, instruments.
+    """
+
+    formula: str
+    data: Frame = field(repr=False)
+    given: Mapping[str, Any]
+    panel: Panel = field(repr=False)
+    estimates: PanelEstimates
+    covariance: OrdinaryCovariance = field(repr=False)
+    details: PanelDetails = field(repr=False)
+
+    # -- what was fitted ------------------------------------------------------------------------------------------
+    @property
+    def estimator(self) -> str:
+        """The estimator in a few words."""
+        name = self.covariance.name
+        return self.details.estimator if name == "iid" else f"{self.details.estimator}, {name}"
+
+    @property
+    def spec(self) -> Spec:
+        """The formula with what it remembers of the data."""
+        return self.panel.design.spec
+
+    @property
+    def group(self) -> str:
+        """Name of the groups."""
+        return self.panel.groups.name
+
+    @property
+    def rows(self) -> RowCount:
+        """Rows read, used, and missing values by variable."""
+        return self.panel.design.rows
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Variable labels of the data."""
+        return self.panel.design.columns.labels
+
+    @property
+    def nobs(self) -> int:
+        """Rows of the regression that was solved: observations, groups (between) or differences."""
+        return self.estimates.n_rows
+
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Groups, and times where they were named."""
+        times = self.panel.times
+        return {self.group: self.panel.n_groups} | ({} if times is None else {times.name: times.n_clusters})
+
+    @cached_property
+    def group_sizes(self) -> pd.Series:
+        """Rows of each group."""
+        return pd.Series(self.panel.sizes, index=pd.Index(self.panel.groups.levels, name=self.group), name="rows")
+
+    # -- coefficients ---------------------------------------------------------------------------------------------
+    @property
+    def coefficients(self) -> Coefficients:
+        """Names of the coefficients, and their spellings."""
+        factors = {column.name: column.factors for column in self.spec.columns}
+        return Coefficients.of(self.terms, [factors.get(name, (name,)) for name in self.terms])
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the coefficients."""
+        return self.estimates.names
+
+    @property
+    def beta(self) -> FloatArray:
+        """(p,) coefficients."""
+        return self.estimates.beta
+
+    @property
+    def beta_vcov(self) -> FloatArray:
+        """(p, p) their covariance."""
+        return self.covariance.matrix
+
+    def tests(self, vcov: str | None = None, *, level: float = 0.95) -> pd.DataFrame:
+        """Coefficient table with the standard errors of another covariance.
+
+        Parameters
+        ----------
+        vcov : as in the call that fitted it; None for that of the fit.
+        level : confidence level.
+        """
+        found, each = self.covariance_by(vcov), np.eye(len(self.terms))
+        return coefficient_table(self.terms, self.beta, found.std_error(each), found.df(each), level=level)
+
+    def covariance_by(self, vcov: str | None = None) -> OrdinaryCovariance:
+        """Another covariance of the same coefficients, by name."""
+        return self.covariance if vcov is None else self.details.covariance(vcov)
+
+    def contrast(self, contrasts: Contrasts, test: str | None = None, *, level: float = 0.95) -> ContrastTest:
+        """Test combinations of coefficients jointly; as `contrast` of a linear regression."""
+        chosen = self.covariance.default_test if test is None else test
+        return contrast_test(self.covariance, self.coefficients, self.beta, contrasts, chosen, level)
+
+    # -- fit ------------------------------------------------------------------------------------------------------
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the errors of the regression that was solved."""
+        return self.estimates.sigma
+
+    @property
+    def df_residual(self) -> float:
+        """Rows - coefficients - effects taken out."""
+        return self.estimates.df_residual
+
+    @property
+    def rss(self) -> float:
+        """Residual sum of squares of the regression that was solved."""
+        return self.estimates.rss
+
+    @property
+    def r_squared(self) -> float:
+        """Share of the transformed outcome's sum of squares that is explained."""
+        return self.estimates.r_squared
+
+    @property
+    def adj_r_squared(self) -> float:
+        """The same of variances, each with its degrees of freedom."""
+        return self.estimates.adj_r_squared
+
+    @property
+    def status(self) -> str:
+        """How the estimates were found, in a sentence."""
+        return "Solved: the estimates have a closed form, found without a search."
+
+    @property
+    def converged(self) -> bool:
+        """Always: nothing is searched for."""
+        return True
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What deserves a second look, in words, with what to do."""
+        robust = self.covariance.robust
+        worries = [] if robust is None else concerns(robust, self.df)
+        return (*notes_on_rows(self.panel.design), *self.details.notes(self.panel), *worries)
+
+    def glance(self) -> pd.DataFrame:
+        """The fit in one row."""
+        record = {
+            "nobs": self.nobs, "n_groups": self.panel.n_groups, "group": self.group, "method": self.details.method,
+            "vcov": self.covariance.name, "r_squared": self.r_squared, "adj_r_squared": self.adj_r_squared,
+            "sigma": self.sigma, "n_params": len(self.beta), "df_residual": self.df_residual,
+            "converged": self.converged,
+        }  # fmt: skip
+        return pd.DataFrame([record])
+
+    # -- rows -----------------------------------------------------------------------------------------------------
+    def augment(self) -> pd.DataFrame:
+        """The rows used, or the groups or differences that were regressed: outcome, group, fitted values, residuals."""
+        return self.details.augment(self.panel)
+
+    def predict(self, new: Frame | None = None) -> pd.Series:
+        """Predicted outcomes of the rows used, or of new data; see the estimator for what they contain."""
+        return self.details.predict(self.panel, new)
+
+    # -- words ----------------------------------------------------------------------------------------------------
+    def summary(self, *, level: float = 0.95) -> Document:
+        """What was fitted and found, to print or to show in a notebook, with intervals of a confidence level."""
+        from crosslevel.estimators.panel.summary import summarise
+
+        return summarise(self, level=level)
