@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from crosslevel import datasets, errors, residual
+    from crosslevel.analysis.ladder import ladder
     from crosslevel.diagnostics.describe import describe
     from crosslevel.diagnostics.population import population_weight
     from crosslevel.errors import (
@@ -68,6 +69,7 @@ __all__ = [
     "errors",
     "fixed_effects",
     "johnson_neyman",
+    "ladder",
     "lrtest",
     "margins",
     "mixed",
@@ -100,6 +102,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "errors": ("crosslevel.errors", None),
     "fixed_effects": ("crosslevel.estimators.panel.fixed_effects", "fixed_effects"),
     "johnson_neyman": ("crosslevel.estimators.johnson_neyman", "johnson_neyman"),
+    "ladder": ("crosslevel.analysis.ladder", "ladder"),
     "lrtest": ("crosslevel.estimators.comparison", "lrtest"),
     "margins": ("crosslevel.estimators.margins", "margins"),
     "mixed": ("crosslevel.estimators.mixed", "mixed"),
