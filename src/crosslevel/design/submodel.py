@@ -1,4 +1,4 @@
-"""Models with fewer random effects: their cross-products are parts of the larger model's, and no row is read again."""
+"""Models with fewer random effects or covariances: parts of the larger model's cross-products; no row is read again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +25,8 @@ class Part:
     Attributes
     ----------
     place : its position among the larger model's factors.
-    effects : (r,) positions of the effects that stay.
-    structure : their blocks.
+    effects : (r,) positions of the effects that stay, ascending.
+    structure : their blocks, each inside a block of the larger model.
     """
 
     place: int
@@ -66,7 +66,11 @@ def with_effects(design: Design, kept: Kept) -> Design:
     Its cross-products are by level of the one factor that is left, or of all rows together; where several factors are
     reduced to one they stay those of all rows, and the model is solved from `sub_crossing`.
     """
-    parts = parts_of([factor.structure for factor in design.factors], kept)
+    return with_parts(design, parts_of([factor.structure for factor in design.factors], kept))
+
+
+def with_parts(design: Design, parts: Sequence[Part]) -> Design:
+    """The design of the smaller model, as `with_effects`, with the blocks that its parts say."""
     factors = tuple(_factor(design.factors[part.place], part) for part in parts)
     products = design.products if factors or not design.is_single else pooled(design.products)
     weights = design.weights
@@ -112,8 +116,12 @@ def part_of_reduced(reduced: Reduced, part: Part) -> Reduced:
 
     With Z_r = Z M and R M = Q S, S (r, r), the new image is the first r rows of Q'c; the others join the remainder.
     """
-    basis = _part_basis(reduced.basis, np.einsum("jka,jkb->ab", reduced.root, reduced.root), reduced.n_rows, part)
+    total = np.einsum("j,jka,jkb->ab", reduced.multiplicity, reduced.root, reduced.root)
+    basis = _part_basis(reduced.basis, total, reduced.n_rows, part)
     turn, r = reduced.basis[:, part.effects] @ np.linalg.inv(basis), len(part.effects)
+    if r == len(reduced.basis):  # nothing goes but covariances: the span of Z stays
+        root = np.ascontiguousarray(reduced.root @ turn)
+        return replace(reduced, root=root, structure=part.structure, basis=basis)
     orthogonal, upper = np.linalg.qr(reduced.root @ turn, mode="complete")
     image = orthogonal.transpose(0, 2, 1) @ reduced.image
     left = image[:, r:]
@@ -177,12 +185,22 @@ def _basis(crossing: Crossing, part: Part) -> FloatArray:
 def _part_basis(basis: FloatArray, total: FloatArray, n_rows: float, part: Part) -> FloatArray:
     """T_r (r, r): that part of T; where slopes have lost their intercept, the root mean squares of their columns.
 
-    `total` (q, q) is the sum over levels of Z'Z, in the coordinates of T.
+    A slope has lost it when the intercept is gone or in another block, which cannot take up the slope's shift.
+
+    Parameters
+    ----------
+    basis : (q, q) T.
+    total : (q, q) sum over levels of Z'Z, in the coordinates of T.
+    n_rows : n.
+    part : what stays.
     """
-    effects = part.effects
+    effects, together = part.effects, np.zeros_like(basis, dtype=bool)
+    for columns in part.structure.columns:
+        together[np.ix_(effects[columns], effects[columns])] = True
+    shift = np.where(np.eye(len(basis)) > 0.0, 0.0, basis)
+    lost = np.any((shift != 0.0) & ~together, axis=0)[effects]
     own = np.array(basis[np.ix_(effects, effects)])
-    gone = np.setdiff1d(np.arange(len(basis)), effects)
-    if np.any(basis[np.ix_(gone, effects)]):
+    if np.any(lost):
         square = np.einsum("ae,ab,be->e", basis[:, effects], total, basis[:, effects]) / n_rows
-        own[np.diag_indices_from(own)] = np.sqrt(square)
+        own[:, lost] = np.diag(np.sqrt(square))[:, lost]
     return own

@@ -1,5 +1,6 @@
-"""Fits of models with fewer random effects than a design has, from the cross-products of the larger model."""
+"""Fits of models with fewer random effects or covariances than a design has, from the larger model's cross-products."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -7,10 +8,12 @@ import numpy as np
 from crosslevel.design import Design
 from crosslevel.design.submodel import (
     Kept,
+    Part,
     parts_of,
     sub_crossing,
     sub_reduced,
     with_effects,
+    with_parts,
     without_random_effects,
 )
 from crosslevel.optimise import MAX_STEPS
@@ -60,33 +63,44 @@ def solve_submodel(
     iterative : whether to solve by iterative algebra, as the larger model was.
     max_steps : see `optimise.minimise`.
     """
-    smaller = with_effects(design, kept)
     parts = parts_of([factor.structure for factor in design.factors], kept)
+    solution = solve_parts(design, parts, reml=reml, iterative=iterative, max_steps=max_steps)
+    return Submodel(kept=kept, design=with_effects(design, kept), solution=solution)
+
+
+def solve_parts(
+    design: Design, parts: Sequence[Part], *, reml: bool, iterative: bool = False, max_steps: int = MAX_STEPS
+) -> Solution:
+    """Fit the model with some of the random effects of a design, in the blocks that its parts say.
+
+    Parameters
+    ----------
+    design, reml, iterative, max_steps : see `solve_submodel`.
+    parts : for each grouping factor of which something stays, its effects and their blocks.
+    """
+    parts = tuple(parts)
     if design.residual is not None:
         from crosslevel.design.residual import working_rows
         from crosslevel.solve.residual import solve_residual
 
-        rows = working_rows(smaller, design.residual)
-        solution = solve_residual(rows, design.residual, reml=reml, max_steps=max_steps)
-        return Submodel(kept=kept, design=smaller, solution=solution)
+        rows = working_rows(with_parts(design, parts), design.residual)
+        return solve_residual(rows, design.residual, reml=reml, max_steps=max_steps)
     known = any(part.structure.fixed.any() for part in parts)
     if design.is_single and parts and not known:
-        solution = solve(sub_reduced(design, parts[0]), reml=reml, max_steps=max_steps)
-        return Submodel(kept=kept, design=smaller, solution=solution)
-    if design.is_single and not parts:
-        crossing = without_random_effects(design.reduced)
-    else:
-        crossing = sub_crossing(design.crossing, parts)
+        return solve(sub_reduced(design, parts[0]), reml=reml, max_steps=max_steps)
+    crossing = (
+        without_random_effects(design.reduced)
+        if design.is_single and not parts
+        else sub_crossing(design.crossing, parts)
+    )
     if known:
         from crosslevel.solve.fixed_scale import solve_fixed_scale
 
-        solution = solve_fixed_scale(crossing, reml=reml, max_steps=max_steps)
-    elif iterative and len(parts) > 1:
+        return solve_fixed_scale(crossing, reml=reml, max_steps=max_steps)
+    if iterative and len(parts) > 1:
         from crosslevel.solve.large import solve_large
 
-        solution = solve_large(crossing, reml=reml, max_steps=max_steps)
-    else:
-        from crosslevel.solve.several import solve_crossing
+        return solve_large(crossing, reml=reml, max_steps=max_steps)
+    from crosslevel.solve.several import solve_crossing
 
-        solution = solve_crossing(crossing, reml=reml, max_steps=max_steps)
-    return Submodel(kept=kept, design=smaller, solution=solution)
+    return solve_crossing(crossing, reml=reml, max_steps=max_steps)
