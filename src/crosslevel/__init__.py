@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from crosslevel.estimators.ols import ols
     from crosslevel.estimators.panel.fixed_effects import fixed_effects
     from crosslevel.estimators.slopes import slopes
+    from crosslevel.estimators.two_step import two_step
     from crosslevel.report import figures as plot
     from crosslevel.report.page import report
     from crosslevel.table.read import read
@@ -80,6 +81,7 @@ __all__ = [
     "report",
     "residual",
     "slopes",
+    "two_step",
 ]
 
 # public name -> (module, attribute), or (module, None) where the name is the module itself
@@ -113,6 +115,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "report": ("crosslevel.report.page", "report"),
     "residual": ("crosslevel.residual", None),
     "slopes": ("crosslevel.estimators.slopes", "slopes"),
+    "two_step": ("crosslevel.estimators.two_step", "two_step"),
 }
 
 

@@ -1,0 +1,305 @@
+"""The ladder as a document: its tables, and what they say."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crosslevel.display import (
+    Block,
+    Column,
+    Document,
+    Heading,
+    Items,
+    Note,
+    Paragraph,
+    Row,
+    Section,
+    Table,
+    counted,
+    fixed,
+    number,
+    p_value,
+    percent,
+)
+
+if TYPE_CHECKING:
+    from crosslevel.analysis.ladder import Ladder, Rung
+
+CLEAR = 0.05
+"""A p-value below it is called clear."""
+
+NOTICED = 0.005
+"""A negative reduction that is larger is explained."""
+
+
+def ladder_document(ladder: "Ladder") -> Document:
+    """All tables of a ladder with their words."""
+    return Document(f"Step by step: {ladder.levels.response} by {ladder.levels.group}", list(ladder_blocks(ladder)))
+
+
+def ladder_blocks(ladder: "Ladder", level: int = 1) -> Iterator[Block]:
+    """The parts of the document; `level` is that of its headings."""
+    yield Paragraph(rows_words(ladder))
+    yield steps_table(ladder)
+    yield tests_table(ladder)
+    yield Items(list(found_words(ladder)))
+    yield Heading("Variance explained", level=level)
+    yield from explained_blocks(ladder)
+    yield Heading("Reliability", level=level)
+    yield reliability_table(ladder)
+    yield Heading("How many cluster-level predictors?", level=level)
+    yield from borne_blocks(ladder)
+
+
+def rows_words(ladder: "Ladder") -> str:
+    """Rows and clusters that all steps use."""
+    final, levels = ladder.final, ladder.levels
+    dropped = levels.rows_read - final.nobs
+    left = f" ({counted(dropped)} of {counted(levels.rows_read)} left out for missing values)" if dropped else ""
+    clusters = final.ngroups[final.group]
+    return (
+        f"All models are fitted to the same {counted(final.nobs)} rows{left} in {counted(clusters)} clusters of "
+        f"{levels.group}."
+    )
+
+
+def numbers_of(ladder: "Ladder") -> dict[str, str]:
+    """The number of each step."""
+    return {rung.name: str(k) for k, rung in enumerate(ladder.rungs, start=1)}
+
+
+def titled(ladder: "Ladder", rung: "Rung") -> str:
+    """A step with its number."""
+    return f"{numbers_of(ladder)[rung.name]} {rung.name[0].upper()}{rung.name[1:]}"
+
+
+def steps_table(ladder: "Ladder") -> Table:
+    """What was fitted, and how well it fits."""
+    rows: list[Row] = [
+        [titled(ladder, rung), rung.fit.n_params, rung.deviance_ml, rung.fit.deviance] for rung in ladder.rungs
+    ]
+    columns: list[str | Column] = [
+        "Step",
+        Column("Parameters", format="integer"),
+        Column("Deviance, ML", format="fixed", decimals=2),
+        Column("Deviance, REML", format="fixed", decimals=2),
+    ]
+    notes = [f"{numbers_of(ladder)[rung.name]}: {rung.fit.formula}" for rung in ladder.rungs]
+    return Table(columns, rows, title="Models", notes=notes)
+
+
+def tests_table(ladder: "Ladder") -> Table:
+    """Deviance tests between the steps."""
+    place, rows = numbers_of(ladder), list[Row]()
+    for rung in ladder.rungs:
+        if rung.test is not None:
+            test = rung.test
+            statistic, p = fixed(test.statistic, 2), p_value(test.p_value)
+            rows.append([titled(ladder, rung), place[rung.against], test.method.upper(), statistic, test.df, p])
+    columns: list[str | Column] = [
+        "Step",
+        "Against",
+        "By",
+        Column("Chi-square", align="decimal"),
+        Column("df", format="integer"),
+        Column("p", align="decimal"),
+    ]
+    notes = [
+        "By REML where only random effects differ, by ML where fixed effects do. p of variances allows for their "
+        "boundary at zero (mixtures of chi-squares)."
+    ]
+    return Table(columns, rows, title="Deviance tests", notes=notes)
+
+
+def found_words(ladder: "Ladder") -> Iterator[str]:
+    """What the steps say, a sentence for each."""
+    first = ladder.rungs[0].fit
+    found = first.test_random().T["all"]
+    yield (
+        f"Null model: {percent(first.icc().estimate)} of the variance lies between clusters of {ladder.levels.group} "
+        f"(chi-square {fixed(found['statistic'], 2)}, {_p(found['p_value'])[1:]}."
+    )
+    singles = [rung for rung in ladder.rungs if rung.name.startswith("random slope of ")]
+    vary = [rung.name.removeprefix("random slope of ") for rung in singles if _clear(rung)]
+    still = [rung.name.removeprefix("random slope of ") for rung in singles if not _clear(rung)]
+    if singles:
+        yield " ".join(
+            filter(
+                None,
+                [
+                    f"Tested one at a time, {_slopes(vary)} between clusters (p < .05)." if vary else "",
+                    f"For {_listed(still)} there is no clear evidence of it." if still and vary else "",
+                    f"There is no clear evidence that {_slopes(still)} between clusters." if still and not vary else "",
+                ],
+            )
+        )
+    for rung in ladder.rungs:
+        if rung.test is not None and rung.name.startswith("context"):
+            verb = "improves the model" if _clear(rung) else "does not clearly improve the model"
+            yield f"{rung.name[0].upper()}{rung.name[1:]} {verb} {_tested(rung)}."
+    yield from remaining_words(ladder)
+
+
+def remaining_words(ladder: "Ladder") -> Iterator[str]:
+    """What still varies in the final model."""
+    if not ladder.levels.slopes or not ladder.levels.cross:
+        return
+    frame = ladder.remaining
+    for name, p in frame["p_value"].items():
+        term, _, rest = str(name).partition(" in (")
+        if rest and np.isfinite(p):
+            word = "still varies" if p < CLEAR else "does not clearly vary any more"
+            yield f"In the final model the slope of {term} {word} between clusters {_p(float(p))}."
+
+
+def explained_blocks(ladder: "Ladder") -> Iterator[Block]:
+    """Variances by step with their reductions, the errors of prediction, and how to read them."""
+    frame = ladder.explained
+    rows: list[Row] = []
+    for rung in ladder.rungs:
+        own = frame.loc[rung.name]
+        rows.append(Section(titled(ladder, rung)))
+        for component in own.index.drop(["rows", "clusters"], errors="ignore"):
+            row = own.loc[component]
+            rows.append([str(component), number(row["variance"]), *_reductions(row)])
+    columns: list[str | Column] = [
+        "Component",
+        *(Column(name, align="decimal") for name in ("Variance", "Against null", "Against previous")),
+    ]
+    yield Table(
+        columns,
+        rows,
+        title="Proportional reduction of each variance",
+        notes=["Previous: the step that the model is tested against. Raudenbush & Bryk (2002)."],
+    )
+    yield _prediction_table(ladder)
+    if (frame[["vs_null", "vs_previous"]] < -NOTICED).any().any():
+        yield Note(
+            "A negative reduction is no mistake. The components are estimated one beside the other: a predictor that "
+            "takes variance within clusters away, and whose means differ between clusters, can leave more variance "
+            "between them than was there before; and with random slopes the intercept's variance is the one where the "
+            "slopes' variables are zero, another quantity than in the null model. Read the reduction of the residual "
+            "variance for predictors within clusters, that of the intercept's for context, and that of a slope's for "
+            "cross-level interactions."
+        )
+
+
+def _prediction_table(ladder: "Ladder") -> Table:
+    """Snijders & Bosker's reductions."""
+    frame, rows = ladder.explained, list[Row]()
+    for rung in ladder.rungs:
+        own = frame.loc[rung.name]
+        if "rows" in own.index:
+            cells = [
+                cell
+                for name in ("rows", "clusters")
+                for cell in (number(own["variance"][name]), _share(own["vs_null"][name]))
+            ]
+            rows.append([titled(ladder, rung), *cells])
+    columns: list[str | Column] = [
+        "Step",
+        *(Column(name, align="decimal") for name in ("Error, rows", "R²", "Error, means", "R²")),
+    ]
+    notes = [
+        "Variance of the error of predicting a row, and a cluster's mean, in models whose intercepts alone vary. "
+        "Snijders & Bosker (1994)."
+    ]
+    return Table(columns, rows, title="Reduction of the error of prediction", notes=notes)
+
+
+def reliability_table(ladder: "Ladder") -> Table:
+    """Intraclass correlations and reliabilities by step."""
+    icc, reliability = ladder.icc, ladder.reliability
+    rows: list[Row] = []
+    for rung in ladder.rungs:
+        own = reliability.loc[rung.name]
+        slopes = "; ".join(f"{name} {fixed(own['reliability'][name], 3)}" for name in own.index.drop("Intercept"))
+        rows.append([titled(ladder, rung), icc[rung.name], own["reliability"]["Intercept"], slopes or None])
+    columns: list[str | Column] = [
+        "Step",
+        Column("ICC", format="fixed", decimals=3),
+        Column("Intercept", format="fixed", decimals=3),
+        "Slopes",
+    ]
+    few = int(reliability["clusters"].min())
+    notes = [
+        "ICC: share of the intercepts in the variance that the step leaves. Reliability: of the clusters' own "
+        "coefficients, on average; a slope below about .05 is hard to tell from none that varies (Raudenbush & Bryk "
+        "2002, ch. 5)."
+    ]
+    if few < ladder.final.ngroups[ladder.final.group]:
+        notes.append(f"Not every cluster can tell every coefficient of its own: the fewest are {counted(few)}.")
+    return Table(columns, rows, title="Intraclass correlation and reliability", notes=notes)
+
+
+def borne_blocks(ladder: "Ladder") -> Iterator[Block]:
+    """How many cluster-level predictors the clusters bear."""
+    frame = ladder.equations
+    clusters = ladder.final.ngroups[ladder.final.group]
+    rows: list[Row] = [
+        [str(name), int(row["predictors"]), int(row["rule_of_thumb"]), int(row["df"])] for name, row in frame.iterrows()
+    ]
+    columns: list[str | Column] = [
+        "Explained coefficient",
+        *(Column(name, format="integer") for name in ("Has", "Rule of thumb", "df")),
+    ]
+    yield Table(columns, rows, notes=["df: clusters - predictors - 1."])
+    allowed = clusters // 10
+    yield Paragraph(
+        f"A rule of thumb of regression asks for ten units for each predictor. The units of an equation for the "
+        f"intercept or a slope are the clusters: {counted(clusters)} of them bear about "
+        f"{_predictors(allowed)} in each equation, fewer where equations share the same predictors "
+        "(Raudenbush & Bryk 2002, ch. 9)."
+    )
+    over = [str(name) for name, row in frame.iterrows() if row["predictors"] > row["rule_of_thumb"]]
+    if over:
+        yield Note(
+            f"The model has more than that for {_listed(over)}. What is estimated is not wrong for it, but it is not "
+            "precise, and hard to tell from what single clusters do: look at the influence of each cluster "
+            "(cl.influence), and prefer to enter context variables one at a time.",
+            kind="warning",
+        )
+
+
+def _predictors(count: int) -> str:
+    """Number of predictors in words."""
+    return "not even one predictor" if count == 0 else "one predictor" if count == 1 else f"{count} predictors"
+
+
+def _reductions(row: "object") -> list[str | None]:
+    """Reductions of a row of `explained`."""
+    return [_share(row[name]) for name in ("vs_null", "vs_previous")]  # type: ignore[index]
+
+
+def _share(value: float) -> str | None:
+    """A reduction as a percentage, empty where there is none."""
+    return None if np.isnan(value) else percent(value)
+
+
+def _clear(rung: "Rung") -> bool:
+    """Whether a step's test is clear."""
+    return rung.test is not None and rung.test.p_value < CLEAR
+
+
+def _tested(rung: "Rung") -> str:
+    """A test in brackets."""
+    assert rung.test is not None
+    test = rung.test
+    return f"(chi-square {fixed(test.statistic, 2)}, {test.df} df, {_p(test.p_value)[1:]}"
+
+
+def _p(value: float) -> str:
+    """A p-value in brackets."""
+    shown = p_value(value)
+    return f"(p {shown})" if shown[0] in "<>" else f"(p = {shown})"
+
+
+def _slopes(names: list[str]) -> str:
+    """Slopes as the subject of a sentence, with the verb."""
+    return f"the slope of {names[0]} varies" if len(names) == 1 else f"the slopes of {_listed(names)} vary"
+
+
+def _listed(names: list[str]) -> str:
+    """Names joined by commas and "and"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
