@@ -41,10 +41,12 @@ if TYPE_CHECKING:
     from crosslevel.estimators.mixed import mixed
     from crosslevel.estimators.ols import ols
     from crosslevel.estimators.panel.fixed_effects import fixed_effects
+    from crosslevel.estimators.panel.hausman_taylor import hausman_taylor
     from crosslevel.estimators.slopes import slopes
     from crosslevel.estimators.two_step import two_step
     from crosslevel.report import figures as plot
     from crosslevel.report.page import report
+    from crosslevel.selection.select import select
     from crosslevel.table.read import read
     from crosslevel.weights import Frequency, Precision, Sampling
 
@@ -69,6 +71,7 @@ __all__ = [
     "describe",
     "errors",
     "fixed_effects",
+    "hausman_taylor",
     "johnson_neyman",
     "ladder",
     "lrtest",
@@ -80,6 +83,7 @@ __all__ = [
     "read",
     "report",
     "residual",
+    "select",
     "slopes",
     "two_step",
 ]
@@ -103,6 +107,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "describe": ("crosslevel.diagnostics.describe", "describe"),
     "errors": ("crosslevel.errors", None),
     "fixed_effects": ("crosslevel.estimators.panel.fixed_effects", "fixed_effects"),
+    "hausman_taylor": ("crosslevel.estimators.panel.hausman_taylor", "hausman_taylor"),
     "johnson_neyman": ("crosslevel.estimators.johnson_neyman", "johnson_neyman"),
     "ladder": ("crosslevel.analysis.ladder", "ladder"),
     "lrtest": ("crosslevel.estimators.comparison", "lrtest"),
@@ -114,6 +119,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "read": ("crosslevel.table.read", "read"),
     "report": ("crosslevel.report.page", "report"),
     "residual": ("crosslevel.residual", None),
+    "select": ("crosslevel.selection.select", "select"),
     "slopes": ("crosslevel.estimators.slopes", "slopes"),
     "two_step": ("crosslevel.estimators.two_step", "two_step"),
 }

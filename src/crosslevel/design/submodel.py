@@ -25,7 +25,7 @@ class Part:
     Attributes
     ----------
     place : its position among the larger model's factors.
-    effects : (r,) positions of the effects that stay, ascending.
+    effects : (r,) positions of the effects that stay, in the order of the smaller model.
     structure : their blocks, each inside a block of the larger model.
     """
 

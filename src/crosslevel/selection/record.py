@@ -1,0 +1,73 @@
+"""The record of a search: what was looked at, what was chosen, and why."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pandas as pd
+
+from crosslevel.estimators.mixed_fit import MixedFit
+from crosslevel.selection.criteria import Criterion, Judge
+from crosslevel.selection.routine import Round, Rules
+from crosslevel.selection.search import Candidate, Search
+from crosslevel.selection.structures import RandomStructure
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Selection:
+    """A random-effects structure that was searched for.
+
+    Attributes
+    ----------
+    fit : the chosen model.
+    search : the maximal model and all candidates with their estimates.
+    criterion : by which they were compared.
+    judge : what compared them.
+    rules : how the routine went.
+    rounds : the comparisons, in order.
+    """
+
+    fit: MixedFit
+    search: Search = field(repr=False)
+    criterion: Criterion = field(repr=False)
+    judge: Judge = field(repr=False)
+    rules: Rules
+    rounds: tuple[Round, ...] = field(repr=False)
+
+    @property
+    def maximal(self) -> MixedFit:
+        """The maximal model."""
+        return self.search.maximal
+
+    @property
+    def formula(self) -> str:
+        """The chosen model's formula."""
+        return self.fit.formula
+
+    @property
+    def chosen(self) -> Candidate:
+        """The chosen candidate."""
+        return self.rounds[-1].chosen
+
+    @property
+    def structure(self) -> RandomStructure:
+        """The chosen structure."""
+        return self.chosen.structure
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """Names of the context effects."""
+        return tuple(self.maximal.design.fixed_names[i] for i in self.search.context)
+
+    @cached_property
+    def candidates(self) -> pd.DataFrame:
+        """Every candidate: one row for each place of the routine where it was looked at.
+
+        step (0 the maximal model, 1 slopes, 2 correlations), round, role ("baseline" or "candidate"), dropped (the term
+        that it lacks), structure, n_effects, n_correlations, n_params, deviance, criterion, delta (criterion less the
+        baseline's), rank, converged, chosen (became the next baseline), reason; and for each context effect "<term>
+        estimate", "<term> std_error", "<term> conf_low", "<term> conf_high": 95 % intervals with standard errors given
+        the variances and m-l-1 degrees of freedom, which are the same for all candidates.
+        """
+        from crosslevel.selection.tables import candidate_table
+
+        return candidate_table(self)

@@ -1,0 +1,113 @@
+"""Search for the random-effects structure of a model."""
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+
+from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.mixed import mixed
+from crosslevel.kernels.first_use import announce_compilation
+from crosslevel.selection.asked import build_search, check_maximal
+from crosslevel.selection.chosen import chosen_fit
+from crosslevel.selection.criteria import Criterion, criterion_named
+from crosslevel.selection.progress import Progress
+from crosslevel.selection.record import Selection
+from crosslevel.selection.routine import Components, Correlations, Rules, run
+from crosslevel.types import Frame, Method
+
+
+def select(
+    formula: str,
+    data: Frame,
+    keep: Sequence[str] | None = None,
+    criterion: "str | Criterion" = "bic",
+    *,
+    context: Sequence[str] | str | None = None,
+    group: str | None = None,
+    method: Method = "reml",
+    correlations: Correlations = "exhaustive",
+    components: Components = "published",
+    share: float = 1.0,
+    seed: int | None = None,
+    progress: bool = True,
+    **given: Any,
+) -> Selection:
+    """Search for the random-effects structure that the data support.
+
+    The routine of Heisig, Schaeffer & Giesecke (2017), after Bates, Kliegl, Vasishth & Baayen (2015). Step 1 starts
+    with all random effects of the formula, their correlations fixed to zero, and drops one slope at a time: the
+    candidate with the best criterion, if it is better than the baseline's; or if it is not, but the baseline has fewer principal
+    components than random effects. Slopes in a cross-level interaction are never dropped, nor is the random intercept.
+    Step 2 searches the correlations of the effects that are left: every way to put them into blocks, within which they
+    are correlated. All candidates are fitted to the cross-products of the maximal model; no row is read again.
+
+    Parameters
+    ----------
+    formula : the maximal model, as in "y ~ x1 * z + x2 + (x1 + x2 | country)". The structure of one grouping factor is
+        searched; blocks of the formula are not joined.
+    data : as for `mixed`.
+    keep : random slopes that are never dropped, beside those in cross-level interactions.
+    criterion : name of the criterion by which models are compared, see `crosslevel.selection.CRITERIA`.
+    context : the context effects that the record follows: coefficients, or variables that are constant within clusters.
+        By default all coefficients of such variables, cross-level interactions included.
+    group : the grouping factor whose random effects are searched, if there are several.
+    method : "reml" or "ml".
+    correlations : "exhaustive", every structure; "stepwise", one block split in two at a time; "full" or "none", all or
+        no correlations of the slopes that are left.
+    components : what the principal components decide. "published": with fewer of them than random effects the best
+        candidate is taken although its criterion is worse. "curable": only if some candidate lacks fewer components
+        than the baseline; where the variance of an effect that is kept is zero, dropping others does not help. "off":
+        nothing.
+    share : of the variance that the components have to make up. All of it by default: only components whose standard
+        deviation is below 1e-4 of the residual's (of effects measured by what they add to the outcome's variance)
+        count as none.
+    seed : of criteria that draw random numbers.
+    progress : whether to report on the standard error stream.
+    **given : further arguments of `mixed`.
+
+    Returns
+    -------
+    Selection : `fit`, the chosen model; `candidates`, the record as a frame; `log`, in words.
+
+    Raises
+    ------
+    CrosslevelError : a wrong argument, or a model whose structure cannot be searched; the message says what to do.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> data = cl.datasets.load("hsb")
+    >>> found = cl.select("mathach ~ ses * sector + minority + (ses + minority | school)", data, progress=False)
+    >>> found.formula
+    'mathach ~ ses + sector + minority + ses:sector + (1 | school) + (0 + ses | school)'
+    """
+    rules = _rules(components, share, correlations)
+    judged_by = criterion_named(criterion)
+    announce_compilation()
+    maximal = mixed(formula, data, method=method, progress=progress, **given)
+    check_maximal(maximal)
+    search = build_search(maximal, keep=keep, context=context, group=group, seed=seed)
+    judge = judged_by.judge(search)
+    with Progress(wanted=progress) as report:
+        rounds = tuple(run(search, judge, rules, report))
+    fit = chosen_fit(search, rounds[-1].chosen)
+    return Selection(fit=fit, search=search, criterion=judged_by, judge=judge, rules=rules, rounds=rounds)
+
+
+def _rules(components: object, share: object, correlations: object) -> Rules:
+    """The rules, if they are some.
+
+    Raises
+    ------
+    CrosslevelError : they are not.
+    """
+    for name, value, allowed in (
+        ("correlations", correlations, get_args(Correlations)),
+        ("components", components, get_args(Components)),
+    ):
+        if value not in allowed:
+            raise CrosslevelError(f"`{name}` is one of {', '.join(map(repr, allowed))}; got {value!r}.")
+    if isinstance(share, bool) or not isinstance(share, int | float | np.floating) or not 0.0 < share <= 1.0:
+        raise CrosslevelError(f"`share` is a share of the variance, above 0 and at most 1; got {share!r}.")
+    return Rules(components=components, share=float(share), correlations=correlations)  # type: ignore[arg-type]
