@@ -16,9 +16,9 @@ all of it is made of group counts, means and scatters. The factor (1 - theta_i) 
 others it makes the instruments' space hold X* where nothing is endogenous, so that the estimate is the random-effects
 one.
 
-Source: Hausman & Taylor (1981), Econometrica 49: 1377-1398; Amemiya & MaCurdy (1986), Econometrica 54: 869-880; Breusch,
-Mizon & Schmidt (1989), Econometrica 57: 695-700; White (1984), Asymptotic Theory for Econometricians, ch. 4, for
-instruments transformed as the model is.
+Source: Hausman & Taylor (1981), Econometrica 49: 1377-1398; Amemiya & MaCurdy (1986), Econometrica 54: 869-880;
+Breusch, Mizon & Schmidt (1989), Econometrica 57: 695-700; White (1984), Asymptotic Theory for Econometricians, ch. 4,
+for instruments transformed as the model is.
 """
 
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ import numpy as np
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import working_coordinates
+from crosslevel.inference.panel.regression import PanelRegression, TransformedProducts
 from crosslevel.types import BoolArray, FloatArray, IntArray
 
 SAME = 1e-9
@@ -46,16 +47,14 @@ class Roles:
 
     Attributes
     ----------
+    columns : (p,) their positions in the design.
     varying : (p,) whether a column varies within groups.
     endogenous : (p,) whether it is correlated with the group effect.
     """
 
+    columns: IntArray
     varying: BoolArray
     endogenous: BoolArray
-
-    def positions(self, *, varying: bool, endogenous: bool) -> IntArray:
-        """Columns of one kind; the intercept is constant and exogenous."""
-        return np.flatnonzero((self.varying == varying) & (self.endogenous == endogenous))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,7 +125,7 @@ class VarianceComponents:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Overidentification:
-    """Sargan's test: are the instruments beyond those needed uncorrelated with the error?
+    """Sargan's test that the instruments beyond those needed are uncorrelated with the error.
 
     Attributes
     ----------
@@ -144,34 +143,19 @@ class Instrumented:
 
     Attributes
     ----------
-    beta : (p,) coefficients.
-    unscaled : (p, p) (X*'P X*)^-1; times rss / df it is their covariance.
-    rss : r*'r*.
-    df_residual : rows - coefficients.
+    regression : y* on what the instruments make of X*. Its residuals are y* - X* beta; they stand where the outcome is
+        in its cross-products, with coefficients of zero, so that all covariances of a regression are its, too.
+    seen : (J, p) means of what the instruments make of X*, in the units of the data.
     r_squared : squared correlation of y* and X* beta.
     components : variances of the error.
-    scores : (J, p) sums over the rows of each group of what the instruments make of X*, times r*.
     overidentification : test of the instruments.
     """
 
-    beta: FloatArray
-    unscaled: FloatArray = field(repr=False)
-    rss: float
-    df_residual: float
+    regression: PanelRegression = field(repr=False)
+    seen: FloatArray = field(repr=False)
     r_squared: float
     components: VarianceComponents
-    scores: FloatArray = field(repr=False)
     overidentification: Overidentification
-
-    @property
-    def vcov(self) -> FloatArray:
-        """(p, p) covariance of the coefficients under the model."""
-        return self.unscaled * (self.rss / self.df_residual)
-
-    @property
-    def clustered(self) -> FloatArray:
-        """(p, p) covariance that holds whatever the errors within a group are (CR0)."""
-        return np.asarray(self.unscaled @ (self.scores.T @ self.scores) @ self.unscaled)
 
 
 def variance_components(moments: GroupMoments, roles: Roles) -> VarianceComponents:
@@ -287,38 +271,57 @@ def _finish(
     beta: FloatArray,
     unscaled: FloatArray,
 ) -> Instrumented:
-    """What follows from the working coefficients, in units of the data."""
+    """What follows from the working coefficients."""
     coordinates = moments.coordinates
-    scale, to_data = coordinates.scale[-1], coordinates.beta_map / coordinates.scale[-1]
-    shrunk = 1.0 - components.theta
-    residual = np.append(-beta, 1.0)
-    inside = moments.scatter @ residual
-    outside = shrunk * (moments.mean @ residual)
-    rss = float(inside.sum(axis=0) @ residual + moments.count @ outside**2)
-
-    # contributions of the groups: Q x as they are, means as the instruments see them
+    to_data = coordinates.beta_map / coordinates.scale[-1]
     root = np.sqrt(moments.count)[:, None]
-    seen = basis @ (basis.T @ (root * shrunk[:, None] * moments.mean[:, :-1]))
-    scores = inside[:, :-1] + root * seen * outside[:, None]
-
-    # the part of the residual that the instruments explain
-    explained = basis.T @ (root[:, 0] * outside)
-    varying = np.flatnonzero(roles.varying)
-    own, cross = moments.within[np.ix_(varying, varying)], inside.sum(axis=0)[varying]
-    projected = float(explained @ explained + cross @ np.linalg.lstsq(own, cross, rcond=IDENTIFIED)[0])
-    n_extra = int(np.linalg.matrix_rank(_unit(own), tol=IDENTIFIED)) + basis.shape[1] - len(beta)
-    return Instrumented(
-        beta=coordinates.coefficients(beta),
-        unscaled=to_data @ unscaled @ to_data.T,
-        rss=rss * scale**2,
+    shrunk = 1.0 - components.theta
+    rows = moments.mean @ np.append(-beta, 1.0) * shrunk
+    seen = basis @ (basis.T @ (root * shrunk[:, None] * moments.mean[:, :-1])) / root
+    gram = _residual_products(moments, beta, seen, rows)
+    rss = float(gram[:, -1, -1].sum())
+    regression = PanelRegression(
+        products=TransformedProducts(
+            columns=roles.columns, gram=gram, coordinates=coordinates, counts=moments.count.astype(np.int64),
+            absorbed=0, total=rss * coordinates.scale[-1] ** 2, total_df=moments.n_rows,
+        ),
+        working_beta=np.zeros_like(beta), working_unscaled=unscaled, beta=coordinates.coefficients(beta),
+        unscaled=to_data @ unscaled @ to_data.T, rss=rss * coordinates.scale[-1] ** 2,
         df_residual=moments.n_rows - len(beta),
+    )  # fmt: skip
+    return Instrumented(
+        regression=regression,
+        seen=seen @ np.linalg.inv(to_data),
         r_squared=_r_squared(moments, shrunk, beta),
         components=components,
-        scores=scores @ np.linalg.inv(to_data) * scale,
-        overidentification=Overidentification(
-            statistic=moments.n_rows * projected / rss if n_extra > 0 else 0.0, df=n_extra
-        ),
+        overidentification=_sargan(moments, roles, beta, rss, basis.T @ (root[:, 0] * rows)),
     )
+
+
+def _residual_products(moments: GroupMoments, beta: FloatArray, seen: FloatArray, means: FloatArray) -> FloatArray:
+    """(J, p + 1, p + 1) cross-products of [what the instruments make of X*, y* - X* beta] of each group.
+
+    Parameters
+    ----------
+    moments : of [X y].
+    beta : (p,) working coefficients.
+    seen, means : (J, p) and (J,) means of the two over the rows of a group.
+    """
+    turn = np.eye(len(beta) + 1)
+    turn[:-1, -1] = -beta
+    both = np.column_stack([seen, means])
+    return np.asarray(turn.T @ moments.scatter @ turn + moments.count[:, None, None] * both[:, :, None] * both[:, None])
+
+
+def _sargan(
+    moments: GroupMoments, roles: Roles, beta: FloatArray, rss: float, explained: FloatArray
+) -> Overidentification:
+    """Sargan's test; `explained` (r,) are the products of the residuals with the orthonormal basis of A."""
+    varying = np.flatnonzero(roles.varying)
+    own, cross = moments.within[np.ix_(varying, varying)], moments.within[varying] @ np.append(-beta, 1.0)
+    projected = float(explained @ explained + cross @ np.linalg.lstsq(own, cross, rcond=IDENTIFIED)[0])
+    n_extra = int(np.linalg.matrix_rank(_unit(own), tol=IDENTIFIED)) + len(explained) - len(beta)
+    return Overidentification(statistic=moments.n_rows * projected / rss if n_extra > 0 else 0.0, df=n_extra)
 
 
 def _r_squared(moments: GroupMoments, shrunk: FloatArray, beta: FloatArray) -> float:
