@@ -14,6 +14,7 @@ from crosslevel.display import Document
 from crosslevel.estimators import ordinary_rows
 from crosslevel.estimators.asked.new_rows import Interval
 from crosslevel.estimators.asked.robust import cluster_names
+from crosslevel.estimators.dependence import Dependence, dependence
 from crosslevel.estimators.notes import notes_on_rows
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.robust_fit import ContrastTest, RobustFit, concerns, contrast_test
@@ -144,6 +145,20 @@ class OLSFit(Regression):
             response=self.spec.response_name, formula=self.formula, coefficients=self.coefficients,
             beta=self.solved.beta, covariance=found,
         )  # fmt: skip
+
+    def dependence(self, cluster: str | None = None, *, level: float = 0.95) -> Dependence:
+        """How alike residuals of rows in the same cluster are, and what that does to the standard errors.
+
+        Analysis of variance of the residuals by cluster, their intraclass correlation with its interval, the design
+        effect of a mean; and for each coefficient the cluster-robust standard error (CR2) beside that of independent
+        rows and what Moulton's formula expects. Coefficients are taken as known in the analysis of variance.
+
+        Parameters
+        ----------
+        cluster : the column of the clusters, or columns as in "a:b"; None for that of the fit.
+        level : confidence level of the interval of the intraclass correlation.
+        """
+        return dependence(self, cluster, level)
 
     def covariance_by(self, vcov: str | None = None, cluster: str | Sequence[str] | None = None) -> OrdinaryCovariance:
         """Another covariance of the same coefficients; see `tests`."""

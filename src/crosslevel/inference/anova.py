@@ -219,7 +219,7 @@ def variance_components(values: FloatArray, codes: CodeArray) -> VarianceCompone
     )
 
 
-def icc_std_error(icc: float, sizes: IntArray, n0: float) -> float:
+def icc_std_error(icc: float, sizes: FloatArray | IntArray, n0: float) -> float:
     """Large-sample standard error of the analysis-of-variance estimate of the intraclass correlation.
 
     ::

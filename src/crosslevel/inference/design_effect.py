@@ -59,6 +59,36 @@ def cluster_size(sums: FloatArray, *, rows: int, squares: float | None = None) -
     )
 
 
+def regressor_correlations(squares: FloatArray, bread: FloatArray, turn: FloatArray, size: float) -> FloatArray:
+    """Intraclass correlation of what each regressor has of its own, which decides what clusters do to its coefficient.
+
+    With x_k less what the other regressors explain of it, m_gk its mean in cluster g and b the effective size,
+
+        r_k = (sum_g n_g^2 m_gk^2 / sum x_k^2 - 1) / (b - 1),
+
+    the mean product of two rows of a cluster relative to the mean square. If the errors of two rows of a cluster
+    correlate by rho, the variance of the coefficient is 1 + (b - 1) r_k rho times that of independent errors.
+
+    Source: Moulton (1986), J. Econometrics 32: 385-397; Scott & Holt (1982), J. Am. Stat. Assoc. 77: 848-854.
+
+    Parameters
+    ----------
+    squares : (p, p) sum over clusters of X'1 1'X.
+    bread : (p, p) M = (X'X)^-1.
+    turn : (p, p) coefficients are turn @ those that X belongs to.
+    size : b.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> regressor_correlations(np.array([[8.0]]), np.array([[1.0 / 4.0]]), np.eye(1), 2.0).tolist()
+    [1.0]
+    """
+    half = turn @ bread
+    ratio = np.einsum("ka,ab,kb->k", half, squares, half) / np.einsum("ka,kb,ab->k", turn, turn, bread)
+    return np.asarray((ratio - 1.0) / (size - 1.0))
+
+
 def joint_effect(
     tau: FloatArray, residual: float, sizes: FloatArray, gradients: FloatArray, vcov: FloatArray, level: float
 ) -> tuple[float, float, float]:

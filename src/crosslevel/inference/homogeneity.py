@@ -1,4 +1,4 @@
-"""Tests of equal residual variances: between strata by likelihood ratio, between clusters by the H statistic."""
+"""Tests of equal residual variances: of strata by likelihood ratio, of clusters by the H statistic or Bartlett's."""
 
 from dataclasses import dataclass, field
 
@@ -26,7 +26,7 @@ class HomogeneityTest:
     Attributes
     ----------
     statistic, df, p_value : chi-square statistic, its degrees of freedom and tail probability.
-    method : "likelihood ratio" or "H".
+    method : "likelihood ratio", "H" or "Bartlett".
     by : what the groups are.
     groups : groups compared.
     left_out : clusters with too few rows for a residual variance of their own.
@@ -106,6 +106,46 @@ def h_test(
     return HomogeneityTest(
         statistic=statistic, df=degrees, p_value=float(chi_square_tail(degrees, statistic)), method="H", by=by,
         groups=len(f), left_out=int(np.count_nonzero(~used)), log_sd=0.5 * log_s2,
+    )  # fmt: skip
+
+
+def bartlett(squares: FloatArray, df: FloatArray, by: str) -> HomogeneityTest | None:
+    """Test that values vary alike in all clusters, by Bartlett's statistic.
+
+    With s_j^2 the variance of cluster j, f_j its degrees of freedom, f and s^2 those of all together,
+
+        (f log s^2 - sum f_j log s_j^2) / (1 + (sum 1 / f_j - 1 / f) / (3 (J - 1))),
+
+    for normal values nearly chi-square with J - 1 degrees of freedom.
+
+    Source: Bartlett (1937), Proc. R. Soc. A 160: 268-282.
+
+    Parameters
+    ----------
+    squares, df : (J,) sums of squares about the clusters' means, and their degrees of freedom.
+    by : name of the clusters.
+
+    Returns
+    -------
+    test : None where fewer than two clusters have two rows, or where a cluster's values are all the same.
+
+    Examples
+    --------
+    >>> found = bartlett(np.array([2.0, 8.0, 4.0]), np.array([4.0, 4.0, 4.0]), "school")
+    >>> round(found.statistic, 4), found.df, round(found.p_value, 4)
+    (1.6648, 2, 0.435)
+    """
+    used = df >= 1
+    f, total = df[used], float(squares[used].sum())
+    if len(f) < 2 or np.any(squares[used] <= NOTHING * total):
+        return None
+    s2 = squares[used] / f
+    spread = f.sum() * np.log(total / f.sum()) - f @ np.log(s2)
+    degrees = len(f) - 1
+    statistic = float(spread / (1.0 + (np.sum(1.0 / f) - 1.0 / f.sum()) / (3.0 * degrees)))
+    return HomogeneityTest(
+        statistic=statistic, df=degrees, p_value=float(chi_square_tail(degrees, statistic)), method="Bartlett", by=by,
+        groups=len(f), left_out=int(np.count_nonzero(~used)), log_sd=0.5 * np.log(s2),
     )  # fmt: skip
 
 

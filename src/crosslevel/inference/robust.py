@@ -10,11 +10,11 @@ import numpy as np
 
 from crosslevel.design import Design
 from crosslevel.design.reduced import Reduced
-from crosslevel.design.rows import sum_products
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.cluster_robust import OneWay, RobustKind, contributions, one_way, without_negative
 from crosslevel.inference.clusterings import Clustering, clustering_named, intersection
 from crosslevel.inference.estimates import Joint
+from crosslevel.inference.ordinary_clusters import products_by
 from crosslevel.inference.robust_rows import ModelRows, Working, all_rows, ordinary_rows, rows_by_level
 from crosslevel.inference.robust_tests import joint_test, satterthwaite
 from crosslevel.memory import require_memory
@@ -154,13 +154,7 @@ class OrdinarySource(RowSource):
         if clusters.n_clusters * len(design.x) >= design.rows.used:
             rows, place = self.all
             return rows, _with_codes(clusters, clusters.codes[place])
-        codes = np.zeros(design.columns.n_rows, dtype=np.int32)
-        codes[slice(None) if design.mask is None else design.mask] = clusters.codes
-        weights = design.weights
-        products = sum_products(
-            design.spec, design.columns, design.mask, codes, clusters.levels, design.response, design.offset,
-            None if weights is None else weights.total, precision=weights is not None and weights.is_precision,
-        )  # fmt: skip
+        products = products_by(design, clusters)
         columns = np.append(design.x, len(products.names) - 1)
         rows, own = ordinary_rows(products, columns, self.working, intercept=self.working.coordinates.intercept >= 0)
         return rows, _with_codes(clusters, own)
