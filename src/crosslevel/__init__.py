@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from crosslevel import datasets, errors, residual
     from crosslevel.analysis.ladder import ladder
     from crosslevel.diagnostics.describe import describe
+    from crosslevel.diagnostics.influence import influence
     from crosslevel.diagnostics.population import population_weight
     from crosslevel.errors import (
         ColumnNotFoundError,
@@ -72,6 +73,7 @@ __all__ = [
     "errors",
     "fixed_effects",
     "hausman_taylor",
+    "influence",
     "johnson_neyman",
     "ladder",
     "lrtest",
@@ -108,6 +110,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "errors": ("crosslevel.errors", None),
     "fixed_effects": ("crosslevel.estimators.panel.fixed_effects", "fixed_effects"),
     "hausman_taylor": ("crosslevel.estimators.panel.hausman_taylor", "hausman_taylor"),
+    "influence": ("crosslevel.diagnostics.influence", "influence"),
     "johnson_neyman": ("crosslevel.estimators.johnson_neyman", "johnson_neyman"),
     "ladder": ("crosslevel.analysis.ladder", "ladder"),
     "lrtest": ("crosslevel.estimators.comparison", "lrtest"),

@@ -112,28 +112,15 @@ def read_entry(given: object, level: float, name: str | None = None) -> Entry:
     ------
     CrosslevelError : it is none of these, or its intervals have another level.
     """
-    method = None
-    source = given
-    if isinstance(given, tuple):
-        source, method = _pair(given)
+    source, method = _pair(given) if isinstance(given, tuple) else (given, None)
     if not isinstance(source, Compared) and isinstance(source, Chosen):
         source = source.fit
     if isinstance(source, Bootstrap):
         found = Entry(name=f"Bootstrap ({source.kind}), {method or 'percentile'}", frame=_drawn(source, method, level))
     elif isinstance(source, RobustFit):
-        groups = " and ".join(source.ngroups)
-        found = Entry(
-            name=f"{source.method} by {groups}", frame=source.tidy(level=level), formula=source.formula,
-            ngroups=source.ngroups,
-        )  # fmt: skip
+        found = _robust_entry(source, level)
     elif isinstance(source, Compared):
-        frame = source.tidy(level=level) if method is None else _by_method(source, method, level)
-        mixed_terms = source.mixed_terms if isinstance(source, Renamed) else {}
-        found = Entry(
-            name=source.estimator if method is None else f"{source.estimator}, {method}",
-            frame=frame.rename(index=dict(mixed_terms)), formula=str(getattr(source, "formula", "")),
-            nobs=int(source.nobs), ngroups=dict(source.ngroups),
-        )  # fmt: skip
+        found = _fit_entry(source, method, level)
     elif isinstance(source, pd.DataFrame):
         found = Entry(name="Table", frame=_checked(source, level, name or "Table"))
     else:
@@ -144,6 +131,23 @@ def read_entry(given: object, level: float, name: str | None = None) -> Entry:
     frame = found.frame.reindex(columns=list(COLUMNS)).astype(np.float64)
     frame.index = pd.Index([str(term) for term in frame.index], name="term")
     return replace(found, name=name or found.name, frame=frame)
+
+
+def _robust_entry(source: RobustFit, level: float) -> Entry:
+    """A cluster-robust covariance as a column of a comparison."""
+    name = f"{source.method} by {' and '.join(source.ngroups)}"
+    return Entry(name=name, frame=source.tidy(level=level), formula=source.formula, ngroups=source.ngroups)
+
+
+def _fit_entry(source: Compared, method: str | None, level: float) -> Entry:
+    """A fit as a column of a comparison, its coefficients by their names in a mixed model."""
+    frame = source.tidy(level=level) if method is None else _by_method(source, method, level)
+    mixed_terms = source.mixed_terms if isinstance(source, Renamed) else {}
+    return Entry(
+        name=source.estimator if method is None else f"{source.estimator}, {method}",
+        frame=frame.rename(index=dict(mixed_terms)), formula=str(getattr(source, "formula", "")),
+        nobs=int(source.nobs), ngroups=dict(source.ngroups),
+    )  # fmt: skip
 
 
 def term_key(term: str) -> frozenset[str]:
@@ -202,8 +206,8 @@ def _checked(frame: pd.DataFrame, level: float, name: str) -> pd.DataFrame:
     if absent:
         raise CrosslevelError(
             f"`compare` got the table {name!r} without {', '.join(absent)}; its columns are "
-            f"{', '.join(map(str, frame.columns))}. A coefficient table has a row for each term, and at least estimate, "
-            "conf_low and conf_high."
+            f"{', '.join(map(str, frame.columns))}. A coefficient table has a row for each term, and at least "
+            "estimate, conf_low and conf_high."
         )
     if frame.index.has_duplicates:
         twice = sorted({str(term) for term in frame.index[frame.index.duplicated()]})
@@ -212,8 +216,8 @@ def _checked(frame: pd.DataFrame, level: float, name: str) -> pd.DataFrame:
         own = level_of(frame)
         if not np.isnan(own) and abs(own - level) > LEVELS_AGREE:
             raise CrosslevelError(
-                f"`compare` got the table {name!r}, whose intervals have the level {own:.4g}, and `level` is {level:g}. "
-                f"Make the table with level={level:g}, or compare with level={own:.4g}."
+                f"`compare` got the table {name!r}, whose intervals have the level {own:.4g}, and `level` is {level:g}"
+                f". Make the table with level={level:g}, or compare with level={own:.4g}."
             )
     return frame
 

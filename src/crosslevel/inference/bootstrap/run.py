@@ -107,8 +107,8 @@ def _collect(waiting: dict[Future[Batch], int], done: dict[int, Batch], reporter
 class Reporter:
     """Counts replicates, and writes how many there are to the standard error stream, now and then."""
 
-    def __init__(self, *, n: int, shown: bool) -> None:
-        self.n, self.shown, self.done = n, shown, 0
+    def __init__(self, *, n: int, shown: bool, what: str = "bootstrap") -> None:
+        self.n, self.shown, self.what, self.done = n, shown, what, 0
         self.last, self.written = time.monotonic(), False
 
     def add(self, count: int) -> None:
@@ -119,12 +119,12 @@ class Reporter:
         """Write a line if the last one is old enough."""
         now = time.monotonic()
         if self.shown and self.done and now - self.last >= PATIENCE:
-            sys.stderr.write(f"\rcrosslevel: bootstrap: {self.done:,} of {self.n:,} refits")
+            sys.stderr.write(f"\rcrosslevel: {self.what}: {self.done:,} of {self.n:,} refits")
             sys.stderr.flush()
             self.last, self.written = now, True
 
     def end(self) -> None:
         """End the line."""
         if self.written:
-            sys.stderr.write(f"\rcrosslevel: bootstrap: {self.done:,} of {self.n:,} refits\n")
+            sys.stderr.write(f"\rcrosslevel: {self.what}: {self.done:,} of {self.n:,} refits\n")
             sys.stderr.flush()

@@ -1,0 +1,169 @@
+"""What leaving out clusters changes, in tables and sentences."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.display import Block, Column, Document, Items, Note, Paragraph, Row, Table, counted, fixed, number
+from crosslevel.estimators.summary import shown_decimals
+from crosslevel.types import BoolArray
+
+if TYPE_CHECKING:
+    from crosslevel.diagnostics.influence import Influence
+
+SHOWN = 8
+"""Clusters listed as the most influential."""
+
+NAMED = 6
+"""Clusters named in a sentence; of more only their number is told."""
+
+
+def write(found: "Influence") -> Document:
+    """The document of an influence analysis."""
+    blocks: list[Block] = [Paragraph(_first_words(found)), *_warnings(found), _effects(found), _clusters(found)]
+    blocks += _variance_table(found)
+    return Document(f"Influence of clusters of {found.by} on {found.outcome}", blocks)
+
+
+def described(found: "Influence") -> tuple[str, ...]:
+    """The coefficients that sentences are about: the context effects; all but the intercept if there are none."""
+    return found.context or tuple(term for term in found.terms if term != "Intercept") or found.terms
+
+
+def sentences(found: "Influence") -> Iterator[str]:
+    """What single clusters do to the context effects, a sentence for each that has something to tell."""
+    words = "significant" if found.level == 0.95 else f"significant at {100.0 * (1.0 - found.level):g} %"
+    for term in described(found):
+        value = fixed(found.table.loc[term, "estimate"], _decimals(found, term))
+        turned, otherwise = found.turned(term), found.decided_otherwise(term)
+        lost = found.estimates[term].isna().to_numpy() & np.array([bool(refit.lost) for refit in found.refits])
+        if np.any(turned):
+            yield f"{term} ({value}) changes its sign without {_named(found, term, turned)}."
+        if np.any(otherwise & ~turned):
+            now = f"no longer {words}" if found.significant(term) else words
+            yield f"{term} ({value}) is {now} without {_named(found, term, otherwise & ~turned)}."
+        if np.any(lost):
+            yield f"{term} ({value}) rests on {_named(found, None, lost)}: without it there is no estimate."
+
+
+def _first_words(found: "Influence") -> str:
+    """What was done, and what is largest."""
+    cook = found.cooks_distance
+    failed = sum(bool(refit.problem) and bool(np.all(np.isnan(refit.values))) for refit in found.refits)
+    text = f"The model was fitted again without each of {counted(len(found.levels))} clusters of {found.by}."
+    if failed:
+        text += f" {counted(failed)} of the refits failed."
+    if cook.notna().any():
+        large = int(np.count_nonzero(cook > 4.0 / len(found.levels)))
+        text += (
+            f" Cook's distance is largest for {cook.idxmax()}, {fixed(float(cook.max()), 3)}; it is above 4 / clusters "
+            f"= {fixed(4.0 / len(found.levels), 3)} for {counted(large)}."
+        )
+    return text
+
+
+def _warnings(found: "Influence") -> Iterator[Block]:
+    """Context effects that one cluster decides about, and refits that failed."""
+    told = list(sentences(found))
+    what = "context effect" if found.context else "coefficient"
+    if told:
+        advice = "Report both results, and look at the cluster."
+        yield Note(f"A single cluster decides about a {what}. {advice}", kind="warning")
+        yield Items(told)
+    else:
+        yield Note(f"No {what} changes its sign, or the result of its test, without any one cluster.")
+    problems = {refit.problem: None for refit in found.refits if refit.problem}
+    for problem in list(problems)[:3]:
+        which = [
+            str(level) for level, refit in zip(found.levels, found.refits, strict=True) if refit.problem == problem
+        ]
+        yield Note(f"Without {_listed(which)}: {problem}", kind="warning")
+
+
+def _effects(found: "Influence") -> Table:
+    """Each coefficient: of all clusters, and the lowest and highest without one."""
+    rows: list[Row] = []
+    context = set(found.context)
+    order = [*found.context, *(term for term in found.terms if term not in context)]
+    for term in order:
+        values, shifts = found.estimates[term], found.dfbetas[term]
+        decimals = _decimals(found, term)
+        whole = fixed(found.table.loc[term, "estimate"], decimals)
+        if values.isna().all():
+            rows.append([term, whole, None, None, None])
+            continue
+        ends = [f"{fixed(float(values[name]), decimals)} ({name})" for name in (values.idxmin(), values.idxmax())]
+        most = shifts.abs().idxmax()
+        rows.append([term, whole, *ends, f"{fixed(float(shifts[most]), 2)} ({most})"])
+    heads = ("All", "Lowest (without)", "Highest (without)", "Change, SE (without)")
+    columns: list[str | Column] = ["Term", *(Column(head, align="decimal") for head in heads)]
+    note = f"Context effects first. Changes above 2 / sqrt(clusters) = {_cut(found)} SE are large."
+    return Table(columns, rows, title="Coefficients without one cluster", notes=[note])
+
+
+def _cut(found: "Influence") -> str:
+    """The usual bound of dfbetas."""
+    return fixed(2.0 / float(np.sqrt(len(found.levels))), 2)
+
+
+def _clusters(found: "Influence") -> Table:
+    """The clusters with the largest Cook's distances, and the coefficient that each moves most."""
+    cook, rows = found.cooks_distance, list[Row]()
+    order = np.argsort(-cook.fillna(np.inf).to_numpy(), kind="stable")[:SHOWN]
+    for k in order:
+        shifts = found.dfbetas.iloc[k].drop("Intercept", errors="ignore")
+        most = None if shifts.isna().all() else str(shifts.abs().idxmax())
+        rows.append([
+            str(cook.index[k]), int(found.sizes[k]), fixed(float(cook.iloc[k]), 3),
+            fixed(float(found.log_covratio.iloc[k]), 2), most, None if most is None else fixed(float(shifts[most]), 2),
+        ])  # fmt: skip
+    columns: list[str | Column] = [
+        found.by, Column("Rows", format="count"), Column("Cook's distance", align="decimal"),
+        Column("Log covratio", align="decimal"), "Moves most", Column("by, SE", align="decimal"),
+    ]  # fmt: skip
+    note = "Log covratio: above 0 where estimates are less precise without the cluster, below 0 where they are more."
+    return Table(columns, rows, title="Most influential clusters", notes=[note])
+
+
+def _variance_table(found: "Influence") -> Iterator[Table]:
+    """Variance parameters without one cluster."""
+    rows: list[Row] = []
+    p = len(found.terms)
+    for k, name in enumerate(found.variances.columns):
+        values = found.variances[name]
+        if values.isna().all():
+            continue
+        ends = [f"{number(float(values[each]))} ({each})" for each in (values.idxmin(), values.idxmax())]
+        rows.append([str(name), number(float(found.whole[p + k])), *ends])
+    if rows:
+        heads = ("All", "Lowest (without)", "Highest (without)")
+        columns: list[str | Column] = ["Parameter", *(Column(head, align="decimal") for head in heads)]
+        yield Table(columns, rows, title="Standard deviations and correlations without one cluster")
+
+
+def _named(found: "Influence", term: str | None, which: BoolArray) -> str:
+    """The clusters, with the estimates without them where they are few."""
+    if np.count_nonzero(which) > NAMED:
+        return f"any one of {counted(int(np.count_nonzero(which)))} of the {counted(len(which))} clusters"
+    parts = []
+    for k in np.flatnonzero(which):
+        name = str(found.levels[k])
+        if term is not None:
+            p = float(found.p_values[term].iloc[k])
+            shown = "" if np.isnan(p) else f", p = {fixed(p, 3)}"
+            name += f" ({fixed(float(found.estimates[term].iloc[k]), _decimals(found, term))}{shown})"
+        parts.append(name)
+    return " or ".join(parts)
+
+
+def _listed(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    return ", ".join(names[:NAMED]) + (f" and {counted(len(names) - NAMED)} more" if len(names) > NAMED else "")
+
+
+def _decimals(found: "Influence", term: str) -> int:
+    """Decimals that a coefficient is shown with."""
+    row: pd.Series = found.table.loc[term]
+    return 3 if np.isnan(row["std_error"]) else shown_decimals(row["std_error"], row["estimate"])
