@@ -246,6 +246,11 @@ def hausman_taylor(
     >>> data = {"person": person, "school": school[person], "hours": hours, "wage": wage}
     >>> fit = cl.hausman_taylor("wage ~ school + hours", data, group="person", endogenous=["school"])
     >>> fit.tidy()[["estimate", "std_error", "p_value"]].round(3)
+               estimate  std_error  p_value
+    term
+    Intercept    -0.143      0.182    0.432
+    school        2.336      0.259    0.000
+    hours         0.976      0.033    0.000
     """
     given = {
         "group": group, "endogenous": endogenous, "time": time, "method": method, "vcov": vcov, "missing": missing,
