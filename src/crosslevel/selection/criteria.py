@@ -25,11 +25,16 @@ class Judge:
     Attributes
     ----------
     score : the value of a candidate, lower is better; NaN for what cannot be judged, which is never preferred.
+    slopes : the judge of step 1, which slopes are random; by default itself.
     """
 
-    def __init__(self, score: Score) -> None:
-        self.score = score
+    def __init__(self, score: Score, slopes: "Judge | None" = None) -> None:
+        self.score, self.slopes = score, slopes or self
         self._known: dict[Candidate, float] = {}
+
+    def columns(self, candidate: Candidate) -> dict[str, float]:
+        """What else the record shows of a candidate."""
+        return {}
 
     def value(self, candidate: Candidate, baseline: Candidate) -> float:
         """The criterion's value."""
@@ -69,6 +74,13 @@ class Criterion(ABC):
     """As tables and sentences write it: "BIC"."""
     description: str
     """What it is, as part of a methods section."""
+    correlations: str = "exhaustive"
+    """How step 2 goes if nothing else is asked for."""
+
+    @property
+    def slopes(self) -> "Criterion":
+        """The criterion of step 1, which slopes are random; by default itself."""
+        return self
 
     @abstractmethod
     def prepare(self, search: Search) -> Score:
@@ -76,7 +88,7 @@ class Criterion(ABC):
 
     def judge(self, search: Search) -> Judge:
         """What compares candidates of a search."""
-        return Judge(self.prepare(search))
+        return Judge(self.prepare(search), None if self.slopes is self else self.slopes.judge(search))
 
 
 @dataclass(frozen=True)

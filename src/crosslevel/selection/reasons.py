@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def reason_of(selection: "Selection", found: Round, candidate: Candidate, dropped: str) -> str:
     """The reason for what became of a candidate or a baseline in a round."""
-    title = selection.criterion.title
+    title = selection.criterion_in(found.step).title
     if candidate is found.baseline:
         return _of_baseline(title, found)
     if candidate is found.chosen:
@@ -23,7 +23,7 @@ def reason_of(selection: "Selection", found: Round, candidate: Candidate, droppe
         return f"kept: its {title} is better than the baseline's, and the best"
     if candidate is found.best:
         return f"not kept: the best, but its {title} is not better than the baseline's"
-    if selection.judge.prefers(candidate, found.baseline):
+    if selection.judge_in(found.step).prefers(candidate, found.baseline):
         return f"not kept: its {title} is better than the baseline's, but another one's is better still"
     return f"not kept: its {title} is not better than the baseline's"
 

@@ -53,6 +53,14 @@ class Selection:
         """The chosen structure."""
         return self.chosen.structure
 
+    def judge_in(self, step: int) -> Judge:
+        """What compared candidates in a step: 1 slopes, 2 correlations."""
+        return self.judge.slopes if step == 1 else self.judge
+
+    def criterion_in(self, step: int) -> Criterion:
+        """The criterion of a step: 1 slopes, 2 correlations."""
+        return self.criterion.slopes if step == 1 else self.criterion
+
     @property
     def context(self) -> tuple[str, ...]:
         """Names of the context effects."""

@@ -12,9 +12,10 @@ from typing import Literal, TypeAlias
 from crosslevel.errors import CrosslevelError
 from crosslevel.selection.criteria import Judge
 from crosslevel.selection.search import Candidate, Search, Unit
-from crosslevel.selection.structures import bell, partitions, splits
+from crosslevel.selection.structures import RandomStructure, bell, partitions, splits
+from crosslevel.selection.targets import target_structures
 
-Correlations: TypeAlias = Literal["exhaustive", "stepwise", "full", "none"]
+Correlations: TypeAlias = Literal["exhaustive", "stepwise", "target", "full", "none"]
 Components: TypeAlias = Literal["published", "curable", "off"]
 
 MOST_STRUCTURES = 25_000
@@ -72,7 +73,7 @@ class Round:
 
 def run(search: Search, judge: Judge, rules: Rules, report: Report) -> list[Round]:
     """Both steps; the last round's `chosen` is the final structure."""
-    slopes, left = drop_slopes(search, judge, rules, report)
+    slopes, left = drop_slopes(search, judge.slopes, rules, report)
     return [*slopes, *search_correlations(search, judge, rules, left, slopes[-1].chosen, report)]
 
 
@@ -152,6 +153,8 @@ def search_correlations(
         return [Round(step=2, number=1, baseline=full, candidates=(), best=None, taken=False)]
     if rules.correlations == "stepwise":
         return _stepwise(search, judge, blocks, report)
+    if rules.correlations == "target":
+        return _compared(search, judge, full, target_structures(search, left), report)
     n_structures = 1
     for block in blocks:
         n_structures *= bell(len(block))
@@ -164,6 +167,13 @@ def search_correlations(
         search.structure([[block[i] for i in group] for block, own in zip(blocks, each, strict=True) for group in own])
         for each in product(*(list(partitions(len(block))) for block in blocks))
     ]
+    return _compared(search, judge, full, structures, report)
+
+
+def _compared(
+    search: Search, judge: Judge, full: Candidate, structures: Sequence[RandomStructure], report: Report
+) -> list[Round]:
+    """One round of step 2: the full structure against others."""
     candidates = [candidate for candidate in search.candidates(structures, report) if candidate is not full]
     if not candidates:
         return [Round(step=2, number=1, baseline=full, candidates=(), best=None, taken=False)]

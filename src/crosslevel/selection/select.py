@@ -26,7 +26,7 @@ def select(
     context: Sequence[str] | str | None = None,
     group: str | None = None,
     method: Method = "reml",
-    correlations: Correlations = "exhaustive",
+    correlations: Correlations | None = None,
     components: Components = "published",
     share: float = 1.0,
     seed: int | None = None,
@@ -53,8 +53,10 @@ def select(
         By default all coefficients of such variables, cross-level interactions included.
     group : the grouping factor whose random effects are searched, if there are several.
     method : "reml" or "ml".
-    correlations : "exhaustive", every structure; "stepwise", one block split in two at a time; "full" or "none", all or
-        no correlations of the slopes that are left.
+    correlations : "exhaustive", every structure; "stepwise", one block split in two at a time; "target", which effects
+        are correlated with that of a context effect's equation, the others with none; "full" or "none", all or no
+        correlations of the slopes that are left. None leaves it to the criterion: "target" for those that look at the
+        context effects, else "exhaustive".
     components : what the principal components decide. "published": with fewer of them than random effects the best
         candidate is taken although its criterion is worse. "curable": only if some candidate lacks fewer components
         than the baseline; where the variance of an effect that is kept is zero, dropping others does not help. "off":
@@ -82,8 +84,8 @@ def select(
     >>> found.formula
     'mathach ~ ses + sector + minority + ses:sector + (1 | school) + (0 + ses | school)'
     """
-    rules = _rules(components, share, correlations)
     judged_by = criterion_named(criterion)
+    rules = _rules(components, share, judged_by.correlations if correlations is None else correlations)
     announce_compilation()
     maximal = mixed(formula, data, method=method, progress=progress, **given)
     check_maximal(maximal)

@@ -50,24 +50,30 @@ def _row(
     reason: str,
 ) -> dict[str, Any]:
     """One row."""
-    value = selection.judge.value(candidate, baseline)
-    return {
-        "step": 0 if found is None else found.step,
-        "round": 1 if found is None else found.number,
-        "role": role,
-        "dropped": dropped,
-        "structure": candidate.structure.words,
-        "n_effects": candidate.structure.n_effects,
-        "n_correlations": candidate.structure.n_correlations,
-        "n_params": candidate.n_params,
-        "deviance": candidate.deviance,
-        "criterion": value,
-        "delta": value - selection.judge.value(baseline, baseline),
-        "rank": candidate.rank,
-        "converged": candidate.converged,
-        "chosen": chosen,
-        "reason": reason,
-    } | context_effects(selection, candidate)
+    step = 0 if found is None else found.step
+    judge = selection.judge_in(step)
+    value = judge.value(candidate, baseline)
+    return (
+        {
+            "step": step,
+            "round": 1 if found is None else found.number,
+            "role": role,
+            "dropped": dropped,
+            "structure": candidate.structure.words,
+            "n_effects": candidate.structure.n_effects,
+            "n_correlations": candidate.structure.n_correlations,
+            "n_params": candidate.n_params,
+            "deviance": candidate.deviance,
+            "criterion": value,
+            "delta": value - judge.value(baseline, baseline),
+            "rank": candidate.rank,
+            "converged": candidate.converged,
+            "chosen": chosen,
+            "reason": reason,
+        }
+        | selection.judge.columns(candidate)
+        | context_effects(selection, candidate)
+    )
 
 
 def context_effects(selection: "Selection", candidate: Candidate) -> dict[str, float]:
