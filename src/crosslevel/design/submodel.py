@@ -116,8 +116,8 @@ def part_of_reduced(reduced: Reduced, part: Part) -> Reduced:
 
     With Z_r = Z M and R M = Q S, S (r, r), the new image is the first r rows of Q'c; the others join the remainder.
     """
-    total = np.einsum("j,jka,jkb->ab", reduced.multiplicity, reduced.root, reduced.root)
-    basis = _part_basis(reduced.basis, total, reduced.n_rows, part)
+    flat = (np.sqrt(reduced.multiplicity)[:, None, None] * reduced.root).reshape(-1, reduced.root.shape[2])
+    basis = _part_basis(reduced.basis, flat.T @ flat, reduced.n_rows, part)
     turn, r = reduced.basis[:, part.effects] @ np.linalg.inv(basis), len(part.effects)
     if r == len(reduced.basis):  # nothing goes but covariances: the span of Z stays
         root = np.ascontiguousarray(reduced.root @ turn)
@@ -194,13 +194,12 @@ def _part_basis(basis: FloatArray, total: FloatArray, n_rows: float, part: Part)
     n_rows : n.
     part : what stays.
     """
-    effects, together = part.effects, np.zeros_like(basis, dtype=bool)
-    for columns in part.structure.columns:
-        together[np.ix_(effects[columns], effects[columns])] = True
-    shift = np.where(np.eye(len(basis)) > 0.0, 0.0, basis)
-    lost = np.any((shift != 0.0) & ~together, axis=0)[effects]
-    own = np.array(basis[np.ix_(effects, effects)])
+    effects, block = part.effects, np.arange(-len(basis), 0)  # each effect that is gone in a block of its own
+    for k, columns in enumerate(part.structure.columns):
+        block[effects[columns]] = k
+    lost = np.any((basis != 0.0) & (block[:, None] != block), axis=0)[effects]
+    own = basis[effects[:, None], effects]
     if np.any(lost):
-        square = np.einsum("ae,ab,be->e", basis[:, effects], total, basis[:, effects]) / n_rows
+        square = np.sum(basis[:, effects] * (total @ basis[:, effects]), axis=0) / n_rows
         own[:, lost] = np.diag(np.sqrt(square))[:, lost]
     return own

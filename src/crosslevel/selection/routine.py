@@ -4,14 +4,14 @@ Source: Heisig, Schaeffer & Giesecke (2017), American Sociological Review 82: 79
 Vasishth & Baayen (2015), arXiv:1506.04967. Here the second step looks at every structure.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, TypeAlias
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.selection.criteria import Judge
-from crosslevel.selection.search import Candidate, Search, Unit
+from crosslevel.selection.search import Candidate, Report, Search, Unit
 from crosslevel.selection.structures import RandomStructure, bell, partitions, splits
 from crosslevel.selection.targets import target_structures
 
@@ -20,9 +20,6 @@ Components: TypeAlias = Literal["published", "curable", "off"]
 
 MOST_STRUCTURES = 25_000
 """Structures that an exhaustive search looks at: 21,147 of nine effects, not the 115,975 of ten."""
-
-Report: TypeAlias = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,6 +92,7 @@ def drop_slopes(search: Search, judge: Judge, rules: Rules, report: Report) -> t
         for unit in going:
             report("dropping slopes", len(pairs), len(going))
             pairs.append((_uncorrelated(search, [other for other in left if other is not unit]), unit.name))
+            search.settle(baseline, pairs[-1][0])
         found = _slopes_round(judge, rules, baseline, tuple(pairs), number=len(rounds) + 1)
         rounds.append(found)
         if not found.taken:
@@ -174,7 +172,9 @@ def _compared(
     search: Search, judge: Judge, full: Candidate, structures: Sequence[RandomStructure], report: Report
 ) -> list[Round]:
     """One round of step 2: the full structure against others."""
-    candidates = [candidate for candidate in search.candidates(structures, report) if candidate is not full]
+    everything = search.candidates(structures, report, "searching correlations")
+    _settle_all(search, everything)
+    candidates = [candidate for candidate in everything if candidate is not full]
     if not candidates:
         return [Round(step=2, number=1, baseline=full, candidates=(), best=None, taken=False)]
     best = judge.best(candidates, full)
@@ -184,6 +184,16 @@ def _compared(
             taken=judge.prefers(best, full),
         )
     ]  # fmt: skip
+
+
+def _settle_all(search: Search, candidates: Sequence[Candidate]) -> None:
+    """Compare every structure with those in which two of its blocks are one, the simplest first."""
+    by_structure = {candidate.structure: candidate for candidate in candidates}
+    order = {name: k for k, name in enumerate(search.effects)}
+    for candidate in sorted(candidates, key=lambda one: -len(one.structure.blocks)):
+        for coarser in candidate.structure.joined(order):
+            if coarser in by_structure:
+                search.settle(by_structure[coarser], candidate)
 
 
 def _maximal_blocks(search: Search, left: Sequence[Unit]) -> list[list[Unit]]:
@@ -205,7 +215,9 @@ def _stepwise(search: Search, judge: Judge, blocks: list[list[Unit]], report: Re
             for one, other in splits(range(len(block))) if len(block) > 1 else ():
                 parts = [[block[i] for i in one], [block[i] for i in other]]
                 grouped.append([*blocks[:k], *parts, *blocks[k + 1 :]])
-        candidates = search.candidates([search.structure(groups) for groups in grouped], report)
+        candidates = search.candidates([search.structure(groups) for groups in grouped], report, "splitting blocks")
+        for candidate in candidates:
+            search.settle(baseline, candidate)
         best = judge.best(candidates, baseline) if candidates else None
         found = Round(
             step=2, number=len(rounds) + 1, baseline=baseline, candidates=tuple((one, "") for one in candidates),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,11 +13,21 @@ from crosslevel.design.submodel import Part, with_parts
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.inference.df import m_l_1
 from crosslevel.inference.estimates import Estimates
+from crosslevel.inference.structure_fits import StructureFit, fit_structure
 from crosslevel.optimise import Status
 from crosslevel.selection.structures import RandomStructure
 from crosslevel.solve import NEGLIGIBLE, Solution
 from crosslevel.solve.submodel import solve_parts
 from crosslevel.types import FloatArray
+
+MISSED = 1e-6
+"""A candidate whose deviance exceeds that of one it contains by more than this missed a lower minimum."""
+
+LEVEL = 0.95
+"""Of the intervals of context effects."""
+
+Report: TypeAlias = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,8 +69,8 @@ class Candidate:
 
     @cached_property
     def solution(self) -> Solution:
-        """Its estimates."""
-        return self.search.solve(self.part)
+        """Its estimates, to the last digits, with all that methods of inference ask for."""
+        return self.search.solve(self)
 
     @cached_property
     def design(self) -> Design:
@@ -72,24 +83,34 @@ class Candidate:
         return Estimates(design=self.design, solution=self.solution, reml=self.search.reml)
 
     @property
+    def found(self) -> StructureFit | Solution:
+        """What the search found: its estimates with as many digits as their comparison needs."""
+        return self.search.found[self.structure]
+
+    @property
     def beta(self) -> FloatArray:
         """(p,) coefficients."""
-        return self.solution.beta
+        return self.found.beta
 
     @property
     def vcov(self) -> FloatArray:
         """(p, p) their covariance, given the variances."""
-        return self.solution.vcov
+        return self.found.vcov
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation."""
+        return self.found.sigma
 
     @property
     def deviance(self) -> float:
         """-2 log-likelihood, restricted if the search's is."""
-        return self.solution.deviance
+        return self.found.deviance
 
     @property
     def converged(self) -> bool:
         """Whether the optimum was reached."""
-        return self.solution.status is Status.CONVERGED
+        return not isinstance(self.found, Solution) or self.found.status is Status.CONVERGED
 
     @property
     def n_params(self) -> int:
@@ -104,18 +125,14 @@ class Candidate:
         Relative to the residual's. Effects are measured by what they add to the outcome's variance, so that the units
         of their variables do not matter.
         """
-        values = self.solution.eigenvalues[self.place]
+        found = self.found
+        values = found.eigenvalues[self.search.place] if isinstance(found, Solution) else found.eigenvalues
         return np.sort(np.sqrt(np.maximum(values, 0.0)))[::-1]
 
     @property
     def rank(self) -> int:
         """Number of principal components with any variance."""
         return int(np.count_nonzero(self.sdev >= NEGLIGIBLE))
-
-    @property
-    def place(self) -> int:
-        """Position of its grouping factor."""
-        return self.search.place
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,7 +145,9 @@ class Search:
     place : position of the grouping factor whose random effects are searched.
     units : its terms, in the order of the formula.
     context : positions of the context effects among the coefficients.
+    seed : of criteria that draw random numbers.
     fitted : candidates by structure, in the order in which they were asked for.
+    found : their estimates.
     """
 
     maximal: MixedFit
@@ -137,6 +156,7 @@ class Search:
     context: tuple[int, ...]
     seed: int | None = None
     fitted: dict[RandomStructure, Candidate] = field(default_factory=dict, repr=False)
+    found: dict[RandomStructure, StructureFit | Solution] = field(default_factory=dict, repr=False)
 
     @property
     def design(self) -> Design:
@@ -168,18 +188,42 @@ class Search:
     def candidate(self, structure: RandomStructure) -> Candidate:
         """The candidate with this structure, fitted once."""
         if structure not in self.fitted:
-            self.fitted[structure] = Candidate(structure=structure, part=self.part(structure), search=self)
+            candidate = Candidate(structure=structure, part=self.part(structure), search=self)
+            self.found[structure] = self._fit(candidate.part, self.maximal.solution.factors[self.place])
+            self.fitted[structure] = candidate
         return self.fitted[structure]
 
-    def candidates(
-        self, structures: Sequence[RandomStructure], report: Callable[[str, int, int], None]
-    ) -> list[Candidate]:
-        """The candidates with these structures, fitted together."""
+    def candidates(self, structures: Sequence[RandomStructure], report: Report, what: str) -> list[Candidate]:
+        """The candidates with these structures."""
         out = []
         for done, structure in enumerate(structures):
+            report(what, done, len(structures))
             out.append(self.candidate(structure))
-            report("searching correlations", done, len(structures))
         return out
+
+    def settle(self, larger: Candidate, smaller: Candidate) -> None:
+        """Fit a candidate again from one that it contains, if that one's deviance is lower: a minimum was missed."""
+        near, own = np.zeros((len(self.effects),) * 2), smaller.found
+        if larger.deviance <= smaller.deviance + MISSED:
+            return
+        factor = own.factors[self.place] if isinstance(own, Solution) else own.data_factor
+        near[smaller.part.effects, : len(factor)] = factor
+        again = self._fit(larger.part, near)
+        if again.deviance < larger.deviance:
+            self.found[larger.structure] = again
+
+    def _fit(self, part: Part, near: FloatArray) -> StructureFit | Solution:
+        """Fit a candidate, by the compiled search where that is possible."""
+        if self.is_plain:
+            fit = fit_structure(self.design.reduced, part, near, reml=self.reml)
+            if fit is not None:
+                return fit
+        return self._solve(part)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether candidates are fitted by the compiled search: one grouping factor, independent residuals."""
+        return self.design.is_single and self.design.residual is None
 
     def part(self, structure: RandomStructure) -> Part:
         """Positions of a structure's effects among the maximal model's, block by block."""
@@ -198,8 +242,13 @@ class Search:
         others[self.place] = part
         return tuple(others)
 
-    def solve(self, part: Part) -> Solution:
-        """Fit a candidate to parts of the maximal model's cross-products."""
+    def solve(self, candidate: Candidate) -> Solution:
+        """The solution of a candidate."""
+        found = self.found[candidate.structure]
+        return found if isinstance(found, Solution) else found.solve(max_steps=self.maximal.given["max_steps"])
+
+    def _solve(self, part: Part) -> Solution:
+        """Fit a candidate by the ordinary solver."""
         return solve_parts(
             self.design, self.parts(part), reml=self.reml, iterative=self.maximal.solution.iterative is not None,
             max_steps=self.maximal.given["max_steps"],
@@ -209,3 +258,10 @@ class Search:
     def df(self) -> FloatArray:
         """(m,) degrees of freedom of the context effects, by m-l-1: the same in all candidates."""
         return m_l_1(self.maximal.estimates)[list(self.context)]
+
+    @cached_property
+    def quantiles(self) -> FloatArray:
+        """(m,) half widths of the context effects' 95 % intervals, in standard errors."""
+        from scipy.stats import t
+
+        return np.asarray(t.ppf(0.5 + 0.5 * LEVEL, self.df))

@@ -36,11 +36,12 @@ def select(
     """Search for the random-effects structure that the data support.
 
     The routine of Heisig, Schaeffer & Giesecke (2017), after Bates, Kliegl, Vasishth & Baayen (2015). Step 1 starts
-    with all random effects of the formula, their correlations fixed to zero, and drops one slope at a time: the
-    candidate with the best criterion, if it is better than the baseline's; or if it is not, but the baseline has fewer principal
-    components than random effects. Slopes in a cross-level interaction are never dropped, nor is the random intercept.
-    Step 2 searches the correlations of the effects that are left: every way to put them into blocks, within which they
-    are correlated. All candidates are fitted to the cross-products of the maximal model; no row is read again.
+    with all random effects of the formula, their correlations fixed to zero, and drops one slope at a time: the best
+    candidate by the criterion, if it is better than the baseline; or if it is not, but the baseline has fewer principal
+    components than random effects. Slopes in a cross-level interaction are never dropped, nor is the random intercept,
+    nor a slope before the interactions it is part of. Step 2 searches the correlations of the effects that are left:
+    every way to put them into blocks, within which they are correlated. All candidates are fitted to the cross-products
+    of the maximal model; no row is read again.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Structures of the random effects of one grouping factor: which vary, and which of them together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -52,6 +52,13 @@ class RandomStructure:
     def correlated(self) -> frozenset[frozenset[str]]:
         """Pairs of effects whose correlation is estimated."""
         return frozenset(frozenset(pair) for block in self.blocks for pair in combinations(block, 2))
+
+    def joined(self, order: Mapping[str, int]) -> "Iterator[RandomStructure]":
+        """The structures in which two of its blocks are one; `order` has the place of each effect."""
+        for one, other in combinations(self.blocks, 2):
+            both = tuple(sorted((*one, *other), key=order.__getitem__))
+            blocks = [both, *(block for block in self.blocks if block not in (one, other))]
+            yield RandomStructure(blocks=tuple(sorted(blocks, key=lambda block: order[block[0]])))
 
     def within(self, other: "RandomStructure") -> bool:
         """Whether it is the other structure with effects or correlations taken out, or the same."""

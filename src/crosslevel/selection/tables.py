@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from crosslevel.selection.reasons import reason_of
 from crosslevel.selection.routine import Round
@@ -13,9 +12,6 @@ from crosslevel.selection.search import Candidate
 
 if TYPE_CHECKING:
     from crosslevel.selection.record import Selection
-
-LEVEL = 0.95
-"""Of the intervals in the record."""
 
 
 def candidate_table(selection: "Selection") -> pd.DataFrame:
@@ -80,7 +76,7 @@ def context_effects(selection: "Selection", candidate: Candidate) -> dict[str, f
     """Estimate, standard error and interval of each context effect, by name of the column."""
     places = list(selection.search.context)
     estimate, std_error = candidate.beta[places], np.sqrt(np.diag(candidate.vcov)[places])
-    half = student.ppf(0.5 + 0.5 * LEVEL, selection.search.df) * std_error
+    half = selection.search.quantiles * std_error
     out: dict[str, float] = {}
     for name, b, s, h in zip(selection.context, estimate, std_error, half, strict=True):
         values = {"estimate": b, "std_error": s, "conf_low": b - h, "conf_high": b + h}

@@ -57,16 +57,21 @@ def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
 
     They may where rows or clusters are few, and where the effects' means are not estimated; not with many clusters.
     """
-    structure, reduced = criterion.structure, criterion.reduced
-    first, q, n_clusters = starting_theta(criterion), structure.q, len(reduced.multiplicity)
+    structure = criterion.structure
+    first = starting_theta(criterion)
     if not structure.additive.all():
         return first, *tied(structure, lambda theta: criterion.value(theta).deviance)
-    few_rows = reduced.n_rows < SPARSE_ROWS * q * n_clusters + SPARSE_MORE
-    unambiguous = reduced.anchored and n_clusters > FEW_CLUSTERS and not few_rows
-    if unambiguous or n_clusters > SPARSE_CLUSTERS:
+    if has_one_minimum(criterion.reduced):
         return (first,)
     equal = (equal_variances(criterion.structures, variance) for variance in EQUAL)
-    return first, *equal, *(structure.nearest(factor) for factor in unlike(q))
+    return first, *equal, *(structure.nearest(factor) for factor in unlike(structure.q))
+
+
+def has_one_minimum(reduced: Reduced) -> bool:
+    """Whether the deviance of effects that are free of each other is not expected to have several minima."""
+    q, n_clusters = reduced.structure.q, len(reduced.multiplicity)
+    few_rows = reduced.n_rows < SPARSE_ROWS * q * n_clusters + SPARSE_MORE
+    return (reduced.anchored and n_clusters > FEW_CLUSTERS and not few_rows) or n_clusters > SPARSE_CLUSTERS
 
 
 def _check_told_apart(criterion: ProfiledDeviance) -> None:
