@@ -1,6 +1,6 @@
 """Criteria by which candidates are compared.
 
-To add one: a final class of `Criterion`, here or in a file of its own, and its entry in `CRITERIA`.
+To add one: a final class of `Criterion`, here or in a file of its own, and its entry in `registry.CRITERIA`.
 """
 
 from abc import ABC, abstractmethod
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosslevel.errors import CrosslevelError
 from crosslevel.selection.search import Candidate, Search
 
 Score = Callable[[Candidate], float]
@@ -122,29 +121,8 @@ def log_clusters(search: Search) -> float:
     return float(np.log(search.design.factors[search.place].n_levels))
 
 
-CRITERIA: dict[str, Criterion] = {
-    one.name: one
-    for one in (
-        Information("bic", "BIC", "the BIC, with the logarithm of the number of rows as penalty", log_rows),
-        Information(
-            "bic-clusters", "BIC (clusters)", "the BIC, with the logarithm of the number of clusters as penalty",
-            log_clusters,
-        ),
-        Information("aic", "AIC", "the AIC", lambda search: 2.0),
-    )
-}  # fmt: skip
-"""By name."""
-
-
-def criterion_named(criterion: object) -> Criterion:
-    """A criterion by its name, or itself.
-
-    Raises
-    ------
-    CrosslevelError : there is none of this name.
-    """
-    if isinstance(criterion, Criterion):
-        return criterion
-    if isinstance(criterion, str) and criterion in CRITERIA:
-        return CRITERIA[criterion]
-    raise CrosslevelError(f"`criterion` is one of {', '.join(map(repr, CRITERIA))}; got {criterion!r}.")
+BIC = Information("bic", "BIC", "the BIC, with the logarithm of the number of rows as penalty", log_rows)
+BIC_CLUSTERS = Information(
+    "bic-clusters", "BIC (clusters)", "the BIC, with the logarithm of the number of clusters as penalty", log_clusters
+)
+AIC = Information("aic", "AIC", "the AIC", lambda search: 2.0)

@@ -10,9 +10,10 @@ from crosslevel.estimators.mixed import mixed
 from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.selection.asked import build_search, check_maximal
 from crosslevel.selection.chosen import chosen_fit
-from crosslevel.selection.criteria import Criterion, criterion_named
+from crosslevel.selection.criteria import Criterion
 from crosslevel.selection.progress import Progress
 from crosslevel.selection.record import Selection
+from crosslevel.selection.registry import criterion_named
 from crosslevel.selection.routine import Components, Correlations, Rules, run
 from crosslevel.types import Frame, Method
 
@@ -49,7 +50,7 @@ def select(
         searched; blocks of the formula are not joined.
     data : as for `mixed`.
     keep : random slopes that are never dropped, beside those in cross-level interactions.
-    criterion : name of the criterion by which models are compared, see `crosslevel.selection.CRITERIA`.
+    criterion : name of the criterion by which models are compared, see `crosslevel.selection.registry.CRITERIA`.
     context : the context effects that the record follows: coefficients, or variables that are constant within clusters.
         By default all coefficients of such variables, cross-level interactions included.
     group : the grouping factor whose random effects are searched, if there are several.
