@@ -41,8 +41,12 @@ if TYPE_CHECKING:
     from crosslevel.estimators.margins import margins
     from crosslevel.estimators.mixed import mixed
     from crosslevel.estimators.ols import ols
+    from crosslevel.estimators.panel.between import between
+    from crosslevel.estimators.panel.first_difference import first_difference
     from crosslevel.estimators.panel.fixed_effects import fixed_effects
+    from crosslevel.estimators.panel.hausman import hausman
     from crosslevel.estimators.panel.hausman_taylor import hausman_taylor
+    from crosslevel.estimators.panel.random_effects import random_effects
     from crosslevel.estimators.slopes import slopes
     from crosslevel.estimators.two_step import two_step
     from crosslevel.report import figures as plot
@@ -67,11 +71,14 @@ __all__ = [
     "Precision",
     "Sampling",
     "__version__",
+    "between",
     "compare",
     "datasets",
     "describe",
     "errors",
+    "first_difference",
     "fixed_effects",
+    "hausman",
     "hausman_taylor",
     "influence",
     "johnson_neyman",
@@ -82,6 +89,7 @@ __all__ = [
     "ols",
     "plot",
     "population_weight",
+    "random_effects",
     "read",
     "report",
     "residual",
@@ -100,15 +108,18 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "DesignError": ("crosslevel.errors", "DesignError"),
     "FileError": ("crosslevel.errors", "FileError"),
     "FormulaError": ("crosslevel.errors", "FormulaError"),
-    "MemoryShortageError": ("crosslevel.errors", "MemoryShortageError"),
     "Frequency": ("crosslevel.weights", "Frequency"),
+    "MemoryShortageError": ("crosslevel.errors", "MemoryShortageError"),
     "Precision": ("crosslevel.weights", "Precision"),
     "Sampling": ("crosslevel.weights", "Sampling"),
+    "between": ("crosslevel.estimators.panel.between", "between"),
     "compare": ("crosslevel.estimators.compare", "compare"),
     "datasets": ("crosslevel.datasets", None),
     "describe": ("crosslevel.diagnostics.describe", "describe"),
     "errors": ("crosslevel.errors", None),
+    "first_difference": ("crosslevel.estimators.panel.first_difference", "first_difference"),
     "fixed_effects": ("crosslevel.estimators.panel.fixed_effects", "fixed_effects"),
+    "hausman": ("crosslevel.estimators.panel.hausman", "hausman"),
     "hausman_taylor": ("crosslevel.estimators.panel.hausman_taylor", "hausman_taylor"),
     "influence": ("crosslevel.diagnostics.influence", "influence"),
     "johnson_neyman": ("crosslevel.estimators.johnson_neyman", "johnson_neyman"),
@@ -119,6 +130,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "ols": ("crosslevel.estimators.ols", "ols"),
     "plot": ("crosslevel.report.figures", None),
     "population_weight": ("crosslevel.diagnostics.population", "population_weight"),
+    "random_effects": ("crosslevel.estimators.panel.random_effects", "random_effects"),
     "read": ("crosslevel.table.read", "read"),
     "report": ("crosslevel.report.page", "report"),
     "residual": ("crosslevel.residual", None),

@@ -21,3 +21,6 @@ from crosslevel.formula.spec import Block as Block
 from crosslevel.formula.spec import DesignColumn as DesignColumn
 from crosslevel.formula.spec import RandomTerm as RandomTerm
 from crosslevel.formula.spec import Spec as Spec
+from crosslevel.formula.two_levels import ContextVariables as ContextVariables
+from crosslevel.formula.two_levels import TwoLevels as TwoLevels
+from crosslevel.formula.two_levels import context_variables as context_variables

@@ -1,0 +1,77 @@
+"""What a user should know of a two-step regression beyond its numbers: in words, each with what to do."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from crosslevel.display import number, percent
+from crosslevel.estimators.two_step_rows import reliability
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.two_step_fit import OutcomeStep, TwoStepFit
+
+NOISY = 0.5
+"""Reliability of an outcome below which sampling is the larger part of its variation."""
+
+SHOWN = 5
+"""Clusters that a note names."""
+
+
+def notes_on(fit: "TwoStepFit") -> tuple[str, ...]:
+    """Notes on rows and clusters left out, columns left out, floored variances, and noisy outcomes."""
+    notes = [*_rows(fit), *_left_out(fit)]
+    for one in fit.outcomes:
+        notes += [*_columns(one), *_variances(fit, one)]
+    return tuple(notes)
+
+
+def _rows(fit: "TwoStepFit") -> Iterator[str]:
+    """Rows dropped for missing values."""
+    if fit.rows.dropped:
+        listed = ", ".join(f"{name} ({count})" for name, count in fit.rows.missing.items())
+        share = percent(fit.rows.dropped / fit.rows.read)
+        yield (
+            f"{fit.rows.dropped} of {fit.rows.read} rows ({share}) were dropped for missing values: {listed}. "
+            "If they are not missing at random, impute first."
+        )
+
+
+def _left_out(fit: "TwoStepFit") -> Iterator[str]:
+    """Clusters that are not used, by reason."""
+    gone = fit.separate.left_out
+    if gone:
+        total = len(gone) + len(fit.separate.levels)
+        reasons = "; ".join(
+            f"{reason} ({count})" for reason, count in Counter(one.reason for one in gone).most_common(3)
+        )
+        more = "" if len({one.reason for one in gone}) <= 3 else "; and other reasons"
+        shown = ", ".join(str(one.level) for one in gone[:SHOWN]) + (", ..." if len(gone) > SHOWN else "")
+        yield (
+            f"{len(gone)} of {total} clusters of {fit.below.cluster} are left out ({shown}): {reasons}{more}. They are "
+            "listed in fit.left_out. If they differ from the others, compare with cl.mixed, which uses every row."
+        )
+
+
+def _columns(one: "OutcomeStep") -> Iterator[str]:
+    """Context columns that earlier ones determine."""
+    if one.design.aliased:
+        yield (
+            f"Left out of the equation of {one.name} because earlier terms determine them: "
+            f"{', '.join(one.design.aliased)}. Drop them from `second` or recode."
+        )
+
+
+def _variances(fit: "TwoStepFit", one: "OutcomeStep") -> Iterator[str]:
+    """Variances floored at zero, and outcomes that are mostly noise."""
+    if one.sigma2_raw < 0.0:
+        weights = "" if fit.method != "fgls" else ", so that FGLS is WLS with the weights 1 / omega_j\u00b2"
+        yield (
+            f"The variance of {one.name} beyond sampling is estimated as negative ({number(one.sigma2_raw)}) and set "
+            f"to zero{weights}. Clusters may not differ in it beyond what the context variables explain."
+        )
+    elif reliability(one) < NOISY:
+        yield (
+            f"Sampling errors are the larger part of the differences in {one.name} (reliability "
+            f"{number(reliability(one), decimals=2)}): clusters are small for separate regressions. A mixed model, "
+            "cl.mixed, is more precise here."
+        )
