@@ -1,6 +1,6 @@
 """Context-focused selection: the structure that estimates the context effects most precisely.
 
-Step 1, which slopes vary, is left to BIC (clusters): it is a question of fit, and what does not vary has nothing to give.
+Step 1, which slopes vary, is left to BIC (clusters): that is a question of fit, and what does not vary gives nothing.
 Step 2, which of them are correlated with the context effect's own, is where precision is won or lost, and where BIC
 charges too much: it is decided by the estimated mean squared error. See `inference.focus` for the numbers and
 docs/selection.md for how it does.

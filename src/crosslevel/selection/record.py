@@ -79,3 +79,29 @@ class Selection:
         from crosslevel.selection.tables import candidate_table
 
         return candidate_table(self)
+
+    def averaged(self, level: float = 0.95) -> pd.DataFrame:
+        """Context effects averaged over the candidates of step 2, with the uncertainty about the structure.
+
+        Weights are proportional to exp(-criterion / 2), and with criterion="focus" to mse^(-d / 2), each context effect
+        having its own; see `weights`. Standard errors and intervals are those of Buckland, Burnham & Augustin (1997)
+        and Burnham & Anderson (2002), of the default t tests of the candidates.
+
+        Parameters
+        ----------
+        level : of the intervals.
+
+        Raises
+        ------
+        CrosslevelError : the criterion gives no weights.
+        """
+        from crosslevel.selection.averaging import averaged_effects
+
+        return averaged_effects(self, level)[0]
+
+    @cached_property
+    def weights(self) -> pd.DataFrame:
+        """Weights of the candidates of step 2 in the average of each context effect; see `averaged`."""
+        from crosslevel.selection.averaging import averaged_effects
+
+        return averaged_effects(self, 0.95)[1]

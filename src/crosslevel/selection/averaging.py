@@ -1,0 +1,102 @@
+"""Context effects averaged over the candidates of a search."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.errors import CrosslevelError
+from crosslevel.inference.averaging import Average, averaged, smoothed_weights
+from crosslevel.inference.df import df_method, suited_method
+from crosslevel.selection.criteria import Information
+from crosslevel.selection.focus import FocusJudge
+from crosslevel.selection.search import Candidate, Search
+from crosslevel.types import FloatArray
+
+if TYPE_CHECKING:
+    from crosslevel.selection.record import Selection
+
+
+def averaged_effects(selection: "Selection", level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Averages of the context effects, and the weights of the candidates; see `Selection.averaged`.
+
+    Raises
+    ------
+    CrosslevelError : the criterion gives no weights, or `level` is no probability.
+    """
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0.0 < level < 1.0:
+        raise CrosslevelError(f"`level` is a probability between 0 and 1, such as 0.95; got {level!r}.")
+    candidates = candidates_of(selection)
+    values = weight_values(selection, candidates)
+    weights = np.array([smoothed_weights(column) for column in values.T])
+    found = average_candidates(selection.search, candidates, weights, level)
+    frame = pd.DataFrame(
+        {
+            "estimate": [one.estimate for one in found],
+            "std_error": [one.std_error for one in found],
+            "conf_low": [one.low for one in found],
+            "conf_high": [one.high for one in found],
+        },
+        index=pd.Index(selection.context, name="term"),
+    )
+    words = pd.Index([candidate.structure.words for candidate in candidates], name="structure")
+    return frame, pd.DataFrame(weights.T, index=words, columns=list(selection.context))
+
+
+def candidates_of(selection: "Selection") -> list[Candidate]:
+    """The candidates of step 2, each once; the chosen one where there was no step 2."""
+    seen: dict[Candidate, None] = {}
+    for found in selection.rounds:
+        if found.step == 2:
+            seen |= dict.fromkeys([found.baseline, *(candidate for candidate, _ in found.candidates)])
+    return list(seen) or [selection.chosen]
+
+
+def weight_values(selection: "Selection", candidates: Sequence[Candidate]) -> FloatArray:
+    """Values (M, m) of each candidate and context effect, of which exp(-value / 2) is the weight.
+
+    Raises
+    ------
+    CrosslevelError : of a criterion that is no information criterion and no focused error.
+    """
+    judge = selection.judge
+    if isinstance(judge, FocusJudge):
+        return focus_values(judge, candidates)
+    if isinstance(selection.criterion, Information):
+        value = np.array([judge.value(candidate, candidate) for candidate in candidates])
+        return np.repeat(value[:, None], len(selection.context), axis=1)
+    raise CrosslevelError(
+        f"`criterion` is {selection.criterion.name!r}, which gives no weights to average by. Search by an information "
+        "criterion, such as 'bic', or by 'focus'."
+    )
+
+
+def focus_values(judge: "FocusJudge", candidates: Sequence[Candidate]) -> FloatArray:
+    """Values d log(mse) (M, m) of the weights mse^(-d / 2), with d the degrees of freedom by m-l-1.
+
+    That is how the likelihood of a regression with d degrees of freedom depends on its residual variance.
+    """
+    mse = np.array([[error.mse for error in judge.errors(candidate)] for candidate in candidates])
+    return np.asarray(judge.search.df * np.log(mse))
+
+
+def average_candidates(
+    search: Search, candidates: Sequence[Candidate], weights: FloatArray, level: float
+) -> list[Average]:
+    """The average of each context effect, with weights (m, M); tests of each candidate are its default ones."""
+    places = list(search.context)
+    contrasts = np.eye(len(search.maximal.solution.beta))[places]
+    singles = [
+        df_method(suited_method(candidate.estimates)).single(candidate.estimates, contrasts) for candidate in candidates
+    ]
+    return [
+        averaged(
+            np.array([candidate.beta[i] for candidate in candidates]),
+            np.array([single.std_error[k] for single in singles]),
+            np.array([single.df[k] for single in singles]),
+            weights[k],
+            level=level,
+        )
+        for k, i in enumerate(places)
+    ]
