@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     )
     from crosslevel.estimators.compare import compare
     from crosslevel.estimators.comparison import lrtest
+    from crosslevel.estimators.contextual_effects import mundlak_test
     from crosslevel.estimators.johnson_neyman import johnson_neyman
     from crosslevel.estimators.margins import margins
     from crosslevel.estimators.mixed import mixed
+    from crosslevel.estimators.mundlak import mundlak
     from crosslevel.estimators.ols import ols
     from crosslevel.estimators.panel.between import between
     from crosslevel.estimators.panel.first_difference import first_difference
@@ -86,6 +88,8 @@ __all__ = [
     "lrtest",
     "margins",
     "mixed",
+    "mundlak",
+    "mundlak_test",
     "ols",
     "plot",
     "population_weight",
@@ -127,6 +131,8 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "lrtest": ("crosslevel.estimators.comparison", "lrtest"),
     "margins": ("crosslevel.estimators.margins", "margins"),
     "mixed": ("crosslevel.estimators.mixed", "mixed"),
+    "mundlak": ("crosslevel.estimators.mundlak", "mundlak"),
+    "mundlak_test": ("crosslevel.estimators.contextual_effects", "mundlak_test"),
     "ols": ("crosslevel.estimators.ols", "ols"),
     "plot": ("crosslevel.report.figures", None),
     "population_weight": ("crosslevel.diagnostics.population", "population_weight"),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from crosslevel.design.rows import RowCount
 from crosslevel.display import Block, Document, Row
+from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.notes import notes_on_rows
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.robust_fit import ContrastTest, concerns, contrast_test
@@ -19,6 +20,7 @@ from crosslevel.inference.contrasts import Coefficients, Contrasts
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.estimates import PanelEstimates
 from crosslevel.inference.panel.panel import Panel
+from crosslevel.inference.panel.serial import SerialTest
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.types import FloatArray, Frame
 
@@ -60,6 +62,37 @@ class PanelDetails(ABC):
     @abstractmethod
     def predict(self, panel: Panel, new: Frame | None) -> pd.Series:
         """Predicted outcomes of the rows used or of new data."""
+
+    def predict_average(self, panel: Panel, new: Frame | None) -> pd.Series:
+        """Predicted outcomes of a group with the mean effect.
+
+        Raises
+        ------
+        CrosslevelError : the estimator has no effects.
+        """
+        raise CrosslevelError(f"`effects` is False, but {self.estimator} predicts without effects of groups anyway.")
+
+    def group_effects(self, panel: Panel) -> pd.DataFrame:
+        """Effects of the groups by group.
+
+        Raises
+        ------
+        CrosslevelError : the estimator has none.
+        """
+        raise CrosslevelError(
+            f"{self.estimator} has no effects of groups. Fit cl.fixed_effects, cl.random_effects or cl.mixed."
+        )
+
+    def error_components(self) -> pd.DataFrame:
+        """Variances of the errors by component.
+
+        Raises
+        ------
+        CrosslevelError : the estimator has one variance only.
+        """
+        raise CrosslevelError(
+            f"{self.estimator} does not split the variance of the errors. Fit cl.random_effects or cl.mixed."
+        )
 
     def facts(self, panel: Panel) -> list[Row]:
         """Lines of the summary's first table, beyond those that all estimators have."""
@@ -238,9 +271,54 @@ class PanelFit(Regression):
         """The rows used, or the groups or differences that were regressed: outcome, group, fitted values, residuals."""
         return self.details.augment(self.panel)
 
-    def predict(self, new: Frame | None = None) -> pd.Series:
-        """Predicted outcomes of the rows used, or of new data; see the estimator for what they contain."""
-        return self.details.predict(self.panel, new)
+    def predict(self, new: Frame | None = None, *, effects: bool = True) -> pd.Series:
+        """Predicted outcomes of the rows used, or of new data.
+
+        Parameters
+        ----------
+        new : any frame with the predictors, and the group if effects are wanted; None for the rows used.
+        effects : whether with the effect of a row's group where the estimator has such (fixed effects: NaN for a group
+            that is not known; random effects: their prediction, zero for such a group); else with the mean effect.
+        """
+        return self.details.predict(self.panel, new) if effects else self.details.predict_average(self.panel, new)
+
+    # -- groups ---------------------------------------------------------------------------------------------------
+    def group_effects(self) -> pd.DataFrame:
+        """Effects of the groups, by group.
+
+        Fixed effects: estimate alpha_i = ybar_i - xbar_i'beta, its deviation from the mean over rows, standard error
+        given iid errors, rows; of a two-way regression with effects of times that sum to zero. Random effects: the
+        best linear prediction u_i, its standard error given the variances, rows.
+        """
+        return self.details.group_effects(self.panel)
+
+    def error_components(self) -> pd.DataFrame:
+        """Variances of random effects and of rows: component, variance, sd, share."""
+        return self.details.error_components()
+
+    def test_effects(self) -> pd.DataFrame:
+        """Test whether groups differ beyond their predictors: F, Breusch-Pagan and Honda, by test.
+
+        All compare with pooled least squares of the same formula. F takes the effects as fixed; the Lagrange
+        multiplier tests by Breusch & Pagan and by Honda take them as random, Honda's being one-sided as a variance is
+        not negative. A two-way regression adds F tests of the effects of times.
+
+        Returns
+        -------
+        frame by test: distribution, statistic, df_num, df_den, p_value.
+        """
+        from crosslevel.estimators.panel.effects import effect_tests
+
+        return effect_tests(self)
+
+    def test_serial(self) -> SerialTest:
+        """Test whether errors of a group's rows are correlated over time, by Wooldridge.
+
+        From the residuals of a within or a first-difference regression; `time` has to be named in the call.
+        """
+        from crosslevel.estimators.panel.effects import serial_correlation
+
+        return serial_correlation(self)
 
     # -- words ----------------------------------------------------------------------------------------------------
     def summary(self, *, level: float = 0.95) -> Document:

@@ -86,6 +86,11 @@ class Panel:
             done += block.shape[1]
         return out
 
+    def overall_level(self, columns: IntArray, beta: FloatArray) -> float:
+        """Mean outcome less the means of columns times their coefficients (p,)."""
+        mean = self.products.origin + self.products.grand_mean
+        return float(mean[self.response] - mean[columns] @ beta)
+
     def constant_in_groups(self, columns: IntArray) -> tuple[str, ...]:
         """Names of those columns that do not vary within any group."""
         within, total = np.diag(self.products.within), np.diag(self.products.total)

@@ -98,6 +98,13 @@ class PanelRegression:
         return 1.0 - (1.0 - self.r_squared) * self.products.total_df / self.df_residual
 
 
+def correlations(gram: FloatArray) -> FloatArray:
+    """Cross-products of columns scaled to length 1."""
+    size = np.sqrt(np.diag(gram))
+    scale = np.where(size > 0.0, size, 1.0)
+    return gram / np.outer(scale, scale)
+
+
 def independent(gram: FloatArray) -> tuple[IntArray, IntArray]:
     """Split p columns with cross-products `gram` (p, p) into those kept, and linear combinations of earlier ones."""
     rest, size = gram.copy(), np.diag(gram).copy()

@@ -16,7 +16,13 @@ from crosslevel.design.coordinates import Coordinates
 from crosslevel.errors import DesignError
 from crosslevel.inference.panel.covariance import RowMaker, TransformedRows
 from crosslevel.inference.panel.panel import Panel
-from crosslevel.inference.panel.regression import PanelRegression, TransformedProducts, independent, regress
+from crosslevel.inference.panel.regression import (
+    PanelRegression,
+    TransformedProducts,
+    correlations,
+    independent,
+    regress,
+)
 from crosslevel.types import FloatArray, IntArray
 
 
@@ -32,19 +38,30 @@ def within_regression(panel: Panel) -> tuple[PanelRegression, tuple[str, ...]]:
     ------
     DesignError : a column does not vary within groups, or the outcome does not.
     """
-    columns = varying_columns(panel)
-    scatter = panel.products.scatter
+    return _solved(panel, varying_columns(panel))
+
+
+def varying_regression(panel: Panel) -> PanelRegression | None:
+    """The within regression of those columns that vary within groups; None if none does.
+
+    Raises
+    ------
+    DesignError : the outcome does not vary within groups.
+    """
+    constant = panel.constant_in_groups(panel.slopes)
+    columns = np.array([j for j in panel.slopes if panel.products.names[j] not in constant], dtype=np.int64)
+    if not len(columns):
+        return None
+    _require_variation(panel)
+    return _solved(panel, columns)[0]
+
+
+def _solved(panel: Panel, columns: IntArray) -> tuple[PanelRegression, tuple[str, ...]]:
+    """The regression of those columns that earlier ones do not determine within groups, and the names of the others."""
     pooled = panel.products.within
     kept, dropped = independent(correlations(pooled[np.ix_(columns, columns)]))
-    products = within_products(panel, columns[kept], scatter, pooled)
+    products = within_products(panel, columns[kept], panel.products.scatter, pooled)
     return regress(products, "rows less group means"), panel.names(columns[dropped])
-
-
-def correlations(gram: FloatArray) -> FloatArray:
-    """Cross-products of columns scaled to length 1."""
-    size = np.sqrt(np.diag(gram))
-    scale = np.where(size > 0.0, size, 1.0)
-    return gram / np.outer(scale, scale)
 
 
 def within_products(panel: Panel, columns: IntArray, scatter: FloatArray, pooled: FloatArray) -> TransformedProducts:
@@ -69,17 +86,8 @@ def varying_columns(panel: Panel) -> IntArray:
     columns, group = panel.slopes, panel.groups.name
     if not len(columns):
         raise DesignError("`formula` has no predictors, so that there is nothing to estimate within groups. Add some.")
-    if not np.any(panel.sizes > 1):
-        raise DesignError(
-            f"`group` names {group!r}, of which each value occurs in one row: nothing varies within groups. Name the "
-            "column of what was observed repeatedly."
-        )
-    fixed = panel.constant_in_groups(np.append(columns, panel.response))
-    if panel.products.names[panel.response] in fixed:
-        raise DesignError(
-            f"`formula` explains {panel.products.names[panel.response]!r}, which does not vary within {group}. Compare "
-            "groups instead: cl.between, or cl.ols of group means."
-        )
+    _require_variation(panel)
+    fixed = panel.constant_in_groups(columns)
     if fixed:
         one = len(fixed) == 1
         raise DesignError(
@@ -89,6 +97,26 @@ def varying_columns(panel: Panel) -> IntArray:
             "group means of the other predictors (Mundlak), which compare groups."
         )
     return columns
+
+
+def _require_variation(panel: Panel) -> None:
+    """Refuse groups of one row each, and an outcome that does not vary within groups.
+
+    Raises
+    ------
+    DesignError : see above.
+    """
+    group = panel.groups.name
+    if not np.any(panel.sizes > 1):
+        raise DesignError(
+            f"`group` names {group!r}, of which each value occurs in one row: nothing varies within groups. Name the "
+            "column of what was observed repeatedly."
+        )
+    if panel.constant_in_groups(np.array([panel.response])):
+        raise DesignError(
+            f"`formula` explains {panel.products.names[panel.response]!r}, which does not vary within {group}. Compare "
+            "groups instead: cl.between, or cl.ols of group means."
+        )
 
 
 def group_effects(panel: Panel, regression: PanelRegression) -> FloatArray:
