@@ -225,6 +225,21 @@ def test_words_where_nothing_depends_on_one_cluster() -> None:
     assert found._repr_html_().count("<table>") == 3
 
 
+def test_figure_shows_who_decides() -> None:
+    data = schools()
+    found = cl.influence(cl.mixed(FORMULAS["slopes as outcomes"][0], data))
+    figure = cl.plot.influence(found)
+    assert [panel.get_title(loc="left") for panel in figure.axes] == list(found.context)
+    drawn = cl.plot.influence_data(found, "sector[Catholic]")
+    decisive = drawn.loc[drawn["decides"], "cluster"].tolist()
+    assert decisive
+    assert set(decisive) <= {text.get_text() for text in figure.axes[0].texts}
+    with pytest.raises(CrosslevelError, match="`ax` takes one coefficient"):
+        cl.plot.influence(found, ax=figure.axes[0])
+    with pytest.raises(CrosslevelError, match="`terms` must be one of"):
+        cl.plot.influence(found, "nothing")
+
+
 def test_frame_holds_everything_by_cluster() -> None:
     found = cl.influence(cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy")))
     frame = found.frame
@@ -253,7 +268,7 @@ def test_wrong_input(make: Any, by: str | None, words: str) -> None:
 
 def test_crossed_factors_need_a_choice() -> None:
     fit = cl.mixed("diameter ~ 1 + (1 | plate) + (1 | sample)", load_data("Penicillin"))
-    with pytest.raises(CrosslevelError, match="`by` is needed: .* plate, sample"):
+    with pytest.raises(CrosslevelError, match=r"`by` is needed: .* plate, sample"):
         cl.influence(fit)
 
 

@@ -9,6 +9,7 @@ from crosslevel.report.figures.bootstrap import bootstrap, bootstrap_data
 from crosslevel.report.figures.caterpillar import caterpillar, caterpillar_data
 from crosslevel.report.figures.fitted_lines import fitted_lines, fitted_lines_data
 from crosslevel.report.figures.heterogeneity import heterogeneity, heterogeneity_data
+from crosslevel.report.figures.influence import influence, influence_data
 from crosslevel.report.figures.johnson_neyman import johnson_neyman, johnson_neyman_data
 from crosslevel.report.figures.margins import margins, margins_data, slopes, slopes_data
 from crosslevel.report.figures.raw import raw, raw_data, raw_lines
@@ -28,6 +29,8 @@ __all__ = [
     "fitted_lines_data",
     "heterogeneity",
     "heterogeneity_data",
+    "influence",
+    "influence_data",
     "johnson_neyman",
     "johnson_neyman_data",
     "margins",

@@ -1,0 +1,161 @@
+"""Coefficients without each cluster in turn: who moves them, and whether one cluster decides."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.diagnostics.influence_words import described
+from crosslevel.display import counted, percent
+from crosslevel.errors import CrosslevelError
+from crosslevel.report.figures import theme
+from crosslevel.report.figures.heterogeneity import stacked
+from crosslevel.report.figures.subject import chosen
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from crosslevel.diagnostics.influence import Influence
+
+NAMED, DECIDING = 2, 4
+"""Clusters that are named at each end: at least so many, and with those that decide at most so many."""
+
+MOST_PANELS = 8
+"""Coefficients that are drawn if none are asked for."""
+
+
+def influence_data(found: "Influence", terms: str | Sequence[str] | None = None) -> pd.DataFrame:
+    """Return coefficients without each cluster.
+
+    Parameters
+    ----------
+    found : what `cl.influence` answers.
+    terms : the coefficients, one or several; the context effects if None.
+
+    Returns
+    -------
+    frame : a row for each coefficient and cluster: term, cluster, estimate, change, dfbetas, and whether the cluster
+        decides: without it the sign or the result of the test is another.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
+    >>> influence_data(cl.influence(fit), "Days")["decides"].sum()
+    np.int64(0)
+    """
+    wanted = (
+        described(found)[:MOST_PANELS]
+        if terms is None
+        else [chosen("terms", term, found.terms) for term in ([terms] if isinstance(terms, str) else terms)]
+    )
+    parts = [
+        pd.DataFrame(
+            {
+                "term": term,
+                "cluster": found.estimates.index,
+                "estimate": found.estimates[term].to_numpy(),
+                "change": found.changes[term].to_numpy(),
+                "dfbetas": found.dfbetas[term].to_numpy(),
+                "decides": found.turned(term) | found.decided_otherwise(term),
+            }
+        )
+        for term in wanted
+    ]
+    if not parts:
+        raise CrosslevelError("`terms` is empty. Name coefficients, or leave it out for the context effects.")
+    return pd.concat(parts, ignore_index=True)
+
+
+def influence(found: "Influence", terms: str | Sequence[str] | None = None, *, ax: "Axes | None" = None) -> "Figure":
+    """Draw coefficients without each cluster: a dot for each, the interval of the whole fit behind them.
+
+    Parameters
+    ----------
+    found : what `cl.influence` answers.
+    terms : the coefficients, one or several; the context effects if None.
+    ax : axes to draw one coefficient into; a new figure if None.
+
+    Raises
+    ------
+    CrosslevelError : no such coefficient, or axes for several.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
+    >>> figure = influence(cl.influence(fit))
+    """
+    data = influence_data(found, terms)
+    names = list(dict.fromkeys(data["term"]))
+    if ax is not None and len(names) > 1:
+        raise CrosslevelError(f"`ax` takes one coefficient, and these are {len(names)}. Name one by `terms`.")
+    with theme.drawing(ax, height=0.45 + 1.32 * len(names), rows=len(names), share="y") as panels:
+        for panel, term in zip(panels, names, strict=True):
+            _draw(panel, found, data[data["term"] == term], term)
+        if len(names) == 1:
+            theme.name_axes(panels[0], f"Coefficient of {names[0]} without one cluster", "")
+        else:
+            theme.name_figure(panels[0], "Coefficient without one cluster", "")
+        title = f"{'Context effects' if found.context else 'Coefficients'} without each {found.by} in turn"
+        return theme.entitle(panels, title, words(found, data), own=ax is None)
+
+
+def words(found: "Influence", data: pd.DataFrame) -> str:
+    """What is drawn."""
+    decide = int(data["decides"].sum())
+    told = (
+        "orange: without it the sign, or the result of the test, is another"
+        if decide
+        else "none changes a sign or the result of a test"
+    )
+    return (
+        f"Dots: the coefficient without each of {counted(len(found.levels))} clusters; {told}. Line and bar: with all "
+        f"clusters, and its {percent(found.level, decimals=0)} interval. The outermost clusters, and those "
+        "that decide, are named."
+    )
+
+
+def _draw(panel: "Axes", found: "Influence", data: pd.DataFrame, term: str) -> None:
+    """One coefficient: interval, estimate, zero where it is near, and the dots."""
+    row = found.table.loc[term]
+    low, high = float(row["conf_low"]), float(row["conf_high"])
+    data = data[data["estimate"].notna()]
+    values = data["estimate"].to_numpy()
+    ends = np.array([value for value in (low, high, float(row["estimate"]), *values) if np.isfinite(value)])
+    width = float(np.ptp(ends)) or 1.0
+    if np.isfinite(low) and np.isfinite(high):
+        panel.axvspan(low, high, color=theme.BLUE, alpha=0.10, linewidth=0)
+    panel.axvline(float(row["estimate"]), color=theme.BLUE, linewidth=1.4)
+    if ends.min() - 0.1 * width <= 0.0 <= ends.max() + 0.1 * width:
+        panel.axvline(0.0, color=theme.INK, linewidth=0.9)
+    heights, places = stacked(values, width)
+    top = float(heights.max(initial=0.0)) + 1.0
+    colours = np.where(data["decides"], theme.ORANGE, theme.GREY)
+    size = float(np.clip(420 / top**1.3, 5, 24))
+    panel.scatter(places, (heights + 0.6) / max(top, 5.0), c=list(colours), s=size, linewidths=0, zorder=3)
+    _name_outermost(panel, data, heights, places, max(top, 5.0))
+    panel.set_xlim(ends.min() - 0.1 * width, ends.max() + 0.1 * width)
+    panel.set_ylim(0.0, 1.45)
+    panel.set_yticks([])
+    panel.spines["left"].set_visible(False)
+    panel.grid(visible=False, axis="y")
+    panel.set_title(theme.shortened([term], 80)[0], loc="left", fontsize=9.5, color=theme.INK)
+
+
+def _name_outermost(panel: "Axes", data: pd.DataFrame, heights: np.ndarray, places: np.ndarray, scale: float) -> None:
+    """Names above the outermost dots and those that decide; at the left they end there, at the right begin there."""
+    order = np.argsort(data["estimate"].to_numpy(), kind="stable")
+    names = theme.shortened(list(data["cluster"]), 18)
+    half, decides = max(len(order) // 2, 1), data["decides"].to_numpy()
+    for side, ends in (("right", order[:half]), ("left", order[::-1][: len(order) - half])):
+        which = [k for rank, k in enumerate(ends) if rank < NAMED or decides[k]][:DECIDING]
+        for step, k in enumerate(which):
+            sign = -1.0 if side == "right" else 1.0
+            panel.annotate(
+                names[k], (places[k], (heights[k] + 0.6) / scale), (sign * 5.0, 10.0 + 11.0 * step),
+                textcoords="offset points", fontsize=8, color=theme.INK, ha=side, va="center",
+                arrowprops={"arrowstyle": "-", "color": theme.PALE, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2},
+            )  # fmt: skip
