@@ -9,6 +9,7 @@ import pandas as pd
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.averaging import Average, averaged, smoothed_weights
 from crosslevel.inference.df import df_method, suited_method
+from crosslevel.inference.estimates import Estimates, Single
 from crosslevel.selection.criteria import Information
 from crosslevel.selection.focus import FocusJudge
 from crosslevel.selection.search import Candidate, Search
@@ -85,18 +86,19 @@ def average_candidates(
     search: Search, candidates: Sequence[Candidate], weights: FloatArray, level: float
 ) -> list[Average]:
     """The average of each context effect, with weights (m, M); tests of each candidate are its default ones."""
-    places = list(search.context)
-    contrasts = np.eye(len(search.maximal.solution.beta))[places]
-    singles = [
-        df_method(suited_method(candidate.estimates)).single(candidate.estimates, contrasts) for candidate in candidates
-    ]
+    singles = [candidate.estimates.once(default_tests) for candidate in candidates]
     return [
         averaged(
             np.array([candidate.beta[i] for candidate in candidates]),
-            np.array([single.std_error[k] for single in singles]),
-            np.array([single.df[k] for single in singles]),
+            np.array([single.std_error[i] for single in singles]),
+            np.array([single.df[i] for single in singles]),
             weights[k],
             level=level,
         )
-        for k, i in enumerate(places)
+        for k, i in enumerate(search.context)
     ]
+
+
+def default_tests(estimates: Estimates) -> Single:
+    """Standard errors and degrees of freedom (p,) of all coefficients by the method that is the default."""
+    return df_method(suited_method(estimates)).single(estimates, np.eye(len(estimates.beta)))
