@@ -12,6 +12,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.robust_fit import RobustFit
+from crosslevel.estimators.two_step_fit import TwoStepFit
 from crosslevel.inference.bootstrap.record import Bootstrap
 from crosslevel.types import FloatArray
 
@@ -143,9 +144,10 @@ def _fit_entry(source: Compared, method: str | None, level: float) -> Entry:
     """A fit as a column of a comparison, its coefficients by their names in a mixed model."""
     frame = source.tidy(level=level) if method is None else _by_method(source, method, level)
     mixed_terms = source.mixed_terms if isinstance(source, Renamed) else {}
+    steps = source.second if isinstance(source, TwoStepFit) else ()
     return Entry(
         name=source.estimator if method is None else f"{source.estimator}, {method}",
-        frame=frame.rename(index=dict(mixed_terms)), formula=str(getattr(source, "formula", "")),
+        frame=frame.rename(index=dict(mixed_terms)), formula="; ".join((str(getattr(source, "formula", "")), *steps)),
         nobs=int(source.nobs), ngroups=dict(source.ngroups),
     )  # fmt: skip
 

@@ -142,6 +142,11 @@ class TwoStepFit(Regression):
         return tuple(f"{one.name}: {name}" if several else name for one in self.outcomes for name in one.design.names)
 
     @property
+    def mixed_terms(self) -> Mapping[str, str]:
+        """The coefficients' names in the mixed model: "x1:z" for z of the slope x1, "x1" for its intercept."""
+        return dict(zip(self.terms, two_step_rows.mixed_terms(self.outcomes), strict=True))
+
+    @property
     def coefficients(self) -> Coefficients:
         """Names of the coefficients, and their spellings."""
         return two_step_rows.coefficients(self.outcomes, self.terms)

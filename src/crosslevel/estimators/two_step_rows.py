@@ -81,6 +81,15 @@ def check_kind(vcov: object, method: str) -> None:
         )
 
 
+def mixed_terms(outcomes: Sequence["OutcomeStep"]) -> tuple[str, ...]:
+    """Names that the coefficients of the second steps have in a mixed model with the same variables."""
+    return tuple(
+        name if one.name == "Intercept" else one.name if name == "Intercept" else f"{one.name}:{name}"
+        for one in outcomes
+        for name in one.design.names
+    )
+
+
 def coefficients(outcomes: Sequence["OutcomeStep"], terms: tuple[str, ...]) -> Coefficients:
     """Names of the coefficients and their spellings; an interaction's parts in any order where there is one outcome."""
     parts: list[Sequence[str]] = [()] * len(terms)
