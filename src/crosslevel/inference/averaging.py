@@ -14,9 +14,8 @@ Multimodel Inference, 2nd ed., sec. 4.3.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
 
+from crosslevel.inference.distributions import normal_quantile, t_quantile
 from crosslevel.types import FloatArray
 
 
@@ -74,8 +73,8 @@ def averaged(
     estimate = float(w @ b)
     apart = (b - estimate) ** 2
     upper = 0.5 + 0.5 * level
-    quantiles = student.ppf(upper, df[some])
-    half = float(np.sqrt(w @ (quantiles**2 * v + norm.ppf(upper) ** 2 * apart)))
+    quantiles = t_quantile(upper, df[some])
+    half = float(np.sqrt(w @ (quantiles**2 * v + normal_quantile(upper) ** 2 * apart)))
     return Average(
         estimate=estimate, std_error=float(np.sqrt(w @ (v + apart))), low=estimate - half, high=estimate + half
     )

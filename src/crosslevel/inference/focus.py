@@ -13,9 +13,9 @@ the number of coefficients that model M adjusts the target for:
 
     variance_M = Var(c'beta_M) f(s_M),    f(s) = m / (m - s) (m - 1) / (m - s - 1).
 
-In the limit of large clusters, variance_M is RSS_M / ((m - s)(m - s - 1)) times what all models share: Sp, the estimated
-error of predicting with a subset of random regressors. Choosing by it is choosing the regressors of the growth-curve
-model.
+In the limit of large clusters, variance_M is RSS_M / ((m - s)(m - s - 1)) times what all models share: Sp, the
+estimated error of predicting with a subset of random regressors. Choosing by it is choosing the regressors of the
+growth-curve model.
 
 The bias against the maximal model is zero in expectation, unless coefficients vary in ways that no model has. It is
 estimated by beta_M - beta_maximal, whose variance under V is the difference of the two variances (Hausman), and
@@ -32,6 +32,9 @@ import numpy as np
 
 from crosslevel.design.reduced import Reduced
 from crosslevel.types import FloatArray
+
+ENOUGH = 20
+"""Bootstrap refits, of which there must be at least so many for a variance."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,3 +105,25 @@ class FocusedError:
     def mse(self) -> float:
         """Variance + squared bias."""
         return self.variance + self.squared_bias
+
+
+def resampled_errors(estimate: FloatArray, draws: FloatArray, reference: FloatArray) -> FocusedError:
+    """The error by bootstrap: variance of a model's replicates, and of their difference from the maximal model's.
+
+    Parameters
+    ----------
+    estimate : (2,) of the model and of the maximal model.
+    draws, reference : (B,) replicates of both, of the same draws; NaN for a refit that failed.
+
+    Returns
+    -------
+    error : NaN where fewer than `ENOUGH` draws could be refitted.
+    """
+    good = np.isfinite(draws) & np.isfinite(reference)
+    if np.count_nonzero(good) < ENOUGH:
+        return FocusedError(bias=float(estimate[0] - estimate[1]), bias_variance=np.nan, variance=np.nan)
+    return FocusedError(
+        bias=float(estimate[0] - estimate[1]),
+        bias_variance=float(np.var(draws[good] - reference[good], ddof=1)),
+        variance=float(np.var(draws[good], ddof=1)),
+    )
