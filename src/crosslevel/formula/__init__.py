@@ -10,6 +10,11 @@ The only package that knows formulaic, which it imports when an expression first
 
 from crosslevel.formula.change import update as update
 from crosslevel.formula.components import Coding as Coding
+from crosslevel.formula.context_writing import random_texts as random_texts
+from crosslevel.formula.context_writing import slopes_text as slopes_text
+from crosslevel.formula.context_writing import write_context as write_context
+from crosslevel.formula.contextual import Kind as Kind
+from crosslevel.formula.contextual import learn_context as learn_context
 from crosslevel.formula.evaluate import Evaluator as Evaluator
 from crosslevel.formula.learn import learn as learn
 from crosslevel.formula.membership import Membership as Membership
