@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,6 @@ from crosslevel.display import Document
 from crosslevel.estimators import ordinary_rows
 from crosslevel.estimators.asked.new_rows import Interval
 from crosslevel.estimators.asked.robust import cluster_names
-from crosslevel.estimators.dependence import Dependence, dependence
 from crosslevel.estimators.notes import notes_on_rows
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.robust_fit import ContrastTest, RobustFit, concerns, contrast_test
@@ -25,6 +24,10 @@ from crosslevel.inference.ordinary import OrdinaryCovariance, check_vcov, covari
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.solve.least_squares import LeastSquares
 from crosslevel.types import FloatArray, Frame
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.dependence import Dependence
+    from crosslevel.estimators.wild_test import WildTest, WildWeighting
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,7 +149,52 @@ class OLSFit(Regression):
             beta=self.solved.beta, covariance=found,
         )  # fmt: skip
 
-    def dependence(self, cluster: str | None = None, *, level: float = 0.95) -> Dependence:
+    def wild_test(
+        self,
+        terms: "Contrasts | None" = None,
+        *,
+        value: float = 0.0,
+        cluster: str | None = None,
+        n: int = 9999,
+        weights: "WildWeighting" = "webb",
+        null: bool = True,
+        level: float = 0.95,
+        seed: int | np.random.Generator | None = None,
+    ) -> "WildTest":
+        """Test coefficients by the wild cluster bootstrap, which holds its level with few clusters.
+
+        Residuals keep their size and change sign (and size, a little) by whole clusters; the cluster-robust t (CR1S) of
+        the data is compared with those of the draws. All from the clusters' cross-products: no row is looked at again.
+
+        Parameters
+        ----------
+        terms : coefficients, or expressions such as "a - b", as in `contrast`; None for all but the intercept.
+        value : hypothesised value.
+        cluster : the column of the clusters, or columns as in "a:b"; None for that of the fit.
+        n : draws. With weights="rademacher" and 2^clusters <= n all vectors of signs are gone through instead.
+        weights : "webb" (six points, for any number of clusters), "rademacher" (signs), or "auto": "rademacher" from 13
+            clusters on, else "webb".
+        null : whether residuals are those of the regression under the hypothesis (recommended), or of the fit.
+        level : confidence level of the intervals, which invert the test.
+        seed : for the draws.
+
+        Examples
+        --------
+        >>> import crosslevel as cl
+        >>> fit = cl.ols("Reaction ~ Days", cl.datasets.load("sleepstudy"), cluster="Subject")
+        >>> fit.wild_test(seed=1).frame[["estimate", "std_error", "p_value"]].round(4)
+              estimate  std_error  p_value
+        term
+        Days   10.4673     1.5501   0.0001
+        """
+        from crosslevel.estimators.wild_test import WildRequest, wild_test
+
+        asked = WildRequest(
+            terms=terms, cluster=cluster, value=value, n=n, weights=weights, null=null, level=level, seed=seed
+        )
+        return wild_test(self, asked)
+
+    def dependence(self, cluster: str | None = None, *, level: float = 0.95) -> "Dependence":
         """How alike residuals of rows in the same cluster are, and what that does to the standard errors.
 
         Analysis of variance of the residuals by cluster, their intraclass correlation with its interval, the design
@@ -158,6 +206,8 @@ class OLSFit(Regression):
         cluster : the column of the clusters, or columns as in "a:b"; None for that of the fit.
         level : confidence level of the interval of the intraclass correlation.
         """
+        from crosslevel.estimators.dependence import dependence
+
         return dependence(self, cluster, level)
 
     def covariance_by(self, vcov: str | None = None, cluster: str | Sequence[str] | None = None) -> OrdinaryCovariance:

@@ -31,6 +31,24 @@ Outcomes = Callable[[np.random.Generator], FloatArray]
 """Draws one outcome (n,), less the offset."""
 
 
+def entropy_of(seed: object) -> int:
+    """What all random numbers come from: a seed as given, drawn from a generator, or new.
+
+    Raises
+    ------
+    CrosslevelError : it is none of these.
+    """
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(0, 2**63))
+    if seed is None:
+        found = np.random.SeedSequence().entropy
+        assert isinstance(found, int)
+        return found
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise CrosslevelError(f"`seed` is a whole number, not negative, or a generator; got {seed!r}.")
+    return int(seed)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Request:
     """The arguments of `MixedFit.bootstrap`; see there."""
@@ -59,15 +77,7 @@ class Request:
     @property
     def entropy(self) -> int:
         """What all seeds come from."""
-        if isinstance(self.seed, np.random.Generator):
-            return int(self.seed.integers(0, 2**63))
-        if self.seed is None:
-            found = np.random.SeedSequence().entropy
-            assert isinstance(found, int)
-            return found
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer) or self.seed < 0:
-            raise CrosslevelError(f"`seed` is a whole number, not negative, or a generator; got {self.seed!r}.")
-        return int(self.seed)
+        return entropy_of(self.seed)
 
     @property
     def threads(self) -> int:
