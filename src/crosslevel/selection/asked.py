@@ -21,7 +21,9 @@ def build_search(
     keep: Sequence[str] | str | None,
     context: Sequence[str] | str | None,
     group: str | None,
-    seed: int | None,
+    seed: int | None = None,
+    alpha: float = 0.05,
+    folds: int | None = None,
 ) -> Search:
     """What a search works with, from the arguments of `select`.
 
@@ -34,7 +36,31 @@ def build_search(
     units = _units(maximal.design, place, _names(keep, "keep"))
     chosen = _context(maximal.design, place, None if context is None else _names(context, "context"))
     _check_context(maximal, chosen)
-    return Search(maximal=maximal, place=place, units=units, context=chosen, seed=seed)
+    check_numbers(maximal, place, seed=seed, alpha=alpha, folds=folds)
+    return Search(
+        maximal=maximal, place=place, units=units, context=chosen, seed=seed, alpha=float(alpha), folds=folds
+    )  # fmt: skip
+
+
+def check_numbers(maximal: MixedFit, place: int, *, seed: object, alpha: object, folds: object) -> None:
+    """Refuse numbers that mean nothing.
+
+    Raises
+    ------
+    CrosslevelError : with what is meant.
+    """
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.floating) or not 0.0 < alpha < 1.0:
+        raise CrosslevelError(f"`alpha` is the level of tests, between 0 and 1; got {alpha!r}.")
+    n_clusters = maximal.design.factors[place].n_levels
+    if folds is not None and (
+        isinstance(folds, bool) or not isinstance(folds, int | np.integer) or not 2 <= folds <= n_clusters
+    ):
+        raise CrosslevelError(
+            f"`folds` is a number of parts of the clusters, from 2 to {n_clusters} (each cluster by itself); got "
+            f"{folds!r}."
+        )
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0):
+        raise CrosslevelError(f"`seed` is a whole number, 0 or more; got {seed!r}.")
 
 
 def check_maximal(maximal: MixedFit) -> None:

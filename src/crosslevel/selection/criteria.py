@@ -41,6 +41,10 @@ class Judge:
             self._known[candidate] = float(self.score(candidate))
         return self._known[candidate]
 
+    def delta(self, candidate: Candidate, baseline: Candidate) -> float:
+        """How much the criterion differs from the baseline's."""
+        return self.value(candidate, baseline) - self.value(baseline, baseline)
+
     def best(self, candidates: Sequence[Candidate], baseline: Candidate) -> Candidate:
         """The candidate with the lowest value; of equal ones the simplest, then the first by name."""
         values = [self._rank(self.value(candidate, baseline)) for candidate in candidates]
@@ -121,8 +125,8 @@ def log_clusters(search: Search) -> float:
     return float(np.log(search.design.factors[search.place].n_levels))
 
 
-BIC = Information("bic", "BIC", "the BIC, with the logarithm of the number of rows as penalty", log_rows)
+BIC = Information("bic", "BIC", "BIC, with the logarithm of the number of rows as penalty", log_rows)
 BIC_CLUSTERS = Information(
-    "bic-clusters", "BIC (clusters)", "the BIC, with the logarithm of the number of clusters as penalty", log_clusters
+    "bic-clusters", "BIC (clusters)", "BIC, with the logarithm of the number of clusters as penalty", log_clusters
 )
-AIC = Information("aic", "AIC", "the AIC", lambda search: 2.0)
+AIC = Information("aic", "AIC", "AIC", lambda search: 2.0)

@@ -146,6 +146,8 @@ class Search:
     units : its terms, in the order of the formula.
     context : positions of the context effects among the coefficients.
     seed : of criteria that draw random numbers.
+    alpha : level of tests.
+    folds : into how many parts clusters are divided for cross-validation; None for the usual number.
     fitted : candidates by structure, in the order in which they were asked for.
     found : their estimates.
     """
@@ -155,6 +157,8 @@ class Search:
     units: tuple[Unit, ...]
     context: tuple[int, ...]
     seed: int | None = None
+    alpha: float = 0.05
+    folds: int | None = None
     fitted: dict[RandomStructure, Candidate] = field(default_factory=dict, repr=False)
     found: dict[RandomStructure, StructureFit | Solution] = field(default_factory=dict, repr=False)
 

@@ -30,6 +30,8 @@ def select(
     correlations: Correlations | None = None,
     components: Components = "published",
     share: float = 1.0,
+    alpha: float = 0.05,
+    folds: int | None = None,
     seed: int | None = None,
     progress: bool = True,
     **given: Any,
@@ -66,7 +68,10 @@ def select(
     share : of the variance that the components have to make up. All of it by default: only components whose standard
         deviation is below 1e-4 of the residual's (of effects measured by what they add to the outcome's variance)
         count as none.
-    seed : of criteria that draw random numbers.
+    alpha : level of the tests of criterion "lrt".
+    folds : for criterion "cv", into how many parts the clusters are divided: 10 by default, or one for each cluster if
+        there are fewer.
+    seed : of criteria that draw random numbers: "cv" the folds. None is 0.
     progress : whether to report on the standard error stream.
     **given : further arguments of `mixed`.
 
@@ -91,7 +96,7 @@ def select(
     announce_compilation()
     maximal = mixed(formula, data, method=method, progress=progress, **given)
     check_maximal(maximal)
-    search = build_search(maximal, keep=keep, context=context, group=group, seed=seed)
+    search = build_search(maximal, keep=keep, context=context, group=group, seed=seed, alpha=alpha, folds=folds)
     judge = judged_by.judge(search)
     with Progress(wanted=progress) as report:
         rounds = tuple(run(search, judge, rules, report))

@@ -61,7 +61,7 @@ def _row(
             "n_params": candidate.n_params,
             "deviance": candidate.deviance,
             "criterion": value,
-            "delta": value - judge.value(baseline, baseline),
+            "delta": judge.delta(candidate, baseline),
             "rank": candidate.rank,
             "converged": candidate.converged,
             "chosen": chosen,

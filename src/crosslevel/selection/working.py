@@ -1,0 +1,34 @@
+"""A candidate in the working coordinates of its cross-products, for criteria that need more than its estimates."""
+
+import numpy as np
+
+from crosslevel.design.reduced import Reduced
+from crosslevel.design.submodel import part_of_reduced
+from crosslevel.errors import CrosslevelError
+from crosslevel.selection.search import Candidate, Search
+from crosslevel.solve import Solution
+from crosslevel.types import FloatArray
+
+
+def in_working_coordinates(candidate: Candidate) -> tuple[Reduced, FloatArray]:
+    """Reduced cross-products of a candidate, and (q, q) its Lambda."""
+    found, search = candidate.found, candidate.search
+    if not isinstance(found, Solution):
+        return found.reduced, found.factor
+    reduced = part_of_reduced(search.design.reduced, candidate.part)
+    return reduced, np.asarray(reduced.basis @ found.factors[search.place])
+
+
+def check_plain(search: Search, criterion: str) -> None:
+    """Refuse models whose candidates have no working coordinates of their own.
+
+    Raises
+    ------
+    CrosslevelError : several grouping factors, or a residual structure.
+    """
+    if not search.is_plain:
+        why = "several grouping factors" if not search.design.is_single else "a residual structure"
+        raise CrosslevelError(
+            f"`criterion` is {criterion!r}, which is worked out for one grouping factor and independent residuals, and "
+            f"this model has {why}. Use 'bic' or 'aic'."
+        )
