@@ -13,9 +13,9 @@ the number of coefficients that model M adjusts the target for:
 
     variance_M = Var(c'beta_M) f(s_M),    f(s) = m / (m - s) (m - 1) / (m - s - 1).
 
-In the limit of large clusters, variance_M is RSS_M / ((m - s)(m - s - 1)) times what all models share: Sp, the
-estimated error of predicting with a subset of random regressors. Choosing by it is choosing the regressors of the
-growth-curve model.
+In the limit of large clusters choosing M is choosing the regressors of the growth-curve model. With V_M for V,
+variance_M would be RSS_M / ((m - s)(m - s - 1)) times what all models share: Sp, the estimated error of predicting with
+a subset of random regressors. The V of the maximal model also tells what it costs to hold a slope constant that varies.
 
 The bias against the maximal model is zero in expectation, unless coefficients vary in ways that no model has. It is
 estimated by beta_M - beta_maximal, whose variance under V is the difference of the two variances (Hausman), and
