@@ -51,8 +51,9 @@ def test_plm(method: str) -> None:
     assert fit.r_squared == pytest.approx(theirs["r_squared"]["rsq"], rel=1e-10)
     assert fit.adj_r_squared == pytest.approx(theirs["r_squared"]["adjrsq"], rel=1e-10)
     sigma2 = theirs["ercomp"]["sigma2"]
-    assert fit.details.sigma2["idiosyncratic"] == pytest.approx(sigma2["idios"], rel=1e-10)
-    assert fit.details.sigma2["id"] == pytest.approx(sigma2["id"], rel=1e-10)
+    components = fit.details.error_components()["variance"]
+    assert components["idiosyncratic"] == pytest.approx(sigma2["idios"], rel=1e-10)
+    assert components["id"] == pytest.approx(sigma2["id"], rel=1e-10)
     np.testing.assert_allclose(fit.details.theta, theirs["ercomp"]["theta"][0], rtol=1e-10)
 
 
@@ -198,6 +199,24 @@ def test_all_varying_endogenous_and_nothing_constant_is_the_within_estimate() ->
     np.testing.assert_allclose(fit.params.drop("Intercept"), within.params, rtol=1e-9)
 
 
+@pytest.mark.parametrize("balanced", [True, False])
+def test_of_instruments_is_the_hausman_test_against_fixed_effects(balanced: bool) -> None:
+    # with the same variance in both; its covariance has as low a rank as there are instruments to test
+    data = frame_of(panel_rows(balanced=balanced))
+    fit = cl.hausman_taylor(FORMULA, data, group="g", endogenous=["d", "e", "w"])
+    within = cl.fixed_effects("y ~ a + b + c + d + e", data, group="g")
+    names = list(within.params.index)
+    unscaled = within.vcov / within.sigma**2 - fit.vcov.loc[names, names] / fit.sigma**2
+    size = np.sqrt(np.diag(within.vcov))
+    difference = (within.params - fit.params[names]).to_numpy() / size
+    values, vectors = np.linalg.eigh(unscaled.to_numpy() / np.outer(size, size))
+    test = fit.details.overidentification
+    kept = values > 1e-8 * values.max()
+    assert np.count_nonzero(kept) == test["df"] == 2
+    statistic = np.sum((vectors[:, kept].T @ difference) ** 2 / values[kept])
+    assert test["statistic"] * fit.rss / fit.nobs == pytest.approx(statistic, rel=1e-6)
+
+
 def test_just_identified_is_the_within_estimate_and_tests_nothing() -> None:
     # as many exogenous varying columns as endogenous constant ones: the varying ones have the within estimates
     data = frame_of(panel_rows(balanced=True))
@@ -221,7 +240,7 @@ def test_a_recovered_effect() -> None:
     fit = cl.hausman_taylor("y ~ x + w", {"y": y, "x": x, "w": w[codes], "g": codes}, group="g", endogenous=["w"])
     assert abs(fit.params["w"] - 0.5) < 3.0 * fit.bse["w"]
     assert fit.bse["w"] < 0.06
-    assert fit.details.sigma2["g"] == pytest.approx(1.0, rel=0.1)
+    assert fit.details.error_components().loc["g", "variance"] == pytest.approx(1.0, rel=0.1)
 
 
 def test_negative_variance_is_floored_and_said() -> None:
@@ -233,7 +252,7 @@ def test_negative_variance_is_floored_and_said() -> None:
     x, d = shared[codes] + rng.normal(size=100), rng.normal(size=100)
     frame = {"y": x + d + shared[codes] + noise, "x": x, "d": d, "w": shared[codes], "g": codes}
     fit = cl.hausman_taylor("y ~ x + d + w", frame, group="g", endogenous=["d", "w"])
-    assert fit.details.sigma2["g"] == 0.0
+    assert fit.details.error_components().loc["g", "variance"] == 0.0
     assert np.all(fit.details.theta == 0.0)
     assert any("negative" in note for note in fit.notes)
 
@@ -290,18 +309,32 @@ def test_without_intercept() -> None:
     assert fit.r_squared == pytest.approx(twin.r_squared, rel=1e-9)
 
 
-def test_rows_predictions_and_summary() -> None:
+def test_rows_and_predictions() -> None:
     fit, data = wages("ht"), load_data("Wages")
     frame = fit.augment()
     np.testing.assert_allclose(frame["fitted"] + frame["resid"], data["lwage"], rtol=1e-12)
+    np.testing.assert_allclose(fit.predict(), frame["fitted"], rtol=1e-12)
     np.testing.assert_allclose(fit.predict(data.head(20)), frame["fitted"].head(20), rtol=1e-12)
-    np.testing.assert_allclose(fit.predict(), frame["fitted"])
+    average = fit.predict(effects=False)
+    np.testing.assert_allclose(average + frame["effect"], frame["fitted"], rtol=1e-12)
+    np.testing.assert_allclose(fit.predict(data.head(20).assign(id=-1)), average.head(20), rtol=1e-12)
+    # predicted effects: shares of the group means of what x'beta leaves
+    found, left = fit.error_components()["variance"], (data["lwage"] - average).groupby(data["id"]).mean()
+    share = 7 * found["id"] / (7 * found["id"] + found["idiosyncratic"])
+    effects = fit.group_effects()
+    np.testing.assert_allclose(effects["estimate"], share * left, rtol=1e-9)
+    np.testing.assert_allclose(effects["std_error"], np.sqrt(found["id"] * (1.0 - share)), rtol=1e-12)
+
+
+def test_summary_and_the_rest_of_a_result() -> None:
+    fit = wages("ht")
     text = str(fit.summary())
     for words in ("Hausman-Taylor regression of lwage", "Constant, endogenous  ed", "Sargan", "standard normal"):
         assert words in text
     assert fit.estimator == "Hausman-Taylor (id)"
     assert fit.contrast(["exp", "expsq"]).df_num == 2
     assert fit.glance().loc[0, "method"] == "hausman-taylor"
+    assert fit.converged
 
 
 # -- wrong input --------------------------------------------------------------------------------------------------

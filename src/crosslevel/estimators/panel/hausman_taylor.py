@@ -17,8 +17,7 @@ from crosslevel.estimators.panel.roles import (
     roles_of,
     unidentified,
 )
-from crosslevel.estimators.rows import row_index
-from crosslevel.estimators.target_rows import new_rows
+from crosslevel.estimators.panel.rows import Levels, frame_of, predicted
 from crosslevel.inference.distributions import chi_square_tail
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.covariance import RowMaker, TransformedRows, check_covariance, panel_covariance
@@ -33,6 +32,9 @@ KINDS = {
     (False, False): "Constant, exogenous", (False, True): "Constant, endogenous",
 }  # fmt: skip
 """What predictors are, by whether they vary within groups and whether they are endogenous."""
+
+SMALL_P = "A small p speaks against some predictors being exogenous."
+"""What the test of the instruments tells."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +55,8 @@ class InstrumentedRows(RowMaker):
         codes = self.panel.groups.codes
         deviations, _ = split_rows(self.panel, self.roles)
         x = deviations[:-1] + self.solved.seen.T[:, codes]
-        residual = residuals(self.panel, self.roles, self.solved)[1]
+        inside, average = residuals(self.panel, self.roles, self.solved)
+        residual = inside + ((1.0 - self.solved.components.theta) * average)[codes]
         return TransformedRows(x=x, y=self.solved.regression.beta @ x + residual, codes=codes)
 
 
@@ -90,16 +93,14 @@ class InstrumentDetails(PanelDetails):
         return f"{METHODS[self.instruments]} regression"
 
     @property
-    def sigma2(self) -> dict[str, float]:
-        """Variances of the errors: "idiosyncratic" and, by its name, of the groups."""
-        found = self.solved.components
-        return {"idiosyncratic": found.idiosyncratic, self.panel.groups.name: found.group}
-
-    @property
     def theta(self) -> pd.Series:
         """Share of its mean that is taken off the rows of each group."""
-        levels = pd.Index(self.panel.groups.levels, name=self.panel.groups.name)
-        return pd.Series(self.solved.components.theta, index=levels, name="theta")
+        return pd.Series(self.solved.components.theta, index=self._levels, name="theta")
+
+    @property
+    def _levels(self) -> pd.Index:
+        """The groups."""
+        return pd.Index(self.panel.groups.levels, name=self.panel.groups.name)
 
     @property
     def predictors(self) -> dict[str, tuple[str, ...]]:
@@ -111,7 +112,11 @@ class InstrumentDetails(PanelDetails):
 
     @property
     def overidentification(self) -> pd.Series:
-        """Sargan's test of the instruments: statistic (chi-square), df, p_value; NaN where none is left to test."""
+        """Sargan's test of the instruments: statistic (chi-square), df, p_value; NaN where none is left to test.
+
+        With the variance of the errors estimated otherwise it is the Hausman test of these estimates against those of
+        fixed effects, which need no such instruments (Hausman & Taylor 1981, section 3).
+        """
         found = self.solved.overidentification
         statistic = found.statistic if found.df > 0 else np.nan
         p_value = float(chi_square_tail(found.df, statistic)) if found.df > 0 else np.nan
@@ -122,61 +127,79 @@ class InstrumentDetails(PanelDetails):
         maker = InstrumentedRows(panel=self.panel, roles=self.roles, solved=self.solved)
         return panel_covariance(self.solved.regression, self.panel.groups, maker, vcov, normal=True)
 
+    @property
+    def weights(self) -> FloatArray:
+        """(J,) share of a group's mean residual that its predicted effect is."""
+        found, n = self.solved.components, self.panel.products.count
+        return np.asarray(n * found.group / (found.idiosyncratic + n * found.group))
+
+    @property
+    def effects(self) -> FloatArray:
+        """(J,) predicted effects u_i."""
+        return np.asarray(self.weights * residuals(self.panel, self.roles, self.solved)[1])
+
     def augment(self, panel: Panel) -> pd.DataFrame:
-        """The rows used: outcome, group, x'beta, residuals y - x'beta, and those of the quasi-demeaned rows."""
-        resid, transformed = residuals(panel, self.roles, self.solved)
+        """The rows used: outcome, group, fitted values with the effect, residuals, effect, transformed residuals.
+
+        The latter, "resid_transformed", are those of the rows less theta times their group's mean.
+        """
+        inside, means = residuals(panel, self.roles, self.solved)
+        codes, theta, effects = panel.groups.codes, self.solved.components.theta, self.weights * means
         outcome = panel.rows(np.array([panel.response]))[0]
-        levels = pd.Index(panel.groups.levels).take(panel.groups.codes)
-        return pd.DataFrame(
-            {
-                panel.design.spec.response_name: outcome, panel.groups.name: levels, "fitted": outcome - resid,
-                "resid": resid, "resid_transformed": transformed,
-            },
-            index=row_index(panel.design),
-        )  # fmt: skip
+        resid = inside + (means - effects)[codes]
+        columns = {
+            "fitted": outcome - resid, "resid": resid, "effect": effects[codes],
+            "resid_transformed": inside + ((1.0 - theta) * means)[codes],
+        }  # fmt: skip
+        return frame_of(panel, outcome, columns)
 
     def predict(self, panel: Panel, new: Frame | None) -> pd.Series:
+        """Predict x'beta with the effects, zero for a group that is not known."""
+        levels = (Levels(clusters=panel.groups, effects=self.effects, unknown=0.0),)
+        return predicted(panel, self.roles.columns, self.solved.regression.beta, levels, 0.0, new)
+
+    def predict_average(self, panel: Panel, new: Frame | None) -> pd.Series:
         """Predict x'beta."""
-        if new is None:
-            return self.augment(panel)["fitted"].rename("prediction")
-        rows = new_rows(panel.design, None, (), new)
-        estimates = np.empty(rows.n_rows)
-        for block in rows.blocks():
-            estimates[block.place] = self.solved.regression.beta @ block.columns[panel.design.x]
-        return pd.Series(rows.spread(estimates), index=rows.index, name="prediction")
+        return predicted(panel, self.roles.columns, self.solved.regression.beta, (), 0.0, new)
+
+    def group_effects(self, panel: Panel) -> pd.DataFrame:
+        """Predicted effects, with the standard errors of their prediction given the coefficients."""
+        errors = np.sqrt(self.solved.components.group * (1.0 - self.weights))
+        record = {"estimate": self.effects, "std_error": errors, "theta": self.theta, "rows": panel.sizes}
+        return pd.DataFrame(record, index=self._levels)
+
+    def error_components(self) -> pd.DataFrame:
+        """Variances of groups and rows, with standard deviations and shares."""
+        found = self.solved.components
+        variance = np.array([found.group, found.idiosyncratic])
+        index = pd.Index([self.panel.groups.name, "idiosyncratic"], name="component")
+        return pd.DataFrame(
+            {"variance": variance, "sd": np.sqrt(variance), "share": variance / variance.sum()}, index=index
+        )
 
     def facts(self, panel: Panel) -> list[Row]:
-        """Variances of the errors, and what they make of the rows."""
-        found = self.solved.components
-        low, high = found.theta.min(), found.theta.max()
+        """Shares of the means that are taken off."""
+        low, high = self.theta.min(), self.theta.max()
         taken = fixed(low, 3) if low == high else f"{fixed(low, 3)} to {fixed(high, 3)}"
-        return [
-            ["SD of the group effects", number(found.group**0.5)],
-            ["SD within groups", number(found.idiosyncratic**0.5)],
-            ["Quasi-demeaning", f"theta = {taken}"],
-        ]
+        return [["Quasi-demeaning", f"theta = {taken} (0: pooled, 1: within)"]]
 
     def blocks(self, panel: Panel) -> list[Block]:
-        """The predictors by kind, and the test of the instruments."""
-        rows: list[Row] = [[words, ", ".join(names) or "none"] for words, names in self.predictors.items()]
-        tables: list[Block] = [
-            Table(["", ""], rows, title=f"Predictors, varying or constant within {panel.groups.name}")
-        ]
+        """The predictors by kind, the test of the instruments, and the variances of the errors."""
+        kinds: list[Row] = [[words, ", ".join(names) or "none"] for words, names in self.predictors.items()]
+        title = f"Predictors, varying or constant within {panel.groups.name}"
+        tables: list[Block] = [Table(["", ""], kinds, title=title)]
         test = self.overidentification
         if test["df"] > 0:
-            columns = ["", Column("Chi-square", format="fixed", decimals=2), Column("df", format="count")]
-            tables.append(
-                Table(
-                    [*columns, Column("p", format="p")],
-                    [["Sargan", float(test["statistic"]), int(test["df"]), float(test["p_value"])]],
-                    title="Test of the instruments",
-                    notes=["A small p speaks against some predictors being exogenous."],
-                )
-            )
-        return tables
+            columns: list[str | Column] = [
+                "", Column("Chi-square", format="fixed", decimals=2), Column("df", format="count"),
+                Column("p", format="p"),
+            ]  # fmt: skip
+            row: Row = ["Sargan", float(test["statistic"]), int(test["df"]), float(test["p_value"])]
+            tables.append(Table(columns, [row], title="Test of the instruments", notes=[SMALL_P]))
+        return [*tables, variances(self.error_components(), panel.groups.name)]
 
     def notes(self, panel: Panel) -> list[str]:
-        """A variance of zero, instruments that cannot be tested or are too many."""
+        """A variance of zero; instruments that cannot be tested."""
         notes = []
         if self.solved.components.floored:
             notes.append(
@@ -226,8 +249,8 @@ def hausman_taylor(
 
     Returns
     -------
-    PanelFit : with `details.overidentification`, Sargan's test of the instruments; `details.sigma2`, `details.theta`
-        and `details.predictors`.
+    PanelFit : its `details.overidentification` is Sargan's test of the instruments, but for the estimate of the
+        variance the Hausman test against fixed effects; `details.predictors` are the predictors by kind.
 
     Raises
     ------
@@ -302,8 +325,20 @@ def split_rows(panel: Panel, roles: Roles) -> tuple[FloatArray, FloatArray]:
 
 
 def residuals(panel: Panel, roles: Roles, solved: Instrumented) -> tuple[FloatArray, FloatArray]:
-    """Residuals y - x'beta (n,), and those of the quasi-demeaned rows."""
-    codes, contrast = panel.groups.codes, np.append(-solved.regression.beta, 1.0)
+    """Residuals y - x'beta less their group means (n,), and those means (J,)."""
     deviations, means = split_rows(panel, roles)
-    inside, between = contrast @ deviations, contrast @ means
-    return inside + between[codes], inside + ((1.0 - solved.components.theta) * between)[codes]
+    contrast = np.append(-solved.regression.beta, 1.0)
+    return contrast @ deviations, contrast @ means
+
+
+def variances(components: pd.DataFrame, group: str) -> Table:
+    """The variances of the errors as a table."""
+    rows: list[Row] = [
+        [f"Between {group}" if name != "idiosyncratic" else "Rows", number(variance), number(sd), share]
+        for name, variance, sd, share in components.itertuples()
+    ]
+    columns: list[str | Column] = [
+        "", Column("Variance", align="decimal"), Column("SD", align="decimal"),
+        Column("Share", format="percent", decimals=1),
+    ]  # fmt: skip
+    return Table(columns, rows, title="Variances of the errors")
