@@ -1,6 +1,6 @@
 """Precision of a context effect by how the random-effects structure was chosen: overall fit, focus, average, none.
 
-    python benchmarks/selection_focus.py [--reps 300] [--bootstrap-reps 60] [--jobs 1] [--only NAME ...] [--table]
+    python benchmarks/selection_focus.py [--reps 250] [--bootstrap-reps 60] [--jobs 1] [--only NAME ...] [--table]
 
 Data as in the Monte Carlo study of Heisig, Schaeffer & Giesecke (2017), see interval_coverage.py, but with the share of
 the predictors' variance between clusters as a condition, and only their cross-products are drawn: for normal rows a
@@ -32,21 +32,26 @@ from crosslevel.selection.asked import build_search
 from crosslevel.selection.averaging import average_candidates, focus_values
 from crosslevel.selection.criteria import AIC, BIC, BIC_CLUSTERS, Criterion
 from crosslevel.selection.focus import Focus, FocusJudge
-from crosslevel.selection.routine import Rules, drop_slopes, search_correlations
+from crosslevel.selection.focus_bootstrap import FocusBootstrap
+from crosslevel.selection.routine import Rules, drop_slopes
+from crosslevel.selection.routine import run as routine
 from crosslevel.selection.search import Candidate, Search, Unit
 from crosslevel.selection.structures import partitions
 
 HERE = Path(__file__).parent
 STORE, PAGE = HERE / "selection_focus.json", HERE.parent / "docs" / "selection.md"
 BEGIN, END = "<!-- focus: begin -->", "<!-- focus: end -->"
-SLOPES, LOW, HIGH, LEVEL = 5, 600, 2000, 0.95
+BOOTSTRAP = " bootstrap"
+SLOPES, LEVEL = 5, 0.95
+SIZES = {15: (600, 2000), 25: (600, 2000), 50: (70, 130)}
+"""Rows of a cluster, least and most, by the number of clusters."""
 
 
 @dataclass(frozen=True)
 class Condition:
     """How data are drawn.
 
-    clusters : their number; each has 600 to 2,000 rows.
+    clusters : their number; see `SIZES` for how large they are.
     target : "dce" (z explains the intercept) or "cli" (z explains the slope of x1).
     varying, sd : slopes of controls that vary, and their standard deviation (that of the target is .6).
     between : share of the predictors' variance that is between clusters.
@@ -69,7 +74,7 @@ CONDITIONS = tuple(
     for each in (
         (15, "dce", 0, 0.2, 0.15), (15, "dce", 1, 0.2, 0.15), (15, "dce", 3, 0.2, 0.15), (15, "dce", 5, 0.2, 0.15),
         (15, "dce", 3, 0.2, 0.5), (15, "dce", 3, 1.0, 0.0), (15, "cli", 3, 0.2, 0.15), (25, "dce", 3, 0.2, 0.15),
-        (25, "dce", 5, 1.0, 0.5), (25, "cli", 5, 0.2, 0.15), (15, "dce", 5, 0.2, 0.0),
+        (25, "dce", 5, 1.0, 0.5), (25, "cli", 5, 0.2, 0.15), (15, "dce", 5, 0.2, 0.0), (50, "dce", 3, 0.2, 0.15), (50, "cli", 5, 0.2, 0.15),
     )
 )  # fmt: skip
 
@@ -94,7 +99,9 @@ def template(clusters: int, target: str) -> MixedFit:
 def draw(condition: Condition, rng: np.random.Generator) -> Design:
     """The maximal model with the cross-products of new data."""
     design = template(condition.clusters, condition.target).design
-    count = rng.integers(LOW, HIGH + 1, condition.clusters).astype(float)
+    count = rng.integers(SIZES[condition.clusters][0], SIZES[condition.clusters][1] + 1, condition.clusters).astype(
+        float
+    )
     interaction = condition.target == "cli"
     spread = np.r_[[TARGET_SD] * (1 + interaction), [condition.sd] * condition.varying]
     root = np.linalg.cholesky(correlations(len(spread), 2.6, rng)) * spread[:, None]
@@ -187,15 +194,19 @@ def average(search: Search, candidates: list[Candidate], weights: np.ndarray) ->
     return found.estimate, found.low, found.high
 
 
-def by_focus(search: Search) -> Iterator[tuple[str, ESTIMATE]]:
-    """Chosen by focus, and averages over the same candidates."""
-    criterion = Focus()
+def focused(search: Search, criterion: Criterion) -> tuple[FocusJudge, Candidate, list[Candidate]]:
+    """The judge of a search by focus, what it chooses, and all candidates of step 2."""
     judge = criterion.judge(search)
     assert isinstance(judge, FocusJudge)
-    left = slopes_left(search, criterion.slopes)
-    (found,) = search_correlations(search, judge, Rules(correlations="target"), left, None, quiet)  # type: ignore[arg-type]
-    yield "focus", estimate_of(search, found.chosen)
-    candidates = [found.baseline, *(candidate for candidate, _ in found.candidates)]
+    rounds = routine(search, judge, Rules(correlations="target"), quiet)
+    found = rounds[-1]
+    return judge, found.chosen, [found.baseline, *(candidate for candidate, _ in found.candidates)]
+
+
+def by_focus(search: Search) -> Iterator[tuple[str, ESTIMATE]]:
+    """Chosen by focus, and averages over the same candidates."""
+    judge, chosen, candidates = focused(search, Focus())
+    yield "focus", estimate_of(search, chosen)
     yield "average by focus", average(search, candidates, smoothed_weights(focus_values(judge, candidates)[:, 0]))
     for fit in (BIC, BIC_CLUSTERS):
         scores = fit.judge(search)
@@ -221,6 +232,17 @@ def replicate(task: tuple[Condition, int]) -> dict[str, ESTIMATE]:
     condition, number = task
     rng = np.random.default_rng([number, *condition.name.encode()])
     return dict(estimates(condition, search_of(condition, rng)))
+
+
+def resample(task: tuple[Condition, int]) -> dict[str, ESTIMATE]:
+    """Estimates of one replication, the same as that of `replicate`, with the bootstrap's choice among them."""
+    condition, number = task
+    search = search_of(condition, np.random.default_rng([number, *condition.name.encode()]))
+    out = {"BIC": estimate_of(search, published(search, BIC)), **dict(by_focus(search))}
+    judge, chosen, candidates = focused(search, FocusBootstrap())
+    out["focus-bootstrap"] = estimate_of(search, chosen)
+    weights = smoothed_weights(focus_values(judge, candidates)[:, 0])
+    return out | {"average by focus-bootstrap": average(search, candidates, weights)}
 
 
 def summary(results: list[dict[str, ESTIMATE]]) -> dict[str, dict[str, float]]:
@@ -266,7 +288,15 @@ def title(condition: Condition) -> str:
 
 def tables(store: dict[str, dict[str, dict[str, float]]]) -> str:
     """Markdown: root mean squared errors and coverages with widths relative to BIC, of every method by condition."""
-    rows = [(condition, store[condition.name]) for condition in CONDITIONS if condition.name in store]
+    out = ["Chosen by fit or by focus, or averaged:", "", *table_pair(store, "")]
+    if any(name.endswith(BOOTSTRAP) for name in store):
+        out += ["With the cluster bootstrap, on fewer replications:", "", *table_pair(store, BOOTSTRAP)]
+    return "\n".join(out)
+
+
+def table_pair(store: dict[str, dict[str, dict[str, float]]], kind: str) -> list[str]:
+    """Both tables of one kind of runs."""
+    rows = [(condition, store[key]) for condition in CONDITIONS if (key := condition.name + kind) in store]
     names = list(dict.fromkeys(name for _, found in rows for name in found))
 
     def table(heading: str, cell: Callable[[dict[str, dict[str, float]], str], str]) -> list[str]:
@@ -290,7 +320,7 @@ def tables(store: dict[str, dict[str, dict[str, float]]]) -> str:
         f"{100 * worst:.1f} %; {failed} intervals failed.",
         "",
     ]
-    return "\n".join(out)
+    return out
 
 
 def write_tables() -> None:
@@ -303,7 +333,8 @@ def write_tables() -> None:
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--reps", type=int, default=300)
+    parser.add_argument("--reps", type=int, default=250)
+    parser.add_argument("--bootstrap-reps", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", nargs="+", default=[c.name for c in CONDITIONS], help="names of conditions")
     parser.add_argument("--table", action="store_true", help="only write the tables anew")
@@ -311,10 +342,13 @@ def main() -> None:
     for condition in () if asked.table else CONDITIONS:
         if condition.name not in asked.only:
             continue
-        found = summary(run(condition, asked.reps, asked.jobs, replicate))
-        STORE.write_text(json.dumps({**load(), condition.name: found}, indent=1) + "\n")
-        print(title(condition), flush=True)
-        print(pd.DataFrame(found).T.round(3).to_string(), flush=True)
+        for kind, reps, work in (("", asked.reps, replicate), (BOOTSTRAP, asked.bootstrap_reps, resample)):
+            if reps == 0:
+                continue
+            found = summary(run(condition, reps, asked.jobs, work))
+            STORE.write_text(json.dumps({**load(), condition.name + kind: found}, indent=1) + "\n")
+            print(title(condition) + kind, flush=True)
+            print(pd.DataFrame(found).T.round(3).to_string(), flush=True)
     if asked.table:
         write_tables()
 

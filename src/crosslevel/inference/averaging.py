@@ -44,8 +44,9 @@ def smoothed_weights(values: FloatArray) -> FloatArray:
     >>> smoothed_weights(np.array([100.0, 100.0, np.nan])).tolist()
     [0.5, 0.5, 0.0]
     """
-    least = np.nanmin(values)
-    raw = np.where(np.isnan(values), 0.0, np.exp(-0.5 * (np.nan_to_num(values, nan=least) - least)))
+    known = ~np.isnan(values)
+    raw = np.zeros(len(values))
+    raw[known] = np.exp(-0.5 * (values[known] - np.min(values[known])))
     return np.asarray(raw / raw.sum())
 
 
