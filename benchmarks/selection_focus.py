@@ -74,7 +74,8 @@ CONDITIONS = tuple(
     for each in (
         (15, "dce", 0, 0.2, 0.15), (15, "dce", 1, 0.2, 0.15), (15, "dce", 3, 0.2, 0.15), (15, "dce", 5, 0.2, 0.15),
         (15, "dce", 3, 0.2, 0.5), (15, "dce", 3, 1.0, 0.0), (15, "cli", 3, 0.2, 0.15), (25, "dce", 3, 0.2, 0.15),
-        (25, "dce", 5, 1.0, 0.5), (25, "cli", 5, 0.2, 0.15), (15, "dce", 5, 0.2, 0.0), (50, "dce", 3, 0.2, 0.15), (50, "cli", 5, 0.2, 0.15),
+        (25, "dce", 5, 1.0, 0.5), (25, "cli", 5, 0.2, 0.15), (15, "dce", 5, 0.2, 0.0),
+        (50, "dce", 3, 0.2, 0.15), (50, "cli", 5, 0.2, 0.15),
     )
 )  # fmt: skip
 
@@ -99,9 +100,8 @@ def template(clusters: int, target: str) -> MixedFit:
 def draw(condition: Condition, rng: np.random.Generator) -> Design:
     """The maximal model with the cross-products of new data."""
     design = template(condition.clusters, condition.target).design
-    count = rng.integers(SIZES[condition.clusters][0], SIZES[condition.clusters][1] + 1, condition.clusters).astype(
-        float
-    )
+    low, high = SIZES[condition.clusters]
+    count = rng.integers(low, high + 1, condition.clusters).astype(float)
     interaction = condition.target == "cli"
     spread = np.r_[[TARGET_SD] * (1 + interaction), [condition.sd] * condition.varying]
     root = np.linalg.cholesky(correlations(len(spread), 2.6, rng)) * spread[:, None]
