@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crosslevel import datasets, errors, residual
     from crosslevel.analysis.ladder import ladder
+    from crosslevel.diagnostics.coding import check_coding
     from crosslevel.diagnostics.describe import describe
     from crosslevel.diagnostics.influence import influence
     from crosslevel.diagnostics.population import population_weight
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from crosslevel.estimators.panel.random_effects import random_effects
     from crosslevel.estimators.slopes import slopes
     from crosslevel.estimators.two_step import two_step
+    from crosslevel.estimators.workarounds import workarounds
     from crosslevel.report import figures as plot
     from crosslevel.report.page import report
     from crosslevel.selection.select import select
@@ -74,6 +76,7 @@ __all__ = [
     "Sampling",
     "__version__",
     "between",
+    "check_coding",
     "compare",
     "datasets",
     "describe",
@@ -100,6 +103,7 @@ __all__ = [
     "select",
     "slopes",
     "two_step",
+    "workarounds",
 ]
 
 # public name -> (module, attribute), or (module, None) where the name is the module itself
@@ -117,6 +121,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Precision": ("crosslevel.weights", "Precision"),
     "Sampling": ("crosslevel.weights", "Sampling"),
     "between": ("crosslevel.estimators.panel.between", "between"),
+    "check_coding": ("crosslevel.diagnostics.coding", "check_coding"),
     "compare": ("crosslevel.estimators.compare", "compare"),
     "datasets": ("crosslevel.datasets", None),
     "describe": ("crosslevel.diagnostics.describe", "describe"),
@@ -143,6 +148,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "select": ("crosslevel.selection.select", "select"),
     "slopes": ("crosslevel.estimators.slopes", "slopes"),
     "two_step": ("crosslevel.estimators.two_step", "two_step"),
+    "workarounds": ("crosslevel.estimators.workarounds", "workarounds"),
 }
 
 
