@@ -54,7 +54,8 @@ MUNDLAK = {
     "y ~ within(x1, g) + z": "y ~ within(x1, g) + z + (1 | g)",
     "y ~ `score 1` + (1 | country)": "y ~ `score 1` + between(`score 1`, g) + (1 | country) + (1 | g)",
     "y ~ x1 + (x1 | g)": "y ~ x1 + between(x1, g) + (x1 | g)",
-    "y ~ x1 + (x1 | country/g)": "y ~ x1 + between(x1, g) + (x1 | country/g) + (1 | g)",
+    "y ~ x1 + (x1 | country/g)": "y ~ x1 + between(x1, g) + (x1 | country/g)",
+    "y ~ x1 + (x1 | country)": "y ~ x1 + between(x1, g) + (x1 | country) + (1 | g)",
     "log(y + 20) ~ x1": "log(y + 20) ~ x1 + between(x1, g) + (1 | g)",
 }
 
@@ -71,6 +72,9 @@ WITHIN_BETWEEN = {
     "y ~ x1 + (x1 | g)": "y ~ within(x1, g) + between(x1, g) + (1 + within(x1, g) | g)",
     "y ~ x1 + (x1 || g)": "y ~ within(x1, g) + between(x1, g) + blocks(1, 0 + within(x1, g) | g)",
     "y ~ x1 + (x1 | country)": "y ~ within(x1, g) + between(x1, g) + (x1 | country) + (1 | g)",
+    "y ~ x1 + (x1 | country/g)": (
+        "y ~ within(x1, g) + between(x1, g) + (1 + x1 | country) + (1 + within(x1, g) | country:g)"
+    ),
     "y ~ x1 + (z + x1 | g)": "y ~ within(x1, g) + between(x1, g) + (1 + z + within(x1, g) | g)",
 }
 
@@ -94,6 +98,31 @@ def test_groups_of_several_columns_and_names_that_are_no_identifiers() -> None:
     assert cl.mundlak("y ~ x1", data(), group="country:g") == "y ~ x1 + between(x1, country:g) + (1 | country:g)"
     fit = cl.mixed(cl.mundlak("y ~ `score 1`", data(), group="my group"), data())
     assert list(fit.params.index) == ["Intercept", "score 1", "between(`score 1`, `my group`)"]
+
+
+def test_three_levels_in_two_steps() -> None:
+    text = cl.mundlak("y ~ x1", data(), group="g", kind="within-between")
+    whole = cl.mundlak(text, data(), group="country", kind="within-between")
+    assert whole == (
+        "y ~ within(x1, g) + within(between(x1, g), country) + between(between(x1, g), country)"
+        " + (1 | g) + (1 | country)"
+    )
+    design = cl.mixed(whole, data()).design
+    x = np.hstack([block for block, _, _ in design.blocks()])
+    np.testing.assert_allclose(x[1] + x[2] + x[3], data()["x1"], atol=1e-12)
+
+
+def test_any_frame_and_numbers_as_categories() -> None:
+    polars = pytest.importorskip("polars")
+    frame = data().assign(wave=data()["x2"].round().clip(4, 6).astype(int) * 5 - 20)
+    text = cl.mundlak("y ~ C(wave)", polars.from_pandas(frame[["y", "wave", "g"]]), group="g")
+    assert text == "y ~ C(wave) + between(I(wave == 5), g) + between(I(wave == 10), g) + (1 | g)"
+    fit = cl.mixed(text, frame)
+    means = (frame["wave"] == 10).groupby(frame["g"]).transform("mean")
+    design = np.hstack([block for block, _, _ in fit.design.blocks()])
+    names = list(fit.design.products.names)
+    np.testing.assert_allclose(design[names.index("between(I(wave == 10), g)")], means, atol=1e-14)
+    assert len(cl.mundlak_test(fit).combinations) == 2
 
 
 def test_a_dot_is_all_other_columns_but_the_group() -> None:

@@ -88,15 +88,14 @@ def mundlak(
             f"there are no cluster means to add: {formula!r}. Check `group`, or fit the formula as it is."
         )
     texts, text = random_texts(context), ":".join(quoted(name) for name in names)
-    own = [part for part in parsed.random if frozenset(part.group) == frozenset(names)]
     if slopes:
-        if own:
+        if context.own:
             raise FormulaError(
-                f"`slopes` adds a random term over {group}, but `formula` has {own[0].text} already. Write the slopes "
-                "there, or leave the term out of the formula."
+                f"`slopes` adds a random term over {group}, but `formula` has {context.own[0].text} already. Write the "
+                "slopes there, or leave the term out of the formula."
             )
         texts.append(slopes_text(context, listed("slopes", slopes), text))
-    elif random and not own:
+    elif random and not context.own:
         texts.append(f"(1 | {text})")
     return write_context(context, texts)
 

@@ -87,9 +87,9 @@ def slopes_text(context: Context, slopes: Sequence[str], group: str) -> str:
 
 def _rewritten(part: RandomPart, context: Context) -> RandomPart:
     """A random term with deviations from cluster means as slopes, if it is one of these clusters; else itself."""
-    same = part.membership is None and frozenset(part.group) == frozenset(context.clusters.names)
-    slopes = [term for terms in part.blocks for term in terms]
-    if not same or context.kind == "mundlak" or not any(context.changes(term) for term in slopes):
+    if context.kind == "mundlak" or part not in context.own:
+        return part
+    if not any(context.changes(term) for terms in part.blocks for term in terms):
         return part
     rhs = []
     for terms in part.blocks:

@@ -11,7 +11,7 @@ import numpy as np
 from crosslevel.errors import FormulaError
 from crosslevel.formula.components import ClusterMeans, Component, values
 from crosslevel.formula.expressions import Expression, compile_expression, quoted
-from crosslevel.formula.parse import Formula
+from crosslevel.formula.parse import Formula, RandomPart
 from crosslevel.formula.rows import Source
 from crosslevel.formula.spec import Spec
 from crosslevel.formula.terms import Term
@@ -32,7 +32,7 @@ class Piece:
     ----------
     alone : as the argument of a function: "x", "I(f == 'a')".
     factor : as a factor of a product: "x", "(f == 'a')".
-    is_deviation : whether it is a deviation from the means of the same clusters already.
+    is_deviation : whether it is a deviation from cluster means already, of the same clusters or of some inside them.
     values : (n,) at the used rows.
     """
 
@@ -116,6 +116,7 @@ class Context:
     kind : "mundlak", x + between(x, g); or "within-between", within(x, g) + between(x, g).
     predictors : every expression of the formula's terms.
     kept : expressions whose terms stay as they are.
+    own : the random terms over these clusters, however they are named.
     """
 
     formula: Formula
@@ -123,6 +124,7 @@ class Context:
     kind: Kind
     predictors: dict[Expression, Predictor] = field(repr=False)
     kept: frozenset[Expression]
+    own: tuple[RandomPart, ...]
 
     def changes(self, term: Term) -> bool:
         """Whether a term varies within clusters, and does not stay as it is."""
@@ -153,7 +155,7 @@ def learn_context(
     source = spec.bind(columns, mask, response=False).source
     codes = source.rows(slice(None)).codes(group)
     clusters = Clusters(names=group, codes=codes, counts=np.bincount(codes).astype(np.float64))
-    own = [part for part in formula.random if frozenset(part.group) == frozenset(group)]
+    own = tuple(part for part in formula.random if _groups_alike(part, source, clusters))
     slopes = [term for part in own for block in part.blocks for term in block]
     expressions = dict.fromkeys(e for term in (*formula.fixed_terms, *slopes) for e in term.expressions)
     kept = kept_expressions(keep, tuple(expressions))
@@ -162,7 +164,16 @@ def learn_context(
     for expression in expressions:
         make = _numeric if by_text[expression.text].coding is None else _categorical
         predictors[expression] = make(by_text[expression.text], expression, source, clusters, kind, expression in kept)
-    return Context(formula=formula, clusters=clusters, kind=kind, predictors=predictors, kept=kept)
+    return Context(formula=formula, clusters=clusters, kind=kind, predictors=predictors, kept=kept, own=own)
+
+
+def _groups_alike(part: RandomPart, source: Source, clusters: Clusters) -> bool:
+    """Whether a random term is over the same clusters: the same columns, or others that group the rows alike."""
+    if part.membership is not None:
+        return False
+    codes = source.rows(slice(None)).codes(part.group).astype(np.int64)
+    size = int(codes.max()) + 1
+    return len(np.unique(clusters.codes * size + codes)) == len(np.unique(codes)) == len(clusters.counts)
 
 
 def kept_expressions(keep: Sequence[str], expressions: tuple[Expression, ...]) -> frozenset[Expression]:
@@ -191,7 +202,7 @@ def _numeric(
             "of one. Write the columns out, as in x + I(x ** 2) for a polynomial; or make them before."
         )
     origin = component.origin
-    deviation = isinstance(origin, ClusterMeans) and origin.kind == "within" and origin.group == clusters.names
+    deviation = isinstance(origin, ClusterMeans) and origin.kind == "within" and not clusters.varies_between(columns[0])
     alone = identifier(expression.text) if expression.is_column else expression.text
     pieces = tuple(
         Piece(alone=alone, factor=_factor(alone), is_deviation=deviation, values=np.asarray(column, dtype=np.float64))
