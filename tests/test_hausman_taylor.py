@@ -164,6 +164,22 @@ def test_white_by_row_of_the_twin() -> None:
     np.testing.assert_allclose(maker, bread @ (x * residual[:, None] ** 2).T @ x @ bread, rtol=1e-7)
 
 
+@pytest.mark.parametrize(("kind", "power"), [("CR2", -0.5), ("CR3", -1.0)])
+def test_bias_reduced_covariances_of_the_twin(kind: str, power: float) -> None:
+    # residuals of each group times a power of I - H, H the leverage of what the instruments make of X*
+    rows = panel_rows(balanced=False)
+    fit = cl.hausman_taylor(FORMULA, frame_of(rows), group="g", endogenous=["d", "e", "w"], vcov=kind)
+    twin = two_stage(rows, "ht")
+    x = rows_seen(rows, twin.theta)
+    residual = (np.eye(len(rows.y)) - twin.theta[:, None] * rows.P) @ (rows.y - rows.X @ twin.beta)
+    bread, scores = np.linalg.inv(x.T @ x), []
+    for group in np.unique(rows.codes):
+        own = rows.codes == group
+        values, vectors = np.linalg.eigh(np.eye(own.sum()) - x[own] @ bread @ x[own].T)
+        scores.append(x[own].T @ (vectors * values**power) @ vectors.T @ residual[own])
+    np.testing.assert_allclose(fit.vcov, bread @ np.transpose(scores) @ scores @ bread, rtol=1e-6, atol=1e-12)
+
+
 def rows_seen(rows: Rows, theta: np.ndarray) -> np.ndarray:
     """What Hausman and Taylor's instruments make of X*."""
     from instruments_dense import project

@@ -193,6 +193,8 @@ def test_within_coefficients_are_those_of_fixed_effects(formula: str, rows: str)
     fit = cl.mixed(cl.mundlak(formula, frame, group="g"), frame)
     ours = fit.params[list(theirs)]
     np.testing.assert_allclose(ours, list(theirs.values()), rtol=1e-8)
+    panel = cl.random_effects(cl.mundlak(formula, frame, group="g", random=False), frame, group="g")
+    np.testing.assert_allclose(panel.params[list(theirs)], list(theirs.values()), rtol=1e-8)
     if rows == "balanced":
         pooled = cl.ols(cl.mundlak(formula, frame, group="g", random=False), frame)
         np.testing.assert_allclose(pooled.params[list(theirs)], list(theirs.values()), rtol=1e-8)

@@ -93,6 +93,14 @@ class InstrumentDetails(PanelDetails):
         return f"{METHODS[self.instruments]} regression"
 
     @property
+    def regressed(self) -> str:
+        """What the regression that was solved has as rows."""
+        return (
+            "rows less theta times the means of their groups, by two-stage least squares; R² is the squared "
+            "correlation of their outcome and what is fitted to it"
+        )
+
+    @property
     def theta(self) -> pd.Series:
         """Share of its mean that is taken off the rows of each group."""
         return pd.Series(self.solved.components.theta, index=self._levels, name="theta")
