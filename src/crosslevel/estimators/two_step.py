@@ -6,15 +6,17 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
+import numpy as np
 import pandas as pd
 
-from crosslevel.design.two_levels import SeparateDesign, cluster_design, separate_design
+from crosslevel.design.two_levels import ClusterDesign, SeparateDesign, cluster_design, separate_design
 from crosslevel.errors import CrosslevelError, DesignError, FormulaError
 from crosslevel.estimators.two_step_clusters import ClusterRows, cluster_rows
 from crosslevel.estimators.two_step_fit import OutcomeStep, TwoStepFit
 from crosslevel.formula import ContextVariables, Formula, context_variables, parse
 from crosslevel.formula.expressions import quoted
 from crosslevel.formula.parse import find_tilde, one_line
+from crosslevel.inference.adjusted_step import Target, adjusted_step
 from crosslevel.inference.contrasts import Coefficients
 from crosslevel.inference.second_step import CLUSTER_ERRORS, cluster_weights, solve_weighted, variance_beyond_sampling
 from crosslevel.inference.separate import SeparateRegressions, separate_regressions, without
@@ -27,8 +29,11 @@ SecondFormulas: TypeAlias = "str | Sequence[str] | Mapping[str, str]"
 
 StepMethod: TypeAlias = Literal["fgls", "ols", "wls", "adjusted", "adjusted-fgls"]
 
-METHODS = ("fgls", "ols", "wls")
+METHODS = ("fgls", "ols", "wls", "adjusted", "adjusted-fgls")
 """Second steps."""
+
+ADJUSTED = ("adjusted", "adjusted-fgls")
+"""Second steps with covariates."""
 
 
 def two_step(
@@ -39,7 +44,7 @@ def two_step(
     cluster: str,
     method: StepMethod = "fgls",
     vcov: str | None = None,
-    covariates: Sequence[str] | Literal["auto"] | None = None,
+    covariates: Sequence[str] | Literal["all"] | None = None,
     first_variance: Literal["own", "pooled"] = "own",
     weights: Weights | None = None,
     missing: Missing = "drop",
@@ -67,8 +72,9 @@ def two_step(
     vcov : standard errors. "scaled", the default: those of weighted least squares, whose residual variance corrects
         the size of all weights. "unscaled": the weights at their word. "HC0" .. "HC3": robust to weights that are
         wrong; with few clusters "HC3" is the cautious one.
-    covariates : for the adjusted methods, names of coefficients of the first step; "auto" for the few that the data
-        choose; None for all whose equation has no context variable.
+    covariates : for the adjusted methods. None: the principal components that vary more than sampling explains, of all
+        coefficients whose equation has no context variable. A list of coefficients, or "all" of these: as they are.
+        The intercept is a covariate only if it is named, or `second` says that its mean is constant ("Intercept ~ 1").
     first_variance : "own" gives each cluster its own residual variance, "pooled" one to all. Clusters are left out
         that have no more rows than coefficients ("own"), or fewer ("pooled").
     weights : cl.Precision("w") or cl.Frequency("w"), of rows.
@@ -128,28 +134,102 @@ def two_step(
     }  # fmt: skip
     clusters = above.frame.iloc[used.place].reset_index(drop=True)
     names = _outcome_names([name for name, _ in asked], below)
-    outcomes = tuple(
-        _explained(name, right, clusters, below, used, method) for name, (_, right) in zip(names, asked, strict=True)
-    )
+    with _naming("second"):
+        designs = [_design(name, right, clusters, below, used) for name, (_, right) in zip(names, asked, strict=True)]
+    outcomes = [
+        _explained(name, design, used, method, _covariates(name, names, designs, used, covariates, method))
+        for name, design in zip(names, designs, strict=True)
+    ]
     return TwoStepFit(
         formula=below.spec.formula.text, data=data, given=given, below=below, separate=used,
-        clusters=Columns.from_frame(clusters, "data"), outcomes=outcomes, vcov_kind=vcov or "scaled",
+        clusters=Columns.from_frame(clusters, "data"), outcomes=tuple(outcomes), vcov_kind=vcov or "scaled",
     )  # fmt: skip
 
 
-def _explained(
-    name: str, right: str, clusters: pd.DataFrame, below: SeparateDesign, used: SeparateRegressions, method: str
-) -> OutcomeStep:
-    """The second step of one outcome."""
+def _design(
+    name: str, right: str, clusters: pd.DataFrame, below: SeparateDesign, used: SeparateRegressions
+) -> ClusterDesign:
+    """Context variables of one outcome."""
     column = name if name not in clusters else f"{name} (coefficient)"
+    outcome = used.beta[:, used.names.index(name)]
+    formula = parse(f"{quoted(column)} ~ {right}")
+    return cluster_design(formula, Columns.from_frame(clusters.assign(**{column: outcome})), below)
+
+
+def _explained(
+    name: str, design: ClusterDesign, used: SeparateRegressions, method: str, covariates: tuple[Sequence[str], bool]
+) -> OutcomeStep:
+    """The second step of one outcome; `covariates` are their names, and whether components are chosen of them."""
     place = used.names.index(name)
-    y, sampling = used.beta[:, place], used.std_error[:, place] ** 2
-    with _naming("second"):
-        formula = parse(f"{quoted(column)} ~ {right}")
-        design = cluster_design(formula, Columns.from_frame(clusters.assign(**{column: y})), below)
+    y, sampling = used.beta[:, place], used.sampling[:, place, place]
     raw = variance_beyond_sampling(y, design.x, sampling)
-    step = solve_weighted(y, design.x, design.x.shape[1], cluster_weights(method, sampling, max(raw, 0.0)))
-    return OutcomeStep(name=name, right=formula.fixed, design=design, step=step, sampling=sampling, sigma2_raw=raw)
+    adjustment = None
+    if method in ADJUSTED:
+        chosen = [used.names.index(other) for other in covariates[0]]
+        both = np.array([place, *chosen])
+        target = Target(
+            y=y, context=design.x, constant=design.constant, covariates=used.beta[:, chosen],
+            names=tuple(covariates[0]), sampling=used.sampling[:, both[:, None], both],
+        )  # fmt: skip
+        step, adjustment = adjusted_step(target, weighted=method == "adjusted-fgls", chosen=covariates[1])
+    else:
+        step = solve_weighted(y, design.x, design.x.shape[1], cluster_weights(method, sampling, max(raw, 0.0)))
+    return OutcomeStep(
+        name=name, right=design.spec.formula.fixed, design=design, observed=y, step=step, sampling=sampling,
+        sigma2_raw=raw, adjustment=adjustment,
+    )  # fmt: skip
+
+
+def _covariates(
+    name: str,
+    names: Sequence[str],
+    designs: Sequence[ClusterDesign],
+    used: SeparateRegressions,
+    asked: Sequence[str] | Literal["all"] | None,
+    method: str,
+) -> tuple[Sequence[str], bool]:
+    """Coefficients that one outcome is adjusted for, and whether components are to be chosen of them.
+
+    By default these are all whose equations have no context variable, the intercept only where it is said to have
+    none ("Intercept ~ 1") or where it is a slope's equation that has none either.
+
+    Raises
+    ------
+    CrosslevelError : a covariate that is none, or none at all.
+    """
+    if method not in ADJUSTED:
+        return (), False
+    explained = {
+        other for other, design in zip(names, designs, strict=True) if any(term != "Intercept" for term in design.names)
+    }
+    if asked is None or asked == "all":
+        barred = explained | {name} | (set() if "Intercept" in names else {"Intercept"})
+        found = [other for other in used.names if other not in barred]
+    else:
+        found = list(asked)
+        _check_covariates(found, name, explained, used.names)
+    if not found:
+        raise CrosslevelError(
+            f"`method` is {method!r}, but {name} has no other coefficient to be adjusted for: it takes coefficients of "
+            "the first step whose equations have no context variable. Use method='fgls', or name `covariates`."
+        )
+    return found, asked is None
+
+
+def _check_covariates(found: Sequence[str], name: str, explained: set[str], known: Sequence[str]) -> None:
+    """Refuse covariates that are no coefficients, or that context variables explain."""
+    unknown = [other for other in found if other not in known]
+    if unknown or len(set(found)) < len(found):
+        raise CrosslevelError(
+            f"`covariates` are different coefficients of the first step, {', '.join(known)}; got {list(found)!r}."
+        )
+    wrong = [other for other in found if other == name or other in explained]
+    if wrong:
+        raise CrosslevelError(
+            f"`covariates` has {wrong[0]!r}, which `second` explains by context variables: adjusted for it, the "
+            f"effects on {name} would be other quantities. Covariates are coefficients whose means do not depend on "
+            "the context."
+        )
 
 
 def _complete(separate: SeparateRegressions, above: ClusterRows, missing: Missing) -> SeparateRegressions:
@@ -262,7 +342,12 @@ def _check_arguments(
         )
     if first_variance not in ("own", "pooled"):
         raise CrosslevelError(f"`first_variance` is 'own' or 'pooled'; got {first_variance!r}.")
-    if covariates is not None and method not in ("adjusted", "adjusted-fgls"):
+    if isinstance(covariates, str) and covariates != "all":
+        raise CrosslevelError(
+            f"`covariates` is a list of coefficients of the first step, 'all', or None to have components chosen; got "
+            f"{covariates!r}."
+        )
+    if covariates is not None and method not in ADJUSTED:
         raise CrosslevelError(
             f"`covariates` are those of method='adjusted' and 'adjusted-fgls'; method={method!r} has none. Leave them "
             "out."

@@ -15,6 +15,7 @@ from crosslevel.estimators import two_step_rows
 from crosslevel.estimators.asked.new_rows import Interval
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
+from crosslevel.inference.adjusted_step import Adjustment
 from crosslevel.inference.contrasts import Coefficients, Contrasts
 from crosslevel.inference.second_step import SecondStep
 from crosslevel.inference.separate import SeparateRegressions
@@ -32,22 +33,21 @@ class OutcomeStep:
     name : the coefficient of the first step that is explained.
     right : the right side of its formula, intercept spelt out.
     design : context variables, one row for each cluster.
-    step : the regression.
+    observed : (J,) the coefficient in each cluster.
+    step : the regression, whose outcome is the coefficient, less what an adjustment takes out of it.
     sampling : (J,) sampling variances omega_j^2 of the outcome.
     sigma2_raw : variance of the outcome beyond sampling and context, before it is floored at zero.
+    adjustment : what the outcome is adjusted for, if it is.
     """
 
     name: str
     right: str
     design: ClusterDesign = field(repr=False)
+    observed: FloatArray = field(repr=False)
     step: SecondStep = field(repr=False)
     sampling: FloatArray = field(repr=False)
     sigma2_raw: float
-
-    @property
-    def observed(self) -> FloatArray:
-        """(J,) the coefficient in each cluster."""
-        return self.step.y
+    adjustment: Adjustment | None
 
 
 ESTIMATORS = {
@@ -191,6 +191,16 @@ class TwoStepFit(Regression):
     def sigma2(self) -> pd.DataFrame:
         """Variance of each outcome beyond sampling and context: as estimated ("raw"), and floored at zero ("used")."""
         return two_step_rows.sigma2(self.outcomes)
+
+    @cached_property
+    def covariates(self) -> pd.DataFrame:
+        """What outcomes are adjusted for, by outcome and covariate; empty without adjustment.
+
+        "mean" and "sd" (beyond sampling) of the covariate; "coefficient", the change of the outcome with it: with its
+        value in the cluster ("adjusted"), or with its value freed of sampling error ("adjusted-fgls"); and the F test
+        that its mean does not depend on the context variables: "statistic", "df_num", "df_den", "p_value".
+        """
+        return two_step_rows.covariates(self.outcomes)
 
     @cached_property
     def omega(self) -> pd.DataFrame:

@@ -4,14 +4,26 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from crosslevel.display import number, percent
+import numpy as np
+
+from crosslevel.display import number, p_value, percent
 from crosslevel.estimators.two_step_rows import reliability
+from crosslevel.inference.adjusted_step import Adjustment
+from crosslevel.inference.multiplicity import holm
 
 if TYPE_CHECKING:
     from crosslevel.estimators.two_step_fit import OutcomeStep, TwoStepFit
 
 NOISY = 0.5
 """Reliability of an outcome below which sampling is the larger part of its variation."""
+
+ADJUSTED = ("adjusted", "adjusted-fgls")
+
+DEPENDENT = 0.05
+"""Holm's p-value of a covariate's dependence on the context variables below which a note tells of it."""
+
+ROWS_PER_COEFFICIENT = 20.0
+"""Rows of a cluster for each coefficient below which mixed models were clearly more precise in simulations."""
 
 SHOWN = 5
 """Clusters that a note names."""
@@ -22,6 +34,9 @@ def notes_on(fit: "TwoStepFit") -> tuple[str, ...]:
     notes = [*_rows(fit), *_left_out(fit)]
     for one in fit.outcomes:
         notes += [*_columns(one), *_variances(fit, one)]
+        if one.adjustment is not None:
+            notes += [*_dependent(one, one.adjustment), *_components(fit, one, one.adjustment)]
+    notes += _few_rows(fit)
     return tuple(notes)
 
 
@@ -49,6 +64,44 @@ def _left_out(fit: "TwoStepFit") -> Iterator[str]:
         yield (
             f"{len(gone)} of {total} clusters of {fit.below.cluster} are left out ({shown}): {reasons}{more}. They are "
             "listed in fit.left_out. If they differ from the others, compare with cl.mixed, which uses every row."
+        )
+
+
+def _dependent(one: "OutcomeStep", adjustment: Adjustment) -> Iterator[str]:
+    """Covariates that seem to depend on the context variables, by Holm's method."""
+    p = np.array([test.p_value for test in adjustment.dependence])
+    held = holm(np.nan_to_num(p, nan=1.0))
+    found = [k for k in np.argsort(p, kind="stable") if held[k] < DEPENDENT]
+    if found:
+        listed = ", ".join(f"{adjustment.names[k]} (p = {p_value(p[k])})" for k in found)
+        yield (
+            f"Covariates of {one.name} depend on the context variables, as it seems: {listed}. Adjusted for them, an "
+            "effect is one at given values of these coefficients, another quantity than the whole effect. Name "
+            "`covariates` without them, or explain them in `second`, too."
+        )
+
+
+def _components(fit: "TwoStepFit", one: "OutcomeStep", adjustment: Adjustment) -> Iterator[str]:
+    """Nothing to adjust for, or a variance floored at zero."""
+    if adjustment.n_components == 0:
+        yield (
+            f"No coefficient beside {one.name} varies between clusters more than sampling explains, so that nothing "
+            "but shared sampling errors was adjusted for."
+        )
+    if fit.method == "adjusted-fgls" and adjustment.sigma2_raw < 0.0:
+        yield (
+            f"The variance of {one.name} beyond sampling and covariates is estimated as negative "
+            f"({number(adjustment.sigma2_raw)}) and set to zero."
+        )
+
+
+def _few_rows(fit: "TwoStepFit") -> Iterator[str]:
+    """Clusters that are small for separate regressions."""
+    typical = float(np.mean(fit.separate.n_rows)) / len(fit.separate.names)
+    if fit.method in ADJUSTED and typical < ROWS_PER_COEFFICIENT:
+        yield (
+            f"Clusters have {number(typical, decimals=1)} rows for each coefficient of the first step. Where clusters "
+            "are this small, a mixed model (cl.mixed) makes more of the rows: see docs/inference.md."
         )
 
 

@@ -122,10 +122,30 @@ def left_out(separate: SeparateRegressions, cluster: str) -> pd.DataFrame:
 
 
 def sigma2(outcomes: Sequence["OutcomeStep"]) -> pd.DataFrame:
-    """Raw and floored variances beyond sampling, by outcome."""
+    """Raw and floored variances beyond sampling (and beyond covariates), by outcome."""
     raw = np.array([one.sigma2_raw for one in outcomes])
     index = pd.Index([one.name for one in outcomes], name="outcome")
-    return pd.DataFrame({"raw": raw, "used": np.maximum(raw, 0.0)}, index=index)
+    columns = {"raw": raw, "used": np.maximum(raw, 0.0)}
+    given = [one.adjustment.sigma2_raw for one in outcomes if one.adjustment is not None]
+    if given:
+        columns |= {"adjusted raw": np.array(given), "adjusted": np.maximum(given, 0.0)}
+    return pd.DataFrame(columns, index=index)
+
+
+def covariates(outcomes: Sequence["OutcomeStep"]) -> pd.DataFrame:
+    """What outcomes are adjusted for."""
+    columns = ["mean", "sd", "coefficient", "statistic", "df_num", "df_den", "p_value"]
+    rows: dict[tuple[str, str], list[float]] = {}
+    for one in outcomes:
+        if one.adjustment is None:
+            continue
+        spread = np.sqrt(np.diag(one.adjustment.psi))
+        for k, name in enumerate(one.adjustment.names):
+            test = one.adjustment.dependence[k]
+            found = (one.adjustment.mean[k], spread[k], one.adjustment.delta[k])
+            rows[one.name, name] = [*found, test.statistic, test.df_num, test.df_den, test.p_value]
+    index = pd.MultiIndex.from_tuples(list(rows), names=["outcome", "covariate"]) if rows else None
+    return pd.DataFrame(list(rows.values()), columns=columns, index=index, dtype=np.float64)
 
 
 def r_squared(outcomes: Sequence["OutcomeStep"]) -> pd.Series:
@@ -133,8 +153,8 @@ def r_squared(outcomes: Sequence["OutcomeStep"]) -> pd.Series:
     out = {}
     for one in outcomes:
         step, weights = one.step, one.step.weights
-        centre = np.sum(weights * step.y) / np.sum(weights) if one.design.constant >= 0 else 0.0
-        total = float(np.sum(weights * (step.y - centre) ** 2))
+        centre = np.sum(weights * one.observed) / np.sum(weights) if one.design.constant >= 0 else 0.0
+        total = float(np.sum(weights * (one.observed - centre) ** 2))
         out[one.name] = 1.0 - float(np.sum(weights * step.residuals**2)) / total
     return pd.Series(out, name="r_squared")
 

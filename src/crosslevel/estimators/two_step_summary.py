@@ -43,7 +43,9 @@ def summarise(fit: "TwoStepFit", *, level: float = 0.95) -> Document:
     """
     notes = [Note(note, kind="warning") for note in fit.notes]
     title = f"Two-step regression of {fit.below.spec.response_name} by {fit.below.cluster}"
-    blocks: list[Block] = [facts(fit), *notes, first_step(fit), coefficients(fit, level), variances(fit)]
+    blocks: list[Block] = [facts(fit), *notes, first_step(fit), coefficients(fit, level)]
+    blocks += [covariates(one) for one in fit.outcomes if one.adjustment is not None]
+    blocks.append(variances(fit))
     return Document(title, blocks)
 
 
@@ -105,11 +107,34 @@ def coefficients(fit: "TwoStepFit", level: float) -> Table:
         start += len(one.design.names)
     heads = ("Estimate", "SE", "df", "t", "p", f"{percent_of(level)} low", "high")
     columns: list[str | Column] = ["Term", *(Column(name, align="decimal") for name in heads)]
-    of = "" if len(fit.outcomes) > 1 else f" of {fit.outcomes[0].name}"
+    single = fit.outcomes[0].name if len(fit.outcomes) == 1 else ""
+    what = "intercept" if single == "Intercept" else f"coefficient of {single}" if single else "coefficients"
     notes = [f"Standard errors: {fit.covariance_by(None).description}.", "Degrees of freedom: clusters - regressors."]
     designs: list[Any] = [fit.below, *(one.design for one in fit.outcomes)]  # both have a formula with its codings
     notes += dict.fromkeys(note for design in designs for note in references(design))
-    return Table(columns, rows, title=f"Second step: effects on the coefficient{of}", notes=notes)
+    return Table(columns, rows, title=f"Second step: effects on the {what}", notes=notes)
+
+
+def covariates(one: "OutcomeStep") -> Table:
+    """What an outcome was adjusted for."""
+    adjustment = one.adjustment
+    assert adjustment is not None
+    spread, rows = np.sqrt(np.diag(adjustment.psi)), list[Row]()
+    for k, name in enumerate(adjustment.names):
+        test = adjustment.dependence[k]
+        shown = (adjustment.mean[k], spread[k], adjustment.delta[k], test.statistic)
+        rows.append([name, *(float(value) for value in shown), float(test.p_value)])
+    columns = [Column(name, format="number") for name in ("Mean", "SD", "Slope", "F")]
+    n, m = adjustment.n_components, len(adjustment.names)
+    notes = [
+        f"{n} of {m} principal components are used, each at the cost of one degree of freedom. Beyond sampling, the "
+        f"variance of {one.name} is {number(max(one.sigma2_raw, 0.0))}, given them "
+        f"{number(max(adjustment.sigma2_raw, 0.0))}.",
+        "SD: between clusters, beyond sampling. Slope: change of the outcome with the covariate.",
+        "F, p: test that the covariate's mean does not depend on the context variables, which the adjustment assumes.",
+    ]
+    title = f"{one.name} is adjusted for the coefficients of"
+    return Table(["Coefficient", *columns, Column("p", format="p")], rows, title=title, notes=notes)
 
 
 def variances(fit: "TwoStepFit") -> Table:
