@@ -10,6 +10,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.inference.averaging import Average, averaged, smoothed_weights
 from crosslevel.inference.df import df_method, suited_method
 from crosslevel.inference.estimates import Estimates, Single
+from crosslevel.selection.conditional import Conditional
 from crosslevel.selection.criteria import Information
 from crosslevel.selection.focus import FocusJudge
 from crosslevel.selection.search import Candidate, Search
@@ -17,6 +18,9 @@ from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.selection.record import Selection
+
+HARDLY = 1e-6
+"""Weight that counts as none."""
 
 
 def averaged_effects(selection: "Selection", level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -64,7 +68,7 @@ def weight_values(selection: "Selection", candidates: Sequence[Candidate]) -> Fl
     judge = selection.judge
     if isinstance(judge, FocusJudge):
         return focus_values(judge, candidates)
-    if isinstance(selection.criterion, Information):
+    if isinstance(selection.criterion, Information | Conditional):
         value = np.array([judge.value(candidate, candidate) for candidate in candidates])
         return np.repeat(value[:, None], len(selection.context), axis=1)
     raise CrosslevelError(
@@ -85,14 +89,20 @@ def focus_values(judge: "FocusJudge", candidates: Sequence[Candidate]) -> FloatA
 def average_candidates(
     search: Search, candidates: Sequence[Candidate], weights: FloatArray, level: float
 ) -> list[Average]:
-    """The average of each context effect, with weights (m, M); tests of each candidate are its default ones."""
-    singles = [candidate.estimates.once(default_tests) for candidate in candidates]
+    """The average of each context effect, with weights (m, M); tests of each candidate are its default ones.
+
+    Candidates with hardly any weight are left out: their tests would be all of the work.
+    """
+    some = np.flatnonzero(np.max(weights, axis=0) > HARDLY)
+    chosen = [candidates[k] for k in some]
+    share = weights[:, some] / weights[:, some].sum(axis=1, keepdims=True)
+    singles = [candidate.estimates.once(default_tests) for candidate in chosen]
     return [
         averaged(
-            np.array([candidate.beta[i] for candidate in candidates]),
+            np.array([candidate.beta[i] for candidate in chosen]),
             np.array([single.std_error[i] for single in singles]),
             np.array([single.df[i] for single in singles]),
-            weights[k],
+            share[k],
             level=level,
         )
         for k, i in enumerate(search.context)
