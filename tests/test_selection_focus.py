@@ -206,6 +206,15 @@ def test_the_order_of_the_rows_does_not_matter(data: pd.DataFrame, criterion: st
     pd.testing.assert_frame_equal(one.averaged(), other.averaged(), rtol=1e-6)
 
 
+def test_a_frequency_of_two_is_a_row_twice(data: pd.DataFrame) -> None:
+    twice = pd.concat([data, data])
+    asked = {"criterion": "focus", "context": "z", "progress": False}
+    one = cl.select(FORMULA, twice, **asked)
+    other = cl.select(FORMULA, data.assign(w=2), weights=cl.Frequency("w"), **asked)
+    columns = ["criterion", "z focus_mse", "z focus_variance", "z focus_bias"]
+    pd.testing.assert_frame_equal(one.candidates[columns], other.candidates[columns], rtol=1e-6, atol=1e-8)
+
+
 def test_replicates_are_fits_to_the_rows_of_drawn_clusters(data: pd.DataFrame, search: Search) -> None:
     rng = np.random.default_rng(3)
     times = np.array([np.bincount(rng.integers(0, 18, 18), minlength=18) for _ in range(3)], dtype=np.float64)
