@@ -1,4 +1,4 @@
-"""`crosslevel describe | fit | report | demo`.
+"""`crosslevel describe | fit | select | report | demo`.
 
 Exit status: 0 done; 1 a fit did not converge; 2 wrong input, with one message on standard error.
 """
@@ -179,6 +179,46 @@ def report(
         written = write_report(fits, out, title=title)
     output.written(written, [result.to_dict() for result in fits], json=json)
     if not all(result.converged for result in fits):
+        raise typer.Exit(NOT_CONVERGED)
+
+
+@app.command(
+    epilog='Example: crosslevel select survey.sav "trust ~ income * gdp + age + (income + age | country)"',
+    short_help="Search for the random-effects structure that the data support.",
+)
+def select(
+    file: File,
+    formula: Annotated[str, typer.Argument(help="The maximal model, as in lme4", show_default=False)],
+    keep: Annotated[
+        str | None, typer.Option(help="Slopes that are never dropped, separated by commas", show_default=False)
+    ] = None,
+    criterion: Annotated[
+        str, typer.Option(help="bic, bic-clusters, aic, caic, lrt, cv, focus or focus-bootstrap")
+    ] = "bic",
+    context: Annotated[
+        str | None, typer.Option(help="Context effects, separated by commas; all if not given", show_default=False)
+    ] = None,
+    correlations: Annotated[
+        str | None, typer.Option(help="exhaustive, stepwise, target, full or none", show_default=False)
+    ] = None,
+    method: Annotated[str, typer.Option(help="reml or ml")] = "reml",
+    seed: Annotated[int | None, typer.Option(help="Of criteria that draw random numbers", show_default=False)] = None,
+    json: Json = False,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to a .html, .txt, .csv or .json file.")
+    ] = None,
+    sheet: Sheet = None,
+    encoding: Encoding = None,
+    quiet: Quiet = False,
+) -> None:
+    """Drop random slopes, then correlations, as the criterion says; print the path and the chosen model's formula."""
+    from crosslevel.cli.select import names_in, run_select
+
+    converged = run_select(
+        file, formula, keep=names_in(keep), criterion=criterion, context=names_in(context), correlations=correlations,
+        method=method, seed=seed, json=json, path=out, sheet=sheet, encoding=encoding, quiet=quiet,
+    )  # fmt: skip
+    if not converged:
         raise typer.Exit(NOT_CONVERGED)
 
 

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from crosslevel.display import Document
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.selection.criteria import Criterion, Judge
 from crosslevel.selection.routine import Round, Rules
@@ -79,6 +80,53 @@ class Selection:
         from crosslevel.selection.tables import candidate_table
 
         return candidate_table(self)
+
+    @cached_property
+    def path(self) -> pd.DataFrame:
+        """The baselines in turn: rows of `candidates` from the maximal model to the chosen one."""
+        from crosslevel.selection.tables import path_table
+
+        return path_table(self)
+
+    @cached_property
+    def sensitivity(self) -> pd.DataFrame:
+        """Whether context effects depend on correlations that the chosen structure fixes to zero.
+
+        check: "correlated", two of its blocks joined, or "shifted", the variable of a slope that is not correlated with
+        the intercept measured from one standard deviation above or below its origin (the fixed part as it is); what is
+        different; term; estimate and other_estimate; change, also in standard errors of the chosen model
+        (change_in_se); se_ratio, the other standard error over it; moves: by more than half a standard error.
+        """
+        from crosslevel.selection.sensitivity import sensitivity_table
+
+        return sensitivity_table(self.search, self.chosen)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What deserves a second look, in words, with what to do."""
+        from crosslevel.selection.remarks import remarks_on
+
+        return remarks_on(self)
+
+    @cached_property
+    def log(self) -> str:
+        """The search as a methods section tells it: what was looked at, what was dropped in which order, and why."""
+        from crosslevel.selection.log import log_of
+
+        return log_of(self)
+
+    def document(self) -> Document:
+        """The search, to print or to show in a notebook."""
+        from crosslevel.selection.summary import summarise
+
+        return summarise(self)
+
+    def __str__(self) -> str:
+        return str(self.document())
+
+    def _repr_html_(self) -> str:
+        """Return the search for a notebook."""
+        return self.document()._repr_html_()
 
     def averaged(self, level: float = 0.95) -> pd.DataFrame:
         """Context effects averaged over the candidates of step 2, with the uncertainty about the structure.

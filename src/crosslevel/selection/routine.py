@@ -84,11 +84,12 @@ def drop_slopes(search: Search, judge: Judge, rules: Rules, report: Report) -> t
     -------
     rounds, and the terms that are left.
     """
-    left, rounds = search.units, []
+    left = search.units
+    rounds: list[Round] = []
     while True:
         baseline = _uncorrelated(search, left)
         going = [unit for unit in left if unit.may_go(left)]
-        pairs = []
+        pairs: list[tuple[Candidate, str]] = []
         for unit in going:
             report("dropping slopes", len(pairs), len(going))
             pairs.append((_uncorrelated(search, [other for other in left if other is not unit]), unit.name))

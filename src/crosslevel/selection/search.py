@@ -258,6 +258,13 @@ class Search:
             max_steps=self.maximal.given["max_steps"],
         )  # fmt: skip
 
+    def variance(self, candidate: Candidate, effect: str) -> float:
+        """Variance of a random effect relative to the residual's, in working coordinates where there are some."""
+        found = candidate.found
+        factor = found.factors[self.place] if isinstance(found, Solution) else found.factor
+        row = factor[candidate.structure.effects.index(effect)]
+        return float(row @ row)
+
     @cached_property
     def df(self) -> FloatArray:
         """(m,) degrees of freedom of the context effects, by m-l-1: the same in all candidates."""

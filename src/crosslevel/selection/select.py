@@ -1,19 +1,21 @@
 """Search for the random-effects structure of a model."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
 
-from crosslevel.errors import CrosslevelError
+from crosslevel.errors import CrosslevelError, DataWarning
 from crosslevel.estimators.mixed import mixed
 from crosslevel.kernels.first_use import announce_compilation
-from crosslevel.selection.asked import build_search, check_maximal
+from crosslevel.selection.asked import build_search, check_maximal, is_overfull
 from crosslevel.selection.chosen import chosen_fit
 from crosslevel.selection.criteria import Criterion
 from crosslevel.selection.progress import Progress
 from crosslevel.selection.record import Selection
 from crosslevel.selection.registry import criterion_named
+from crosslevel.selection.remarks import overfull_words
 from crosslevel.selection.routine import Components, Correlations, Rules, run
 from crosslevel.types import Frame, Method
 
@@ -97,6 +99,9 @@ def select(
     maximal = mixed(formula, data, method=method, progress=progress, **given)
     check_maximal(maximal)
     search = build_search(maximal, keep=keep, context=context, group=group, seed=seed, alpha=alpha, folds=folds)
+    if is_overfull(maximal, search.place):
+        words = overfull_words(len(search.effects), search.design.factors[search.place].n_levels)
+        warnings.warn(words, DataWarning, stacklevel=2)
     judge = judged_by.judge(search)
     with Progress(wanted=progress) as report:
         rounds = tuple(run(search, judge, rules, report))

@@ -19,6 +19,15 @@ def candidate_table(selection: "Selection") -> pd.DataFrame:
     return pd.DataFrame.from_records(list(_rows(selection)))
 
 
+def path_table(selection: "Selection") -> pd.DataFrame:
+    """What `Selection.path` shows; see there."""
+    table = selection.candidates
+    baselines = table[table["role"] == "baseline"]
+    last = table[(table["step"] == selection.rounds[-1].step) & table["chosen"]].tail(1)
+    rows = pd.concat([baselines, last[last["role"] == "candidate"]])
+    return rows.drop(columns=["role", "chosen"]).reset_index(drop=True)
+
+
 def _rows(selection: "Selection") -> Iterator[dict[str, Any]]:
     """Rows of the table: the maximal model, then for each round its baseline and its candidates."""
     search = selection.search

@@ -52,7 +52,7 @@ def drawing(
     height: float = 4.4,
     rows: int = 1,
     columns: int = 1,
-    share: Literal["both", "y"] = "both",
+    share: Literal["both", "y", "none"] = "both",
 ) -> Iterator["list[Axes]"]:
     """Axes to draw into: those given, or those of a new figure (where there are several, `share` says which scales)."""
     from matplotlib import rc_context
@@ -67,7 +67,7 @@ def drawing(
 
 
 def new_panels(
-    width: float, height: float, rows: int, columns: int, share: Literal["both", "y"] = "both"
+    width: float, height: float, rows: int, columns: int, share: Literal["both", "y", "none"] = "both"
 ) -> "list[Axes]":
     """Axes of a new figure that no window manager knows of."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -78,21 +78,39 @@ def new_panels(
     # notebooks ask an object for its picture; without pyplot nobody else would tell them
     figure._repr_png_ = partial(png, figure)  # type: ignore[attr-defined]
     several = rows * columns > 1
-    grid = figure.subplots(rows, columns, sharex=several and share == "both", sharey=several, squeeze=False)
+    share_x, share_y = several and share == "both", several and share != "none"
+    grid = figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False)
     return list(grid.ravel())
 
 
 def png(figure: "Figure", dpi: int = 160) -> bytes:
     """A figure as a PNG file."""
-    return saved(figure, "png", dpi=dpi)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer, before, canvas = BytesIO(), figure.dpi, figure.canvas
+    try:
+        figure.dpi = dpi
+        # the canvas itself, because `savefig` draws everything twice
+        FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
+    finally:
+        figure.dpi = before
+        figure.set_canvas(canvas)
+    return buffer.getvalue()
 
 
 def svg(figure: "Figure") -> bytes:
     """A figure as an SVG file, the same bytes every time; text is drawn as paths, so that it needs no font."""
     from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    with rc_context({"svg.hashsalt": "crosslevel", "svg.fonttype": "path"}):
-        return saved(figure, "svg", metadata={"Date": None, "Creator": None})
+    buffer, canvas = BytesIO(), figure.canvas
+    try:
+        with rc_context({"svg.hashsalt": "crosslevel", "svg.fonttype": "path"}):
+            canvas_of_svg: Any = FigureCanvasSVG(figure)
+            canvas_of_svg.print_svg(buffer, metadata={"Date": None, "Creator": None})
+    finally:
+        figure.set_canvas(canvas)
+    return buffer.getvalue()
 
 
 def points(figure: "Figure") -> int:
@@ -104,13 +122,6 @@ def points(figure: "Figure") -> int:
             count += len(np.atleast_2d(item.get_offsets()))
             count += sum(np.shape(path.vertices)[0] for path in item.get_paths())
     return count
-
-
-def saved(figure: "Figure", kind: Literal["png", "svg"], **options: Any) -> bytes:
-    """The bytes of a file of a figure."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format=kind, **options)
-    return buffer.getvalue()
 
 
 def entitle(panels: "Sequence[Axes]", title: str, subtitle: str, *, own: bool) -> "Figure":
