@@ -71,6 +71,10 @@ WITHIN_BETWEEN = {
     "y ~ 2:x1": "y ~ 2:within(x1, g) + 2:between(x1, g) + (1 | g)",
     "y ~ x1 + (x1 | g)": "y ~ within(x1, g) + between(x1, g) + (1 + within(x1, g) | g)",
     "y ~ x1 + (x1 || g)": "y ~ within(x1, g) + between(x1, g) + blocks(1, 0 + within(x1, g) | g)",
+    "y ~ x1 + (0 + f | g)": (
+        "y ~ within(x1, g) + between(x1, g) + (1 + within(I(f == 'low'), g) + within(I(f == 'mid'), g) | g)"
+    ),
+    "y ~ x1 + (0 + x1 | g)": "y ~ within(x1, g) + between(x1, g) + (0 + within(x1, g) | g)",
     "y ~ x1 + (x1 | country)": "y ~ within(x1, g) + between(x1, g) + (x1 | country) + (1 | g)",
     "y ~ x1 + (x1 | country/g)": (
         "y ~ within(x1, g) + between(x1, g) + (1 + x1 | country) + (1 + within(x1, g) | country:g)"
@@ -396,6 +400,14 @@ def test_wrong_input(name: str) -> None:
     arguments = {"formula": "y ~ x1 + z", "data": data(), "group": "g", **given}
     with pytest.raises(cl.CrosslevelError, match=words):
         cl.mundlak(arguments.pop("formula"), arguments.pop("data"), **arguments)
+
+
+def test_files_are_read_first(tmp_path: Any) -> None:
+    path = tmp_path / "rows.csv"
+    data().to_csv(path, index=False)
+    with pytest.raises(cl.CrosslevelError, match="read in batches, and whether predictors vary"):
+        cl.mundlak("y ~ x1", path, group="g")
+    assert cl.mundlak("y ~ x1", cl.read(path), group="g") == "y ~ x1 + between(x1, g) + (1 | g)"
 
 
 def test_wrong_input_of_the_test() -> None:

@@ -93,13 +93,14 @@ def _rewritten(part: RandomPart, context: Context) -> RandomPart:
         return part
     rhs = []
     for terms in part.blocks:
-        texts = ["1" if any(not term.expressions for term in terms) else "0"]
+        texts = ["1"] if any(not term.expressions for term in terms) else []
         for place, term in enumerate(terms):
             if term.expressions and not context.changes(term):
                 texts.append(_term_text(term))
             elif term.expressions:
+                texts += _constant_part(context, terms, place)
                 texts += [companion.within for companion in _companions(context, terms, place) if companion.within]
-        rhs.append(" + ".join(texts))
+        rhs.append(" + ".join(dict.fromkeys(texts if "1" in texts else ["0", *texts])))
     return replace(part, rhs=tuple(rhs))
 
 
@@ -112,10 +113,14 @@ def _written(context: Context, terms: Terms, place: int) -> list[str]:
     if context.kind == "mundlak":
         return [_term_text(term), *(companion.between for companion in found if companion.between)]
     texts = [text for companion in found for text in (companion.within, companion.between) if text]
-    if any(_spans_constant(context, coded) for coded in _coded(context, terms, place)):
-        # all categories together span what does not vary, which deviations and means leave out
-        texts.insert(0, ":".join(_source(e) for e in term.expressions if not context.predictors[e].varies) or "1")
-    return texts
+    return [*_constant_part(context, terms, place), *texts]
+
+
+def _constant_part(context: Context, terms: Terms, place: int) -> list[str]:
+    """What one of the terms spans that deviations and means leave out: all categories, together, do not vary."""
+    if not any(_spans_constant(context, coded) for coded in _coded(context, terms, place)):
+        return []
+    return [":".join(_source(e) for e in terms[place].expressions if not context.predictors[e].varies) or "1"]
 
 
 def _spans_constant(context: Context, coded: CodedTerm) -> bool:
