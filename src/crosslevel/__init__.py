@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crosslevel import datasets, errors, residual
     from crosslevel.analysis.ladder import ladder
+    from crosslevel.analysis.script import analyze
     from crosslevel.diagnostics.coding import check_coding
     from crosslevel.diagnostics.describe import describe
     from crosslevel.diagnostics.influence import influence
@@ -75,6 +76,7 @@ __all__ = [
     "Precision",
     "Sampling",
     "__version__",
+    "analyze",
     "between",
     "check_coding",
     "compare",
@@ -122,6 +124,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Sampling": ("crosslevel.weights", "Sampling"),
     "between": ("crosslevel.estimators.panel.between", "between"),
     "check_coding": ("crosslevel.diagnostics.coding", "check_coding"),
+    "analyze": ("crosslevel.analysis.script", "analyze"),
     "compare": ("crosslevel.estimators.compare", "compare"),
     "datasets": ("crosslevel.datasets", None),
     "describe": ("crosslevel.diagnostics.describe", "describe"),

@@ -81,6 +81,22 @@ class Levels:
         """A formula of the same outcome."""
         return f"{self.response} ~ {' + '.join(fixed) or '1'} + {random}"
 
+    def columns_of(self, slope: str, design: Design) -> tuple[str, ...]:
+        """Names of the design columns that a term within clusters has, as cross-level interactions multiply them."""
+        wanted = [expression.text for expression in parse(f"y ~ 0 + {slope}").fixed_terms[0].expressions]
+        names = [set(component.names) for text in wanted for component in design.spec.components
+                 if component.text == text]  # fmt: skip
+        found = (
+            [name for name in column.factors if name not in self.context_columns] for column in design.spec.columns
+        )
+        return tuple(
+            dict.fromkeys(
+                ":".join(inside)
+                for inside in found
+                if len(inside) == len(names) and all(any(name in own for name in inside) for own in names)
+            )
+        )
+
     def varying(self, slopes: Sequence[str]) -> str:
         """The random term with an intercept and these slopes, freely correlated."""
         return f"({' + '.join(['1', *slopes])} | {self.group})"

@@ -3,6 +3,7 @@
 from crosslevel.display.blocks import (
     Block,
     Cell,
+    Code,
     Column,
     Equations,
     Heading,
@@ -20,6 +21,7 @@ from crosslevel.display.numbers import counted, decimals_for, fixed, integer, nu
 __all__ = [
     "Block",
     "Cell",
+    "Code",
     "Column",
     "Document",
     "Equations",

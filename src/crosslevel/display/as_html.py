@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from crosslevel.display import style
-from crosslevel.display.blocks import Block, Equations, Heading, Items, Note, Paragraph, Picture, Table
+from crosslevel.display.blocks import Block, Code, Equations, Heading, Items, Note, Paragraph, Picture, Table
 from crosslevel.display.cells import Grid, grid, split_at_point
 
 FIGURE_SPACE = "\u2007"
@@ -77,6 +77,8 @@ def block_html(block: Block, anchor: str, top: int) -> str:
         case Equations():
             name = f'<p class="name">{escape(block.title)}</p>' if block.title else ""
             return f'<div class="equations">{name}{"".join(f"<p>{subscripts(line)}</p>" for line in block.lines)}</div>'
+        case Code():
+            return f'<pre tabindex="0"><code>{escape(block.text, quote=False)}</code></pre>'
         case Picture():
             return figure(block)
         case Table():

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from crosslevel.display.blocks import Block, Equations, Heading, Items, Note, Paragraph, Picture, Table
+from crosslevel.display.blocks import Block, Code, Equations, Heading, Items, Note, Paragraph, Picture, Table
 from crosslevel.display.text_table import table_lines
 from crosslevel.display.wrapping import shown_length, wrapped
 
@@ -32,6 +32,8 @@ def lines_of(block: Block, width: int) -> list[str]:
         case Equations():
             lines = wrapped(block.title, width) if block.title else []
             return lines + [line for text in block.lines for line in equation_lines(plain_subscripts(text), width)]
+        case Code():
+            return [f"    {line}" for line in block.text.splitlines()]
         case Table():
             return table_lines(block, width)
 

@@ -57,6 +57,13 @@ class Equations:
 
 
 @dataclass(frozen=True, eq=False)
+class Code:
+    """Text that is shown as it is, line by line: commands, LaTeX."""
+
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
 class Column:
     """The heading of a table's column, and how its numbers are shown.
 
@@ -127,4 +134,4 @@ class Picture:
     width: int | None = None
 
 
-Block: TypeAlias = Heading | Paragraph | Items | Note | Equations | Table | Picture
+Block: TypeAlias = Heading | Paragraph | Items | Note | Equations | Code | Table | Picture

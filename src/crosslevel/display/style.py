@@ -19,7 +19,7 @@ FRAGMENT = """
   border-top: 1.5px solid currentColor; border-bottom: 1px solid currentColor; font-weight: 600;
   vertical-align: bottom; }
 .crosslevel .n { text-align: right; white-space: nowrap; }
-.crosslevel tbody th[scope=row] { min-width: 9rem; overflow-wrap: anywhere; }
+.crosslevel tbody th[scope=row] { min-width: 11rem; overflow-wrap: anywhere; }
 .crosslevel tbody th[scope=rowgroup] { font-weight: 600; padding-top: .7em; }
 .crosslevel tbody.indent th[scope=row] { padding-left: 1.8em; }
 .crosslevel .below { font-size: .85em; margin: .35em 0; opacity: .85; }
@@ -31,6 +31,8 @@ FRAGMENT = """
   font-family: Cambria, "STIX Two Text", "Latin Modern Math", Georgia, serif; }
 .crosslevel .equations p.name { font-family: inherit;
   padding: 0; text-indent: 0; font-weight: 600; margin-bottom: .4em; }
+.crosslevel pre { overflow-x: auto; margin: 1em 0; padding: .7em .9em; font-size: .85em; line-height: 1.4;
+  background: rgba(120,130,145,.12); border-radius: 4px; }
 .crosslevel sub { font-size: .72em; line-height: 0; }
 .crosslevel figure { margin: 1.4em 0; }
 .crosslevel figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; display: block; }

@@ -222,8 +222,16 @@ def appendix(models: Mapping[str, MixedFit], date: datetime.date, seed: int | No
 
 def picture(figure: "Figure") -> Picture:
     """A figure for the page, with its title and subtitle as its words for who cannot see it."""
-    words = " ".join(re.sub(r"\s+", " ", text.get_text()).rstrip(".") + "." for text in figure.texts)
-    width = round(96 * figure.get_size_inches()[0])
     if theme.points(figure) <= MOST_POINTS:
-        return Picture(theme.svg(figure), alt=words, media="image/svg+xml", width=width)
-    return Picture(theme.png(figure), alt=words, media="image/png", width=width)
+        return Picture(theme.svg(figure), alt=words_of(figure), media="image/svg+xml", width=width_of(figure))
+    return Picture(theme.png(figure), alt=words_of(figure), media="image/png", width=width_of(figure))
+
+
+def words_of(figure: "Figure") -> str:
+    """Title and subtitle of a figure."""
+    return " ".join(re.sub(r"\s+", " ", text.get_text()).rstrip(".") + "." for text in figure.texts)
+
+
+def width_of(figure: "Figure") -> int:
+    """Pixels that a figure takes."""
+    return round(96 * float(figure.get_size_inches()[0]))

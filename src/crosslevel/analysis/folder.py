@@ -1,0 +1,169 @@
+"""An analysis as a folder: tables, figures, log, text and report, written whole or not at all."""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from crosslevel.analysis.page import call_of, document_of, page_of, versions
+from crosslevel.analysis.pictures import drawings
+from crosslevel.analysis.record import Skipped
+from crosslevel.display import text
+from crosslevel.errors import FileError
+from crosslevel.estimators.export import plain
+from crosslevel.table import write_atomically
+
+if TYPE_CHECKING:
+    from crosslevel.analysis.record import Analysis
+
+RECORD = "analysis.json"
+"""The file that tells a folder of an analysis from others, and lists what was written."""
+
+
+def check_folder(folder: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """The folder, if an analysis can be written there: looked at before the work, not after it.
+
+    Raises
+    ------
+    FileError : its parent does not exist, it is a file, or it holds something that must stay.
+    """
+    target = Path(folder).expanduser()
+    if not target.parent.is_dir():
+        raise FileError(f"`folder` is to be made in {str(target.parent)!r}, which does not exist. Make it first.")
+    if target.exists() and not target.is_dir():
+        raise FileError(f"`folder` is {str(target)!r}, which is a file. Give the name of a folder.")
+    if not target.is_dir() or not any(target.iterdir()):
+        return target
+    if not overwrite:
+        raise FileError(
+            f"`folder` is {str(target)!r}, which holds {len(list(target.iterdir()))} entries already. Name another "
+            "one, or replace an earlier analysis with overwrite=True."
+        )
+    own = {RECORD, *_listed(target / RECORD)}
+    others = sorted(str(file.relative_to(target)) for file in target.rglob("*") if file.is_file())
+    strange = [name for name in others if name not in own]
+    if strange:
+        raise FileError(
+            f"`folder` is {str(target)!r}, which holds files that no analysis wrote, such as {strange[0]!r}: they "
+            "would be lost. Move them, or name another folder."
+        )
+    return target
+
+
+def write_folder(analysis: "Analysis", folder: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Write everything; see `Analysis.save`."""
+    target = check_folder(folder, overwrite=overwrite)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        temporary.mkdir()
+        _fill(temporary, analysis)
+        _take_place(temporary, target)
+    except OSError as error:
+        raise FileError(
+            f"`folder`: cannot write {str(target)!r}: {error.strerror or error}. Free some room, or choose another "
+            "place."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _fill(folder: Path, analysis: "Analysis") -> None:
+    """Write all files into a new folder."""
+    drawn = list(drawings(analysis))
+    for part in ("tables", "figures"):
+        (folder / part).mkdir()
+    for name, frame in tables(analysis):
+        write_atomically(folder / "tables" / f"{name}.csv", frame.to_csv(), argument="folder")
+    for drawing in drawn:
+        write_atomically(folder / "figures" / f"{drawing.name}.svg", drawing.svg, argument="folder")
+        write_atomically(folder / "figures" / f"{drawing.name}.png", drawing.png, argument="folder")
+    write_atomically(folder / "report.html", page_of(analysis, drawn), argument="folder")
+    write_atomically(folder / "log.txt", text(document_of(analysis, {})) + "\n", argument="folder")
+    write_atomically(folder / "paper.md", analysis.paper.markdown, argument="folder")
+    files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    record = json.dumps(record_of(analysis, files), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / RECORD, record + "\n", argument="folder")
+
+
+def _take_place(temporary: Path, target: Path) -> None:
+    """Give a folder its name; what was there is removed only when the new one stands."""
+    if not target.exists():
+        temporary.rename(target)
+        return
+    old = target.with_name(f"{temporary.name}-old")
+    target.rename(old)
+    try:
+        temporary.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _listed(record: Path) -> list[str]:
+    """The files that an earlier analysis wrote; none if the record cannot be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return [str(name) for name in json.loads(record.read_text(encoding="utf-8"))["files"]]
+    return []
+
+
+def record_of(analysis: "Analysis", files: list[str]) -> dict[str, Any]:
+    """What is needed to do it again: call, seed, formulas, versions; and what was written."""
+    fits = {
+        "null": analysis.null, "invariant": analysis.invariant, "maximal": analysis.maximal,
+        "selected": analysis.selected,
+    }  # fmt: skip
+    return {
+        "call": call_of(analysis),
+        "given": {name: value for name, value in analysis.given.items()},
+        "rows_read": analysis.question.levels.rows_read,
+        "rows": analysis.selected.nobs,
+        "clusters": analysis.question.n_clusters,
+        "formulas": {name: fit.formula for name, fit in fits.items()},
+        "converged": {name: fit.converged for name, fit in fits.items()},
+        "context_effects": [
+            {"term": str(term), **{str(name): plain(value) for name, value in row.items()}}
+            for term, row in analysis.effects.iterrows()
+        ],
+        "warnings": list(analysis.warned),
+        "versions": versions(),
+        "files": files,
+    }
+
+
+def tables(analysis: "Analysis") -> Iterator[tuple[str, pd.DataFrame]]:
+    """All tables by the name of their file."""
+    fit, level = analysis.selected, analysis.level
+    yield "description", analysis.description.frame
+    yield "context_effects", analysis.effects
+    yield "estimators", analysis.comparison.frame
+    yield "estimators_bootstrap", analysis.drawn.frame
+    yield "interval_widths", analysis.widths
+    yield "coefficients", fit.tidy(level=level)
+    yield "variance_components", fit.varcomp(level=level)
+    yield "selection", analysis.selection.candidates
+    yield "sensitivity", analysis.selection.sensitivity
+    yield "heterogeneity", analysis.heterogeneity.frame
+    for k, found in enumerate(analysis.interactions.values(), start=1):
+        if not isinstance(found, Skipped):
+            yield f"slopes_{k}", found.slopes.frame
+            for m, region in enumerate(found.regions, start=1):
+                suffix = f"{k}" if len(found.regions) == 1 else f"{k}_{m}"
+                yield f"regions_{suffix}", region.regions
+                yield f"regions_{suffix}_curve", region.frame
+    if not isinstance(analysis.influence, Skipped):
+        yield "influence", analysis.influence.frame
+    for name, steps in (("two_step", analysis.fgls), ("two_step_adjusted", analysis.adjusted)):
+        if not isinstance(steps, Skipped):
+            yield name, steps.tidy(level=level)
+            yield f"{name}_clusters", steps.first_step
+    yield "ladder", analysis.ladder.frame
+    yield "ladder_explained", analysis.ladder.explained
+    yield "ladder_reliability", analysis.ladder.reliability

@@ -1,0 +1,69 @@
+"""The report of an analysis: one HTML file that needs nothing else."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import crosslevel
+from crosslevel.analysis.pictures import Drawing, drawings
+from crosslevel.analysis.sections import whole
+from crosslevel.display import Block, Code, Document, Heading, Items, Paragraph, Table, page
+from crosslevel.report.page import PACKAGES, html_file
+from crosslevel.table import write_atomically
+
+if TYPE_CHECKING:
+    from crosslevel.analysis.record import Analysis
+
+
+def write_page(analysis: "Analysis", path: str | os.PathLike[str]) -> Path:
+    """Write the report; see `Analysis.report`."""
+    file = html_file(path)
+    return write_atomically(file, page_of(analysis, list(drawings(analysis))))
+
+
+def page_of(analysis: "Analysis", drawn: Sequence[Drawing]) -> str:
+    """The page with all pictures inside."""
+    pictures: dict[str, list[Block]] = {}
+    for drawing in drawn:
+        pictures.setdefault(drawing.section, []).append(drawing.picture)
+    return page(document_of(analysis, pictures), contents=True)
+
+
+def document_of(analysis: "Analysis", pictures: Mapping[str, Sequence[Block]]) -> Document:
+    """The whole report as a document."""
+    fit = analysis.selected
+    outcome = fit.labels.get(fit.spec.response_name) or fit.spec.response_name
+    title = f"Context effects on {outcome} by {analysis.question.group}"
+    return Document(title, [*whole(analysis, pictures), *appendix(analysis)])
+
+
+def appendix(analysis: "Analysis") -> Iterator[Block]:
+    """What is needed to do it again."""
+    yield Heading("To do it again")
+    yield Paragraph("With the same data, the call and the versions below give the same numbers.")
+    yield Code(call_of(analysis))
+    yield Table(["Made with", ""], [[name, value] for name, value in versions().items()])
+    if analysis.warned:
+        yield Paragraph("Warnings on the way:")
+        yield Items(list(analysis.warned))
+
+
+def call_of(analysis: "Analysis") -> str:
+    """The call as Python."""
+    given = dict(analysis.given)
+    lines = [f"    {json.dumps(given.pop('formula'), ensure_ascii=False)},", "    data,"]
+    lines += [f"    {name}={value!r}," for name, value in given.items() if value is not None]
+    return "\n".join(["import crosslevel as cl", "", "cl.analyze(", *lines, ")"])
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computed."""
+    return {
+        "crosslevel": crosslevel.__version__,
+        "Python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }

@@ -1,0 +1,238 @@
+"""The analysis of context effects from data to text, each step a call of what any user can call."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from os import PathLike
+from typing import Any, TypeVar
+
+import numpy as np
+
+from crosslevel.analysis.ladder import ladder
+from crosslevel.analysis.moderation import moderation
+from crosslevel.analysis.progress import Steps, recorded
+from crosslevel.analysis.question import Question, ask
+from crosslevel.analysis.record import Analysis, Skipped
+from crosslevel.diagnostics.coding import check_coding
+from crosslevel.diagnostics.describe import describe
+from crosslevel.diagnostics.influence import influence
+from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.compare import compare
+from crosslevel.estimators.mixed import mixed
+from crosslevel.estimators.mixed_fit import MixedFit
+from crosslevel.estimators.ols import ols
+from crosslevel.estimators.two_step import StepMethod, two_step
+from crosslevel.estimators.two_step_fit import TwoStepFit
+from crosslevel.inference.bootstrap.record import Bootstrap
+from crosslevel.inference.wald import check_level
+from crosslevel.selection.select import select
+from crosslevel.types import Frame, Missing
+
+Made = TypeVar("Made")
+"""What a step makes."""
+
+LEAST_DRAWS = 100
+"""Replicates without which the ends of a 95 % interval are guesses."""
+
+
+def analyze(
+    formula: str,
+    data: Frame,
+    context: Sequence[str] | str,
+    *,
+    group: str | None = None,
+    keep: Sequence[str] | None = None,
+    criterion: str = "bic",
+    n_boot: int = 2000,
+    seed: int = 1,
+    level: float = 0.95,
+    missing: Missing = "drop",
+    folder: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+    n_jobs: int | None = None,
+    progress: bool = True,
+) -> Analysis:
+    """Analyse context effects as a careful analyst would, and say what to write about them.
+
+    The workflow of Heisig, Schaeffer & Giesecke (2017), with what has been learnt since: describe the clusters; check
+    coding and centring; how much of the outcome lies between clusters; an invariant, a maximal and a selected model;
+    other estimators beside them; three kinds of intervals for every context effect; how much coefficients differ
+    between clusters; what cross-level interactions mean; which clusters the results depend on.
+
+    Parameters
+    ----------
+    formula : outcome and all predictors, as in "trust ~ income * gdp + age". Its random part is the maximal model's; if
+        it has no slopes, the maximal model lets all predictors within clusters vary (or, where there are fewer than two
+        clusters for each random effect, those of cross-level interactions and the first others, and says so).
+    data : a frame with its rows in memory.
+    context : the cluster-level variables whose effects are studied, such as ["gdp"]: columns, or as the formula has
+        them, "between(income, country)".
+    group : the clusters, where the formula has no random part.
+    keep : random slopes that the search never drops, beside those of cross-level interactions.
+    criterion : of the search, see `cl.select`.
+    n_boot : replicates of the cluster bootstrap of each model.
+    seed : of all random numbers; the same seed gives the same results.
+    level : confidence level of all intervals.
+    missing : "drop" rows with a missing value in any variable, or "raise". All models are fitted to the same rows.
+    folder : where to save everything; see `Analysis.save`.
+    overwrite : whether an analysis that is in `folder` already may be replaced.
+    n_jobs : threads of the bootstrap.
+    progress : whether to name each step on the standard error stream.
+
+    Returns
+    -------
+    Analysis : every step as a field; `effects`, `summary()`, `report(path)`, `save(folder)`.
+
+    Raises
+    ------
+    CrosslevelError : a wrong formula, context variables that vary within clusters, fewer clusters than context
+        variables, or what any of the steps refuses.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> found = cl.analyze("mathach ~ ses * sector", cl.datasets.load("hsb"), context="sector", group="school",
+    ...                    n_boot=100, progress=False)
+    >>> found.effects[["estimate", "conf_low", "conf_high"]].round(2)
+    """
+    _check(n_boot, seed, level)
+    if folder is not None:
+        from crosslevel.analysis.folder import check_folder
+
+        check_folder(folder, overwrite=overwrite)
+    given = {
+        "formula": formula, "context": [context] if isinstance(context, str) else list(context), "group": group,
+        "keep": None if keep is None else list(keep), "criterion": criterion, "n_boot": n_boot, "seed": seed,
+        "level": level, "missing": missing,
+    }  # fmt: skip
+    with recorded() as warned:
+        found = _analyzed(data, given, n_jobs, Steps(total=11, shown=progress))
+    found = replace(found, warned=tuple(warned))
+    if folder is not None:
+        found.save(folder, overwrite=overwrite)
+    return found
+
+
+def _analyzed(data: Frame, given: Mapping[str, Any], n_jobs: int | None, step: Steps) -> Analysis:
+    """The analysis, step by step."""
+    level, seed, n_boot = given["level"], given["seed"], given["n_boot"]
+
+    step("structure of the data")
+    question = ask(given["formula"], data, given["context"], group=given["group"], missing=given["missing"])
+    rows, group = question.frame, question.group
+    description = describe(rows, group, [name for name in rows.columns if name != group])
+
+    step("coding and centring")
+    coding = check_coding(question.maximal, rows)
+
+    step("null model, invariant model")
+    null = mixed(question.null, rows)
+    invariant = mixed(question.invariant, rows)
+    effects = question.effects(invariant)
+
+    step(f"search for the random effects, from the maximal model by {given['criterion']}")
+    selection = select(question.maximal, rows, given["keep"], given["criterion"], context=effects, seed=seed,
+                       progress=step.shown)  # fmt: skip
+    mixed_models = {"Invariant": invariant, "Maximal": selection.maximal, "Selected": selection.fit}
+
+    step("pooled regression with cluster-robust errors, two-step regressions")
+    pooled = ols(question.fixed, rows, cluster=group, vcov="CR2")
+    fgls = tried(partial(two_steps, question, invariant, "fgls"))
+    adjusted = tried(partial(two_steps, question, invariant, "adjusted"))
+
+    step(f"cluster bootstrap of each model, {n_boot:,} replicates")
+    bootstraps = drawn(mixed_models, n_boot=n_boot, seed=seed, n_jobs=n_jobs, progress=step.shown)
+
+    step("estimators side by side")
+    others = {"OLS, CR2": pooled, "Two-step, FGLS": fgls, "Two-step, adjusted": adjusted}
+    done = {name: fit for name, fit in others.items() if not isinstance(fit, Skipped)}
+    corrected = {"Selected, Kenward-Roger": (selection.fit, "kenward-roger")}
+    by_model = compare({**mixed_models, **corrected, **done}, level=level, terms=effects)
+    by_draws = compare({f"{name}, bootstrap": boot for name, boot in bootstraps.items()}, level=level, terms=effects)
+
+    step("heterogeneity of the coefficients")
+    heterogeneity = selection.maximal.heterogeneity()
+
+    step("cross-level interactions")
+    interactions = {
+        term.text: tried(partial(moderation, selection.fit, term, level=level)) for term in question.levels.cross
+    }
+
+    step("influence of each cluster")
+    influences = tried(partial(influence, selection.fit, level=level, progress=step.shown))
+
+    step("the ladder of the textbooks")
+    steps = ladder(selection.formula, rows)
+    return Analysis(
+        question=question, description=description, coding=coding, null=null, invariant=invariant, selection=selection,
+        pooled=pooled, fgls=fgls, adjusted=adjusted, bootstraps=bootstraps, comparison=by_model, drawn=by_draws,
+        heterogeneity=heterogeneity, interactions=interactions, influence=influences, ladder=steps, given=given,
+        warned=(),
+    )  # fmt: skip
+
+
+def tried(make: Callable[[], Made]) -> "Made | Skipped":
+    """What a step makes, or why it cannot be done for this model or these data."""
+    try:
+        return make()
+    except CrosslevelError as error:
+        return Skipped(reason=str(error))
+
+
+def two_steps(question: Question, fit: MixedFit, method: StepMethod) -> TwoStepFit:
+    """Regress the clusters' own intercepts and slopes on context.
+
+    Parameters
+    ----------
+    question : which terms are of which level.
+    fit : a mixed model of the same fixed effects, whose columns name the slopes.
+    method : of the second step.
+    """
+    levels = question.levels
+    second = {"Intercept": " + ".join(levels.context) or "1"}
+    for slope in levels.moderated:
+        right = " + ".join(term.moderator for term in levels.cross if term.slope == slope)
+        second |= {name: right for name in levels.columns_of(slope, fit.design)}
+    first = f"{levels.response} ~ {' + '.join(levels.candidates) or '1'}"
+    return two_step(first, second, question.frame, cluster=question.group, method=method)
+
+
+def drawn(
+    models: Mapping[str, MixedFit], *, n_boot: int, seed: int, n_jobs: int | None, progress: bool
+) -> dict[str, Bootstrap]:
+    """Bootstrap each model with the same draws of clusters; models of one structure are one model.
+
+    Raises
+    ------
+    KeyboardInterrupt : it was interrupted: intervals of a part of the replicates are not what was asked for.
+    """
+    found: dict[str, Bootstrap] = {}
+    by_structure: dict[object, Bootstrap] = {}
+    for name, fit in models.items():
+        key = structure_of(fit)
+        if key not in by_structure:
+            by_structure[key] = fit.bootstrap(n_boot, "cluster", seed=seed, n_jobs=n_jobs, progress=progress)
+            if by_structure[key].interrupted:
+                raise KeyboardInterrupt
+        found[name] = by_structure[key]
+    return found
+
+
+def structure_of(fit: MixedFit) -> frozenset[frozenset[str]]:
+    """The blocks of random effects that vary together."""
+    names = fit.design.random_names
+    return frozenset(frozenset(names[k] for k in block) for block in fit.design.structure.columns)
+
+
+def _check(n_boot: object, seed: object, level: float) -> None:
+    """Refuse arguments that mean nothing, before any work is done."""
+    if isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer) or n_boot < LEAST_DRAWS:
+        raise CrosslevelError(
+            f"`n_boot` is a number of replicates, at least {LEAST_DRAWS}: fewer do not tell the ends of an interval; "
+            f"got {n_boot!r}."
+        )
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise CrosslevelError(
+            f"`seed` is a whole number, 0 or more, so that the analysis can be repeated; got {seed!r}."
+        )
+    check_level(level)
