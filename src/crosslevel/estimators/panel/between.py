@@ -53,6 +53,11 @@ class BetweenDetails(PanelDetails):
         return "Between regression"
 
     @property
+    def regressed(self) -> str:
+        """What the regression that was solved has as rows."""
+        return "group means"
+
+    @property
     def maker(self) -> BetweenRows:
         """Makes the group means."""
         return BetweenRows(panel=self.panel, columns=self.regression.products.columns, weighted=self.weighted)

@@ -33,8 +33,6 @@ def f_tests(fit: "PanelFit") -> list[EffectTest]:
 
     panel, details = fit.panel, fit.details
     within, pooled = varying_regression(panel), pooled_regression(panel)
-    if within is None:
-        return []
     tests = [f_test(f"F, {panel.groups.name}", pooled, within)]
     if isinstance(details, WithinDetails) and details.is_two_way and panel.times is not None:
         groups, times, large = panel.groups.name, panel.times.name, details.regression

@@ -49,6 +49,11 @@ class DifferenceDetails(PanelDetails):
         """Heading of the summary."""
         return "First-difference regression"
 
+    @property
+    def regressed(self) -> str:
+        """What the regression that was solved has as rows."""
+        return "differences"
+
     def covariance(self, vcov: str | None) -> OrdinaryCovariance:
         """A covariance of the coefficients by name."""
         return panel_covariance(self.solved.regression, self.panel.groups, self.solved.maker, vcov)
@@ -87,14 +92,20 @@ class DifferenceDetails(PanelDetails):
         out = []
         if self.solved.steps.n_gaps and not self.over_gaps:
             out.append(
-                f"{self.solved.steps.n_gaps} differences over gaps, where a {panel.groups.name} misses a "
-                f"{self.times.name} that others have, were left out. over_gaps=True takes them as they are."
+                f"{self.solved.steps.n_gaps} differences over gaps were left out, where a group misses a value of "
+                f"{self.times.name} that others have. over_gaps=True takes them as they are."
             )
         silent = panel.n_groups - len(np.unique(panel.groups.codes[self.solved.steps.later]))
         if silent:
             out.append(
                 f"{silent} of the {panel.n_groups} groups of {panel.groups.name} have no rows at neighbouring times "
                 "and add nothing."
+            )
+        if isinstance(self.times.levels[0], str) and not panel.design.columns.categories(self.times.name):
+            first = ", ".join(map(str, self.times.levels[:4]))
+            out.append(
+                f"{self.times.name} is text and was put into alphabetical order: {first}, ... Check that it is "
+                "the order of time."
             )
         if is_uneven(self.times.levels):
             out.append(

@@ -46,6 +46,11 @@ class PanelDetails(ABC):
     def title(self) -> str:
         """Heading of the summary, without the outcome: "Fixed-effects regression"."""
 
+    @property
+    def regressed(self) -> str:
+        """What the regression that was solved has as rows."""
+        return "transformed rows"
+
     @abstractmethod
     def covariance(self, vcov: str | None) -> OrdinaryCovariance:
         """A covariance of the coefficients by name, the default if None.

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from crosslevel.display import Row, fixed
+from crosslevel.display import Row, fixed, number
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.panel.fit import PanelDetails, PanelFit
 from crosslevel.estimators.panel.rows import Levels, frame_of, predicted
@@ -67,6 +67,11 @@ class WithinDetails(PanelDetails):
         """Heading of the summary."""
         return "Fixed-effects regression"
 
+    @property
+    def regressed(self) -> str:
+        """What the regression that was solved has as rows."""
+        return "rows less effects of groups and times" if self.is_two_way else "rows less the means of their groups"
+
     def covariance(self, vcov: str | None) -> OrdinaryCovariance:
         """A covariance of the slopes by name."""
         return panel_covariance(self.regression, self.panel.groups, self.maker, vcov)
@@ -113,13 +118,14 @@ class WithinDetails(PanelDetails):
 
     def facts(self, panel: Panel) -> list[Row]:
         """The mean effect, and what explains no more than the effects do."""
-        left = "correlation of effects with x'beta"
         slopes = np.asarray(self.regression.products.columns)
         index = panel.products.mean[:, slopes] @ self.regression.beta
-        together = float(np.corrcoef(index, self.effects)[0, 1]) if np.ptp(index) > 0.0 else float("nan")
+        spread = f"SD {number(float(np.std(self.effects, ddof=1)))}"
+        if np.ptp(index) > 0.0 and np.ptp(self.effects) > 0.0:
+            spread += f"; correlation with the groups' mean x'beta {fixed(np.corrcoef(index, self.effects)[0, 1], 2)}"
         return [
-            ["Overall intercept", f"{fixed(self.intercept, 3)}, mean of the effects over rows"],
-            ["Effects", f"SD {fixed(float(np.std(self.effects, ddof=1)), 3)}; {left} {fixed(together, 2)}"],
+            ["Overall intercept", f"{number(self.intercept)}, mean of the effects over rows"],
+            ["Effects", spread],
         ]
 
     def notes(self, panel: Panel) -> list[str]:

@@ -12,6 +12,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.panel.fit import PanelFit
 from crosslevel.estimators.summary import shown_decimals
 from crosslevel.inference.clusterings import Clustering, clustering_named
+from crosslevel.inference.estimates import Joint
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.covariance import check_covariance, panel_covariance
 from crosslevel.inference.panel.hausman import AuxiliaryRows, auxiliary_products, classic_test, wald_test
@@ -291,10 +292,11 @@ def _auxiliary(fe: PanelFit, side: RandomSide, vcov: str) -> HausmanTest:
     products = auxiliary_products(side.products, side.design.x, side.constant, tested, side.theta)
     _, dropped = independent(correlations(products.pooled[:-1, :-1]))
     if len(dropped):
+        names = ", ".join(side.products.names[products.columns[j]] for j in dropped)
         raise CrosslevelError(
-            f"`re` has the group means of {', '.join(side.products.names[products.columns[j]] for j in dropped)} as "
-            "predictors already, so that its slopes are those within groups. Test the means' coefficients instead, by "
-            "re.contrast([...]): that is the test."
+            f"The group means of {names} do not differ between groups, or predictors of `re` determine them, as "
+            "Mundlak's terms do: its slopes are those within groups, and there is nothing to test. If it has such "
+            "terms, test them: cl.mundlak_test(re)."
         )
     regression = regress(products, "rows")
     maker = AuxiliaryRows(
@@ -305,26 +307,21 @@ def _auxiliary(fe: PanelFit, side: RandomSide, vcov: str) -> HausmanTest:
     k, p = len(tested), len(regression.beta)
     contrasts, estimate = np.eye(p)[p - k :], regression.beta[p - k :]
     errors, df = covariance.std_error(contrasts), covariance.df(contrasts)
+    joint = _joint(covariance, contrasts, estimate)
     return HausmanTest(
         method="auxiliary", vcov=vcov, fixed=fe.details.estimator, random=side.name,
         frame=_frame(fe, side, estimate, errors, df), description=covariance.description,
-        **_joint(covariance, contrasts, estimate),
+        distribution="chi-square" if covariance.robust is None else "F", statistic=joint.statistic,
+        df_num=joint.df_num, df_den=joint.df_den, p_value=joint.p_value,
     )  # fmt: skip
 
 
-def _joint(covariance: OrdinaryCovariance, contrasts: FloatArray, estimate: FloatArray) -> dict[str, str | float]:
+def _joint(covariance: OrdinaryCovariance, contrasts: FloatArray, estimate: FloatArray) -> Joint:
     """The joint test: F with a cluster-robust covariance and its small-sample degrees of freedom, else chi-square."""
     if covariance.robust is not None:
-        joint = covariance.joint(contrasts, estimate, "HTZ")
-        return {
-            "distribution": "F", "statistic": joint.statistic, "df_num": joint.df_num, "df_den": joint.df_den,
-            "p_value": joint.p_value,
-        }  # fmt: skip
+        return covariance.joint(contrasts, estimate, "HTZ")
     found = wald_test(estimate, contrasts @ covariance.matrix @ contrasts.T)
-    return {
-        "distribution": "chi-square", "statistic": found.statistic, "df_num": float(found.df), "df_den": np.inf,
-        "p_value": found.p_value,
-    }  # fmt: skip
+    return Joint(statistic=found.statistic, df_num=float(found.df), df_den=np.inf, p_value=found.p_value)
 
 
 def _frame(fe: PanelFit, side: RandomSide, estimate: FloatArray, errors: FloatArray, df: FloatArray) -> pd.DataFrame:

@@ -52,6 +52,11 @@ class RandomDetails(PanelDetails):
         return "Random-effects regression"
 
     @property
+    def regressed(self) -> str:
+        """What the regression that was solved has as rows."""
+        return "rows less theta times the means of their groups"
+
+    @property
     def theta(self) -> pd.Series:
         """Share of its mean that is taken off the rows of each group."""
         return pd.Series(self.components.theta, index=self._levels, name="theta")

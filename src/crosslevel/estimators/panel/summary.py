@@ -80,7 +80,7 @@ def degrees_in_words(fit: "PanelFit", *, normal: bool) -> str:
     """What coefficients over standard errors are compared with."""
     if normal:
         return "Tests and intervals: standard normal distribution."
-    if fit.covariance.df_residual == fit.panel.n_groups - 1:
+    if fit.covariance.name.startswith("arellano"):
         return "Degrees of freedom: groups - 1."
     return "Degrees of freedom: rows of the regression - coefficients - effects taken out."
 
@@ -93,4 +93,4 @@ def fit_statistics(fit: "PanelFit") -> Table:
         Column(names[3], format="number"), Column("Residual df", format="integer"),
     ]  # fmt: skip
     row = [fit.r_squared, fit.adj_r_squared, fit.sigma, fit.rss, int(fit.df_residual)]
-    return Table(columns, [row], title="Fit", notes=["Of the regression on transformed rows."])
+    return Table(columns, [row], title="Fit", notes=[f"Of the regression on {fit.details.regressed}."])

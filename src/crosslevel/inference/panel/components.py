@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crosslevel.errors import CrosslevelError, DesignError
+from crosslevel.errors import CrosslevelError
 from crosslevel.inference.panel.between import between_regression
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.quasi import pooled_regression
@@ -60,7 +60,7 @@ class ErrorComponents:
 
 def swamy_arora(panel: Panel) -> tuple[float, float]:
     """sigma2_e of the within, sigma2_u of the between regression."""
-    within = _within(panel)
+    within = varying_regression(panel)
     between = between_regression(panel, weighted=True)[0]
     weights = panel.products.count
     gram = between.products.gram[:, :-1, :-1]
@@ -77,12 +77,12 @@ def wallace_hussain(panel: Panel) -> tuple[float, float]:
 
 def amemiya(panel: Panel) -> tuple[float, float]:
     """Both of the outcome less what the within regression explains."""
-    return _of_residuals(panel, _within(panel), centred=True)
+    return _of_residuals(panel, varying_regression(panel), centred=True)
 
 
 def nerlove(panel: Panel) -> tuple[float, float]:
     """sigma2_e of the within regression without degrees of freedom, sigma2_u of its effects."""
-    within = _within(panel)
+    within = varying_regression(panel)
     effects, weights = group_effects(panel, within), panel.products.count
     centred = effects - weights @ effects / weights.sum()
     j = panel.n_groups
@@ -125,22 +125,6 @@ def components_of(panel: Panel, sigma2_e: float, sigma2_u: float, method: str) -
     kept = max(sigma2_u, 0.0)
     theta = 1.0 - np.sqrt(sigma2_e / (sigma2_e + panel.products.count * kept))
     return ErrorComponents(method=method, sigma2_e=sigma2_e, sigma2_u=kept, raw_sigma2_u=sigma2_u, theta=theta)
-
-
-def _within(panel: Panel) -> PanelRegression:
-    """The within regression of the columns that vary within groups.
-
-    Raises
-    ------
-    DesignError : none does.
-    """
-    found = varying_regression(panel)
-    if found is None:
-        raise DesignError(
-            f"`formula` has no predictor that varies within {panel.groups.name}, which the variance within groups is "
-            "estimated with. Use method='walhus', or fit cl.mixed, which needs none."
-        )
-    return found
 
 
 def _of_residuals(panel: Panel, regression: PanelRegression, *, centred: bool) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 
 from crosslevel.errors import CrosslevelError
-from crosslevel.inference.cluster_robust import ROBUST, one_way
+from crosslevel.inference.cluster_robust import LEVERAGE_ONE, ROBUST, one_way
 from crosslevel.inference.clusterings import Clustering
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.regression import PanelRegression
@@ -148,7 +148,13 @@ def _from_rows(regression: PanelRegression, rows: TransformedRows, meat: str, po
     x /= coordinates.scale[:-1, None]
     residual = (rows.y - regression.beta @ rows.x) / coordinates.scale[-1]
     leverage = np.sum((half.T @ x) ** 2, axis=0)
-    adjusted = residual / np.maximum(1.0 - leverage, 1e-300) ** power
+    able = 1.0 - leverage > LEVERAGE_ONE
+    if power == 1.0 and not np.all(able):
+        raise CrosslevelError(
+            f"`vcov` with HC3 leaves out one row at a time, but {np.count_nonzero(~able)} rows alone determine a "
+            "coefficient. Use HC2, or drop the predictor that is theirs."
+        )
+    adjusted = np.where(able, residual / np.where(able, 1.0 - leverage, 1.0) ** power, 0.0 if power else residual)
     n_groups = len(regression.products.gram)
     if meat == "arellano":
         scores = np.array([np.bincount(rows.codes, row * adjusted, n_groups) for row in x])

@@ -8,6 +8,7 @@ group misses a time, the difference over the gap spans several times: it is left
 Source: Wooldridge (2010), Econometric Analysis of Cross Section and Panel Data, 2nd ed., section 10.6.
 """
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,7 @@ from crosslevel.inference.panel.covariance import TransformedRows
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.regression import PanelRegression, regress
 from crosslevel.inference.panel.row_products import KeptRows, kept_columns, nothing_left, row_products, some_columns
-from crosslevel.types import FloatArray, IntArray
+from crosslevel.types import BoolArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,6 +63,7 @@ def steps_between(panel: Panel, times: Clustering, *, over_gaps: bool) -> Steps:
     DesignError : a group has two rows at a time, or none has two that follow each other.
     """
     groups = panel.groups
+    check_order(panel, times)
     order = np.lexsort((times.codes, groups.codes))
     group, time = groups.codes[order], times.codes[order]
     same = group[1:] == group[:-1]
@@ -69,18 +71,42 @@ def steps_between(panel: Panel, times: Clustering, *, over_gaps: bool) -> Steps:
     if len(twice):
         at = twice[0]
         raise DesignError(
-            f"`data` has {len(twice)} rows that repeat a {times.name} of their {groups.name}, such as "
-            f"{groups.name} {groups.levels[group[at]]!r} at {times.levels[time[at]]!r}: which of them comes first is "
-            "not known. Keep one row for each, or name the column that tells them apart."
+            f"`data` has {len(twice)} rows at a {times.name} that their {groups.name} has a row of already, such as "
+            f"{groups.name} {groups.levels[group[at]]!r} at {times.name} {times.levels[time[at]]!r}: which of them "
+            "comes first is not known. Keep one row for each, or name the column that tells them apart."
         )
     gap = same & (time[1:] - time[:-1] > 1)
     wanted = np.flatnonzero(same if over_gaps else same & ~gap)
     if not len(wanted):
         raise DesignError(
-            f"`data` has no two rows of a {groups.name} at {times.name}s that follow each other, so that there are no "
-            "differences. Use over_gaps=True to compare rows further apart, or cl.fixed_effects."
+            f"`data` has no two rows of the same {groups.name} at neighbouring values of {times.name}, so that there "
+            "are no differences. Use over_gaps=True to compare rows further apart, or cl.fixed_effects."
         )
     return Steps(later=order[wanted + 1], earlier=order[wanted], n_gaps=int(np.count_nonzero(gap)))
+
+
+def check_order(panel: Panel, times: Clustering) -> None:
+    """Refuse times that are text whose alphabetical order is not that of the numbers in it.
+
+    Raises
+    ------
+    DesignError : see above.
+    """
+    columns = panel.design.columns
+    if times.name not in columns.names or columns.categories(times.name):
+        return
+    texts = [level for level in times.levels if isinstance(level, str)]
+    if texts != sorted(texts, key=by_number):
+        raise DesignError(
+            f"`time` names {times.name!r}, which is text in alphabetical order: {', '.join(map(repr, texts[:4]))}, and "
+            "the numbers in it are in another. Turn it into numbers, or into a category whose levels are in order."
+        )
+
+
+def by_number(text: str) -> list[tuple[float, str]]:
+    """Text with the numbers in it as numbers, to sort by."""
+    parts = re.split(r"(\d+)", text)
+    return [(float(part), "") if part.isdigit() else (-1.0, part) for part in parts if part]
 
 
 def difference_regression(panel: Panel, times: Clustering, *, over_gaps: bool = False) -> FirstDifferences:
@@ -115,7 +141,7 @@ def difference_regression(panel: Panel, times: Clustering, *, over_gaps: bool = 
     )  # fmt: skip
 
 
-def _refuse_unchanging(panel: Panel, unchanging: FloatArray, columns: IntArray, time: str) -> None:
+def _refuse_unchanging(panel: Panel, unchanging: BoolArray, columns: IntArray, time: str) -> None:
     """Refuse columns whose differences are all zero.
 
     Raises

@@ -67,7 +67,7 @@ class Panel:
     @property
     def slopes(self) -> IntArray:
         """Positions of the columns other than the intercept."""
-        return self.design.x[self.design.x != self.design.constant]
+        return np.asarray(self.design.x[self.design.x != self.design.constant])
 
     @property
     def response(self) -> int:
@@ -122,6 +122,8 @@ def build_panel(formula: object, data: Frame, *, group: object, time: object, mi
     keys = tuple(_key(columns, name, key) for name, key in (("group", group), ("time", time)) if key is not None)
     if group is None:
         raise CrosslevelError("`group` is the column of the groups, such as group='id'; got None.")
+    if time is not None and time == group:
+        raise CrosslevelError(f"`time` and `group` both name {group!r}. Name the column of the times.")
     refuse_random(formula, columns, keys)
     design = build_design(formula, columns, missing=missing, clusters=keys)
     if not len(design.x):

@@ -102,7 +102,7 @@ def correlations(gram: FloatArray) -> FloatArray:
     """Cross-products of columns scaled to length 1."""
     size = np.sqrt(np.diag(gram))
     scale = np.where(size > 0.0, size, 1.0)
-    return gram / np.outer(scale, scale)
+    return np.asarray(gram / np.outer(scale, scale))
 
 
 def independent(gram: FloatArray) -> tuple[IntArray, IntArray]:

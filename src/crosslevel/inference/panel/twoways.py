@@ -125,7 +125,7 @@ class TakenOff:
 
 def take_off(rows: FloatArray, groups: CodeArray, n_groups: int, times: CodeArray, n_times: int) -> TakenOff:
     """Take the effects of groups and of times off every column of rows (m, n)."""
-    from scipy.sparse import csr_array
+    from scipy.sparse import csr_array, diags_array
 
     require_memory(
         24.0 * n_times**2, f"`time` has {n_times:,} values, whose effects",
@@ -133,12 +133,11 @@ def take_off(rows: FloatArray, groups: CodeArray, n_groups: int, times: CodeArra
     )  # fmt: skip
     sizes = np.bincount(groups, minlength=n_groups)
     counts = csr_array((np.ones(len(groups)), (groups, times)), shape=(n_groups, n_times))
-    shared = (counts.T @ counts.multiply(1.0 / sizes[:, None]).tocsr()).toarray()
+    shared = (counts.T @ (diags_array(1.0 / sizes) @ counts)).toarray()
     normal = np.diag(np.bincount(times, minlength=n_times).astype(np.float64)) - shared
     sets = connected(shared)
-    for one in range(sets.max() + 1):  # the null space, filled in: effects sum to zero in each set
-        member = (sets == one).astype(np.float64)
-        normal += np.outer(member, member) * (len(groups) / n_times / member.sum())
+    # the null space, filled in: effects sum to zero in each set
+    normal += (sets[:, None] == sets) * (len(groups) / n_times / np.bincount(sets)[sets])
     demeaned = rows - np.array([np.bincount(groups, row, n_groups) / sizes for row in rows])[:, groups]
     sums = np.array([np.bincount(times, row, n_times) for row in demeaned])
     effects = np.linalg.solve(normal, sums.T).T
@@ -150,7 +149,6 @@ def take_off(rows: FloatArray, groups: CodeArray, n_groups: int, times: CodeArra
 
 def connected(shared: FloatArray) -> IntArray:
     """(T,) which set each time belongs to; those of a set are linked by groups, shared[s, t] > 0."""
-    from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
-    return np.asarray(connected_components(csr_array(shared > 0.0), directed=False)[1])
+    return np.asarray(connected_components((shared > 0.0).astype(np.int8), directed=False)[1])

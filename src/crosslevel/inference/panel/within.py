@@ -16,6 +16,7 @@ from crosslevel.design.coordinates import Coordinates
 from crosslevel.errors import DesignError
 from crosslevel.inference.panel.covariance import RowMaker, TransformedRows
 from crosslevel.inference.panel.panel import Panel
+from crosslevel.inference.panel.refusals import refuse_constant
 from crosslevel.inference.panel.regression import (
     PanelRegression,
     TransformedProducts,
@@ -41,8 +42,8 @@ def within_regression(panel: Panel) -> tuple[PanelRegression, tuple[str, ...]]:
     return _solved(panel, varying_columns(panel))
 
 
-def varying_regression(panel: Panel) -> PanelRegression | None:
-    """The within regression of those columns that vary within groups; None if none does.
+def varying_regression(panel: Panel) -> PanelRegression:
+    """The within regression of those columns that vary within groups, which may be none.
 
     Raises
     ------
@@ -50,8 +51,6 @@ def varying_regression(panel: Panel) -> PanelRegression | None:
     """
     constant = panel.constant_in_groups(panel.slopes)
     columns = np.array([j for j in panel.slopes if panel.products.names[j] not in constant], dtype=np.int64)
-    if not len(columns):
-        return None
     _require_variation(panel)
     return _solved(panel, columns)[0]
 
@@ -83,19 +82,11 @@ def varying_columns(panel: Panel) -> IntArray:
     ------
     DesignError : one does not; or there are none.
     """
-    columns, group = panel.slopes, panel.groups.name
+    columns = panel.slopes
     if not len(columns):
         raise DesignError("`formula` has no predictors, so that there is nothing to estimate within groups. Add some.")
     _require_variation(panel)
-    fixed = panel.constant_in_groups(columns)
-    if fixed:
-        one = len(fixed) == 1
-        raise DesignError(
-            f"`formula` has {', '.join(fixed)}, which {'does' if one else 'do'} not vary within {group}: the effects "
-            f"of {group} absorb {'it' if one else 'them'}, and within groups nothing is left to estimate a coefficient "
-            f"from. Drop {'it' if one else 'them'}; or use cl.random_effects, cl.hausman_taylor, or cl.mixed with the "
-            "group means of the other predictors (Mundlak), which compare groups."
-        )
+    refuse_constant(panel, columns)
     return columns
 
 
