@@ -22,8 +22,11 @@ SINGLE = 0.8
 TAIL = 0.025
 """Share of the rows beyond which zero is taken to be outside of the data."""
 
-CLEAR, SOME = 0.05, 0.01
-"""Level of the tests, and the intraclass correlation from which on differing means count."""
+CLEAR = 0.05
+"""Level of the test of equal effects."""
+
+DIFFERENT, SOME = 0.001, 0.01
+"""Level of the test that cluster means are equal, and the intraclass correlation from which on differences count."""
 
 NAMED = 5
 """Clusters that are named."""
@@ -177,7 +180,7 @@ def _uncentred_predictors(subject: Subject) -> Iterator[str]:
 def _icc(subject: Subject, text: str) -> float | None:
     """The largest intraclass correlation of an expression's columns; None where cluster means hardly differ."""
     found = [subject.anova(name) for name in subject.columns_of(text)]
-    clear = [each.icc for each in found if each.p_value < CLEAR and each.icc > SOME]
+    clear = [each.icc for each in found if each.p_value < DIFFERENT and each.icc > SOME]
     return max(clear, default=None)
 
 

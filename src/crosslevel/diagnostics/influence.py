@@ -19,7 +19,7 @@ from crosslevel.inference.df import df_method
 from crosslevel.inference.left_out import MixedRefits, OrdinaryRefits, Refit, Refits
 from crosslevel.inference.wald import check_level, coefficient_table
 from crosslevel.kernels.first_use import announce_compilation
-from crosslevel.types import BoolArray, FloatArray
+from crosslevel.types import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +42,7 @@ class Influence:
 
     by: str
     levels: tuple[object, ...] = field(repr=False)
-    sizes: FloatArray = field(repr=False)
+    sizes: IntArray = field(repr=False)
     outcome: str
     names: tuple[str, ...] = field(repr=False)
     table: pd.DataFrame = field(repr=False)
@@ -80,13 +80,13 @@ class Influence:
     @cached_property
     def changes(self) -> pd.DataFrame:
         """Coefficients without each cluster less those of the whole fit."""
-        return self.estimates - self.table["estimate"]
+        return self._coefficients(self.estimates.to_numpy() - self.table["estimate"].to_numpy())
 
     @cached_property
     def dfbetas(self) -> pd.DataFrame:
         """Changes of the coefficients in units of their model standard errors without the cluster."""
         variances = np.array([np.diag(refit.vcov) for refit in self.refits])
-        return self.changes / np.sqrt(variances)
+        return self._coefficients(self.changes.to_numpy() / np.sqrt(variances))
 
     @cached_property
     def cooks_distance(self) -> pd.Series:
@@ -127,13 +127,17 @@ class Influence:
         return pd.concat(parts, axis=1).assign(problem=[problem_of(refit) for refit in self.refits])
 
     # -- what follows ---------------------------------------------------------------------------------------------
+    def of_whole(self, term: str, column: str = "estimate") -> float:
+        """A number of the whole fit's coefficient table."""
+        return float(self.table[column].to_numpy()[self.terms.index(term)])
+
     def significant(self, term: str) -> bool:
         """Whether a coefficient of the whole fit differs from zero at the level."""
-        return bool(self.table.loc[term, "p_value"] < 1.0 - self.level)
+        return self.of_whole(term, "p_value") < 1.0 - self.level
 
     def turned(self, term: str) -> BoolArray:
         """(J,) whether the coefficient has the other sign without the cluster."""
-        return np.asarray(self.estimates[term].to_numpy() * self.table.loc[term, "estimate"] < 0.0)
+        return np.asarray(self.estimates[term].to_numpy() * self.of_whole(term) < 0.0)
 
     def decided_otherwise(self, term: str) -> BoolArray:
         """(J,) whether the test of the coefficient ends otherwise without the cluster."""
@@ -161,7 +165,7 @@ class Influence:
         """A frame by cluster and coefficient."""
         return pd.DataFrame(values.reshape(len(self.levels), -1), index=self._index, columns=list(self.terms))
 
-    def _by_cluster(self, values: FloatArray, name: str) -> pd.Series:
+    def _by_cluster(self, values: FloatArray | IntArray, name: str) -> pd.Series:
         """A Series by cluster."""
         return pd.Series(values, index=self._index, name=name)
 

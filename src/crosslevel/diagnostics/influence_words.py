@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from crosslevel.display import Block, Column, Document, Items, Note, Paragraph, Row, Table, counted, fixed, number
 from crosslevel.estimators.summary import shown_decimals
@@ -36,7 +35,7 @@ def sentences(found: "Influence") -> Iterator[str]:
     """What single clusters do to the context effects, a sentence for each that has something to tell."""
     words = "significant" if found.level == 0.95 else f"significant at {100.0 * (1.0 - found.level):g} %"
     for term in described(found):
-        value = fixed(found.table.loc[term, "estimate"], _decimals(found, term))
+        value = fixed(found.of_whole(term), _decimals(found, term))
         turned, otherwise = found.turned(term), found.decided_otherwise(term)
         lost = found.estimates[term].isna().to_numpy() & np.array([bool(refit.lost) for refit in found.refits])
         if np.any(turned):
@@ -87,16 +86,19 @@ def _effects(found: "Influence") -> Table:
     rows: list[Row] = []
     context = set(found.context)
     order = [*found.context, *(term for term in found.terms if term not in context)]
+    names = [str(level) for level in found.levels]
     for term in order:
-        values, shifts = found.estimates[term], found.dfbetas[term]
+        values, shifts = found.estimates[term].to_numpy(), found.dfbetas[term].to_numpy()
         decimals = _decimals(found, term)
-        whole = fixed(found.table.loc[term, "estimate"], decimals)
-        if values.isna().all():
+        whole = fixed(found.of_whole(term), decimals)
+        if np.all(np.isnan(values)):
             rows.append([term, whole, None, None, None])
             continue
-        ends = [f"{fixed(float(values[name]), decimals)} ({name})" for name in (values.idxmin(), values.idxmax())]
-        most = shifts.abs().idxmax()
-        rows.append([term, whole, *ends, f"{fixed(float(shifts[most]), 2)} ({most})"])
+        ends = [
+            f"{fixed(float(values[k]), decimals)} ({names[k]})" for k in (np.nanargmin(values), np.nanargmax(values))
+        ]
+        most = int(np.nanargmax(np.abs(shifts)))
+        rows.append([term, whole, *ends, f"{fixed(float(shifts[most]), 2)} ({names[most]})"])
     heads = ("All", "Lowest (without)", "Highest (without)", "Change, SE (without)")
     columns: list[str | Column] = ["Term", *(Column(head, align="decimal") for head in heads)]
     note = f"Context effects first. Changes above 2 / sqrt(clusters) = {_cut(found)} SE are large."
@@ -110,15 +112,17 @@ def _cut(found: "Influence") -> str:
 
 def _clusters(found: "Influence") -> Table:
     """The clusters with the largest Cook's distances, and the coefficient that each moves most."""
-    cook, rows = found.cooks_distance, list[Row]()
-    order = np.argsort(-cook.fillna(np.inf).to_numpy(), kind="stable")[:SHOWN]
+    cook, rows = found.cooks_distance.to_numpy(), list[Row]()
+    slopes = np.array([term != "Intercept" for term in found.terms])
+    order = np.argsort(-np.where(np.isnan(cook), np.inf, cook), kind="stable")[:SHOWN]
     for k in order:
-        shifts = found.dfbetas.iloc[k].drop("Intercept", errors="ignore")
-        most = None if shifts.isna().all() else str(shifts.abs().idxmax())
-        rows.append([
-            str(cook.index[k]), int(found.sizes[k]), fixed(float(cook.iloc[k]), 3),
-            fixed(float(found.log_covratio.iloc[k]), 2), most, None if most is None else fixed(float(shifts[most]), 2),
-        ])  # fmt: skip
+        shifts = np.where(slopes, found.dfbetas.to_numpy()[k], np.nan)
+        moved: list[str | None] = [None, None]
+        if not np.all(np.isnan(shifts)):
+            most = int(np.nanargmax(np.abs(shifts)))
+            moved = [found.terms[most], fixed(float(shifts[most]), 2)]
+        cells = [fixed(float(cook[k]), 3), fixed(float(found.log_covratio.to_numpy()[k]), 2)]
+        rows.append([str(found.levels[k]), int(found.sizes[k]), *cells, *moved])
     columns: list[str | Column] = [
         found.by, Column("Rows", format="count"), Column("Cook's distance", align="decimal"),
         Column("Log covratio", align="decimal"), "Moves most", Column("by, SE", align="decimal"),
@@ -132,10 +136,11 @@ def _variance_table(found: "Influence") -> Iterator[Table]:
     rows: list[Row] = []
     p = len(found.terms)
     for k, name in enumerate(found.variances.columns):
-        values = found.variances[name]
-        if values.isna().all():
+        values = found.variances[name].to_numpy()
+        if np.all(np.isnan(values)):
             continue
-        ends = [f"{number(float(values[each]))} ({each})" for each in (values.idxmin(), values.idxmax())]
+        places = (np.nanargmin(values), np.nanargmax(values))
+        ends = [f"{number(float(values[place]))} ({found.levels[place]})" for place in places]
         rows.append([str(name), number(float(found.whole[p + k])), *ends])
     if rows:
         heads = ("All", "Lowest (without)", "Highest (without)")
@@ -165,5 +170,5 @@ def _listed(names: list[str]) -> str:
 
 def _decimals(found: "Influence", term: str) -> int:
     """Decimals that a coefficient is shown with."""
-    row: pd.Series = found.table.loc[term]
-    return 3 if np.isnan(row["std_error"]) else shown_decimals(row["std_error"], row["estimate"])
+    error = found.of_whole(term, "std_error")
+    return 3 if np.isnan(error) else shown_decimals(error, found.of_whole(term))

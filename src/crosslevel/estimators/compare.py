@@ -304,7 +304,7 @@ def _widths(found: Comparison) -> Table:
     widths = found.wide("width")[base]
     others = [name for name in found.names if name != base]
     rows: list[Row] = [
-        [term, number(widths[term]), *(signed_percent(relative.loc[term, name]) for name in others)]
+        [term, number(widths[term]), *(signed_percent(float(relative[name][term])) for name in others)]
         for term in found.terms
     ]
     columns: list[str | Column] = [
@@ -325,7 +325,7 @@ def _side_by_side(found: Comparison) -> Table:
         rows.append(["Estimate (SE)", *(cell[0] for cell in cells)])
         rows.append([f"{percent(found.level, decimals=0)} interval", *(cell[1] for cell in cells)])
         rows.append(["df", *(cell[2] for cell in cells)])
-        rows.append(["Width, %", *(signed_percent(relative.loc[term, name]) for name in found.names)])
+        rows.append(["Width, %", *(signed_percent(float(relative[name][term])) for name in found.names)])
     columns: list[str | Column] = ["", *(Column(name, align="right") for name in found.names)]
     return Table(columns, rows, title="Estimates and intervals")
 
@@ -334,7 +334,7 @@ def _cells(frame: pd.DataFrame, term: str) -> tuple[str | None, str | None, str 
     """Estimate with standard error, interval, and degrees of freedom; nothing where there are none."""
     if term not in frame.index:
         return None, None, None
-    estimate, error, df, _, _, low, high = (float(frame.loc[term, column]) for column in COLUMNS)
+    estimate, error, df, _, _, low, high = (float(frame[column][term]) for column in COLUMNS)
     scale = error if np.isfinite(error) else (high - low) / 4.0
     decimals = shown_decimals(scale, estimate) if np.isfinite(scale) else 3
     shown = fixed(estimate, decimals) + (f" ({fixed(error, decimals)})" if np.isfinite(error) else "")

@@ -42,15 +42,15 @@ def add_slope(formula: Formula, group: Sequence[str], slope: str) -> str:
     >>> add_slope(parse("y ~ x * z + w + (w || g)"), ["g"], "x")
     'y ~ x + z + w + x:z + (w || g) + (0 + x | g)'
     """
-    texts, added = [], False
     own = [part for part in formula.random if frozenset(part.group) == frozenset(group)]
+    host = own[0] if len(own) == 1 and own[0].structure == "us" and len(own[0].rhs) == 1 else None
+    texts = []
     for part in formula.random:
-        if len(own) == 1 and part is own[0] and part.structure == "us" and len(part.rhs) == 1:
-            texts.append(write_random(replace(part, rhs=(f"{part.rhs[0]} + {slope}",))))
-            added = True
-        else:
-            texts.append(_part(part, {}))
-    if not added:
+        if host is None or part.start != host.start:
+            texts.append(part.text)
+        else:  # of terms made of a/b only that of this group changes
+            texts.append(write_random(replace(part, rhs=(f"{part.rhs[0]} + {slope}",)) if part is host else part))
+    if host is None:
         texts.append(f"({0 if own else 1} + {slope} | {':'.join(quoted(name) for name in group)})")
     return composed(formula, formula.fixed_terms, texts, {})
 
@@ -64,7 +64,7 @@ def composed(formula: Formula, terms: Terms, random: Sequence[str], texts: Mappi
 
 
 def _part(part: RandomPart, texts: Mapping[str, str]) -> str:
-    """A random term; as it was written where nothing in it changes, unless it is one of several made of a/b."""
+    """A random term; as it was written where nothing in it changes."""
     changes = any(e.text in texts for terms in part.blocks for term in terms for e in term.expressions)
     if not changes:
         return part.text

@@ -120,15 +120,14 @@ def words(found: "Influence", data: pd.DataFrame) -> str:
 
 def _draw(panel: "Axes", found: "Influence", data: pd.DataFrame, term: str) -> None:
     """One coefficient: interval, estimate, zero where it is near, and the dots."""
-    row = found.table.loc[term]
-    low, high = float(row["conf_low"]), float(row["conf_high"])
+    whole, low, high = (found.of_whole(term, name) for name in ("estimate", "conf_low", "conf_high"))
     data = data[data["estimate"].notna()]
     values = data["estimate"].to_numpy()
-    ends = np.array([value for value in (low, high, float(row["estimate"]), *values) if np.isfinite(value)])
+    ends = np.array([value for value in (low, high, whole, *values) if np.isfinite(value)])
     width = float(np.ptp(ends)) or 1.0
     if np.isfinite(low) and np.isfinite(high):
         panel.axvspan(low, high, color=theme.BLUE, alpha=0.10, linewidth=0)
-    panel.axvline(float(row["estimate"]), color=theme.BLUE, linewidth=1.4)
+    panel.axvline(whole, color=theme.BLUE, linewidth=1.4)
     if ends.min() - 0.1 * width <= 0.0 <= ends.max() + 0.1 * width:
         panel.axvline(0.0, color=theme.INK, linewidth=0.9)
     heights, places = stacked(values, width)
