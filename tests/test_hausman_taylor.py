@@ -14,7 +14,7 @@ from reference_cases import FOLDER, load_data
 
 import crosslevel as cl
 from crosslevel.design.products import CrossProducts
-from crosslevel.inference.panel.instruments import GroupMoments, Roles, instrumented, period_values
+from crosslevel.inference.panel.instruments import GroupMoments, Roles, instrumented, period_values, variance_components
 
 WAGES = "lwage ~ wks + south + smsa + married + exp + expsq + bluecol + ind + union + sex + black + ed"
 ENDOGENOUS = ["wks", "married", "union", "exp", "expsq", "ed"]
@@ -109,7 +109,7 @@ def solve(rows: Rows, method: str) -> Any:
         first = cube(rows, rows.X[:, rows.varying & ~rows.endogenous])
         second = cube(rows, rows.X[:, rows.varying & rows.endogenous])
         extra = period_values(first, second - second.mean(axis=1, keepdims=True) if method == "bms" else None)
-    return instrumented(moments, roles, extra)
+    return instrumented(moments, roles, variance_components(moments, roles), extra)
 
 
 @pytest.mark.parametrize(("method", "balanced"), [("ht", True), ("ht", False), ("am", True), ("bms", True)])
@@ -372,6 +372,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no group": ({"endogenous": ["d"], "group": None}, "`group` is the column of the groups"),
     "vcov": ({"endogenous": ["d"], "vcov": "CR9"}, "`vcov` is one of 'iid'"),
     "random term": ({"endogenous": ["d"], "formula": "y ~ a + (1 | g)"}, "random term"),
+    "constant outcome": ({"endogenous": ["d"], "formula": "v ~ a + d"}, "leaves nothing of 'v' within g"),
+    "function of predictors": (
+        {"endogenous": ["d"], "formula": "I(a + d + z) ~ a + d"},
+        "leaves nothing of .I.a . d . z.. within g",
+    ),
     "nothing varies": ({"endogenous": ["w"], "formula": "y ~ z + w"}, "no predictor that varies within g"),
 }
 

@@ -13,6 +13,7 @@ from crosslevel.estimators.panel.roles import (
     Instruments,
     check_method,
     check_order,
+    check_residual,
     of_kind,
     roles_of,
     unidentified,
@@ -22,7 +23,14 @@ from crosslevel.inference.distributions import chi_square_tail
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.covariance import RowMaker, TransformedRows, check_covariance, panel_covariance
 from crosslevel.inference.panel.estimates import PanelEstimates
-from crosslevel.inference.panel.instruments import GroupMoments, Instrumented, Roles, instrumented, period_values
+from crosslevel.inference.panel.instruments import (
+    GroupMoments,
+    Instrumented,
+    Roles,
+    instrumented,
+    period_values,
+    variance_components,
+)
 from crosslevel.inference.panel.panel import Panel, build_panel
 from crosslevel.inference.panel.periods import values_by_period
 from crosslevel.types import FloatArray, Frame, Missing
@@ -293,7 +301,9 @@ def hausman_taylor(
     by_period = period_instruments(panel, roles, chosen)
     check_order(panel, roles, chosen)
     moments = GroupMoments.of(panel.products, np.append(roles.columns, panel.response), panel.design.constant)
-    solved = instrumented(moments, roles, by_period)
+    components = variance_components(moments, roles)
+    check_residual(panel, components.idiosyncratic)
+    solved = instrumented(moments, roles, components, by_period)
     if solved is None:
         raise unidentified(panel, roles)
     details = InstrumentDetails(panel=panel, roles=roles, instruments=chosen, solved=solved)

@@ -15,6 +15,9 @@ Instruments: TypeAlias = Literal["ht", "am", "bms"]
 METHODS: dict[Instruments, str] = {"ht": "Hausman-Taylor", "am": "Amemiya-MaCurdy", "bms": "Breusch-Mizon-Schmidt"}
 """The estimators by the names that choose them."""
 
+NOTHING = 1e-13
+"""Variance of the errors within groups, relative to that of the outcome, that counts as none."""
+
 
 def check_method(method: object) -> Instruments:
     """The name of an estimator.
@@ -129,6 +132,23 @@ def check_order(panel: Panel, roles: Roles, method: Instruments) -> None:
         f"{needing[0]} from the formula, or add predictors that vary within {group} and are uncorrelated with its "
         f"effects.{more}"
     )
+
+
+def check_residual(panel: Panel, variance: float) -> None:
+    """Refuse an outcome of which nothing is left within groups, `variance` the error's there.
+
+    Raises
+    ------
+    DesignError : see above.
+    """
+    total = panel.products.total[panel.response, panel.response] / panel.n_rows
+    if variance <= NOTHING * total:
+        outcome, group = panel.products.names[panel.response], panel.groups.name
+        raise DesignError(
+            f"`formula` leaves nothing of {outcome!r} within {group}: either it does not vary there, or predictors "
+            f"reproduce it. Compare groups of {group} with cl.between, or check for an outcome that is a function of "
+            "the predictors."
+        )
 
 
 def unidentified(panel: Panel, roles: Roles) -> DesignError:

@@ -180,7 +180,7 @@ def variance_components(moments: GroupMoments, roles: Roles) -> VarianceComponen
     slopes = np.linalg.lstsq(within[np.ix_(varying, varying)], within[varying, -1], rcond=1e-12)[0]
     taken = np.zeros(len(within))
     taken[varying], taken[-1] = -slopes, 1.0
-    idiosyncratic = float(taken @ within @ taken) / (n - n_groups)
+    idiosyncratic = max(float(taken @ within @ taken), 0.0) / (n - n_groups)
 
     # d on the constant columns
     exogenous = np.flatnonzero(~roles.endogenous)
@@ -200,7 +200,8 @@ def _components(idiosyncratic: float, group: float, count: FloatArray, scale: fl
     """Components in units of the outcome, from working ones."""
     floored = group < 0.0
     group = max(group, 0.0)
-    theta = 1.0 - np.sqrt(idiosyncratic / (idiosyncratic + count * group))
+    total = idiosyncratic + count * group
+    theta = 1.0 - np.sqrt(np.divide(idiosyncratic, total, out=np.ones_like(total), where=total > 0.0))
     theta.setflags(write=False)
     return VarianceComponents(
         idiosyncratic=idiosyncratic * scale**2, group=group * scale**2, floored=floored, theta=theta
@@ -235,16 +236,18 @@ def basis_of(columns: FloatArray, weight: FloatArray, intercept: FloatArray | No
     return np.column_stack([first, kept])
 
 
-def instrumented(moments: GroupMoments, roles: Roles, by_period: FloatArray | None = None) -> Instrumented | None:
+def instrumented(
+    moments: GroupMoments, roles: Roles, components: VarianceComponents, by_period: FloatArray | None = None
+) -> Instrumented | None:
     """Solve; None if the instruments do not identify all coefficients.
 
     Parameters
     ----------
     moments : of the model's columns.
     roles : which of them vary within groups, and which are endogenous.
+    components : variances of the error.
     by_period : (J, k) more instruments that are constant within groups; see `period_values`.
     """
-    components = variance_components(moments, roles)
     weight = moments.count * (1.0 - components.theta) ** 2
     intercept = moments.coordinates.intercept
     ones = None if intercept < 0 else moments.mean[:, intercept]
