@@ -174,6 +174,16 @@ def test_frequencies_offsets_order_and_units() -> None:
     np.testing.assert_allclose(one, two, rtol=1e-8)
 
 
+def test_clusters_made_of_two_columns() -> None:
+    joint = DATA.assign(both=10 * DATA["g"] + DATA["h"])
+    one = cl.ols("y ~ x + z", joint, cluster="g:h").wild_test(["x", "x - z"], seed=4, n=299, value=0.1)
+    two = cl.ols("y ~ x + z", joint, cluster="both").wild_test(["x", "x - z"], seed=4, n=299, value=0.1)
+    assert one.cluster == "g:h"
+    np.testing.assert_allclose(one.frame, two.frame, rtol=1e-9)
+    three = cl.ols("y ~ x + z", joint).dependence("both").frame
+    np.testing.assert_allclose(cl.ols("y ~ x + z", joint, cluster="g:h").dependence().frame, three, rtol=1e-9)
+
+
 def test_seeds() -> None:
     fit = cl.ols("y ~ x", DATA, cluster="g")
     one, two, three = (fit.wild_test(seed=seed, n=999).frame for seed in (1, 1, 2))

@@ -151,6 +151,23 @@ def test_what_is_not_possible_says_so() -> None:
     assert "no cluster of g has rows and variation enough" in " ".join(str(pairs).split())
 
 
+def test_one_cluster_with_a_regression_of_its_own() -> None:
+    data = DATA[(DATA["g"] == 4) | (DATA.groupby("g").cumcount() < 3)]
+    found = cl.workarounds("y ~ x + w + (1 | g)", data)
+    assert list(found.by_cluster.index) == [4]
+    text = " ".join(str(found).split())
+    assert "1 regressions" not in text
+    assert "9 clusters could not be fitted" in text
+    assert "nan" not in text
+
+
+def test_standard_errors_that_are_not_too_small() -> None:
+    rng = np.random.default_rng(2)
+    same = DATA.assign(y=rng.normal(size=len(DATA)), x=rng.normal(size=len(DATA)))
+    text = " ".join(str(cl.workarounds("y ~ x + (1 | g)", same)).split())
+    assert "Here its standard errors are no smaller than the multilevel model's" in text
+
+
 def test_without_an_intercept() -> None:
     found = cl.workarounds("y ~ 0 + x + z + (0 + x | g)", DATA)
     theirs = cl.ols("y ~ 0 + x + z", DATA).tidy()[["estimate", "std_error"]]

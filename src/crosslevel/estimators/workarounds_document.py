@@ -205,21 +205,32 @@ def _of_separate(found: "Workarounds", approach: "Approach") -> str:
     assert approach.separate is not None
     sizes, gone = approach.separate.n_rows, approach.separate.left_out
     count = len(sizes)
-    text = f"{counted(count)} regressions with {counted(approach.coefficients + approach.variances)} parameters"
+    text = f"{_number_of(count, 'regression')} with {counted(approach.coefficients + approach.variances)} parameters"
     if gone:
         text += f"; {_number_of(len(gone), 'cluster')} could not be fitted ({_main_reason(gone)})."
     else:
         text += "; all clusters could be fitted."
     if sizes.min() < sizes.max():
         text += f" A cluster of {counted(sizes.min())} rows counts as much as one of {counted(sizes.max())}."
+    return f"{text} {_spread(found)}" if count > 1 else text
+
+
+def _spread(found: "Workarounds") -> str:
+    """How the coefficients that differ most between clusters differ, beyond their sampling errors."""
     spread = found.spread.drop(index="Intercept", errors="ignore")
     spread = spread if len(spread) else found.spread
-    term, row = str(spread.index[0]), spread.iloc[0]
-    text += (
-        f" Coefficients of {term} have a standard deviation of {fixed(row['sd'], 2)} between clusters, but sampling "
-        f"errors alone would make one of {fixed(row['sampling'], 2)}"
+    varying = spread[spread["model"].notna()]
+    spread = varying if len(varying) else spread
+    place = int(np.argmax(spread["sd"] / spread["sampling"]))
+    term, row = str(spread.index[place]), spread.iloc[place]
+    decimals = max(2, decimals_for(float(row[["sd", "sampling"]].min()), significant=2))
+    text = (
+        f"Coefficients of {term} have a standard deviation of {fixed(row['sd'], decimals)} between clusters, but "
+        f"sampling errors alone would make one of {fixed(row['sampling'], decimals)}"
     )
-    return f"{text}; the multilevel model finds {fixed(row['model'], 2)}." if not np.isnan(row["model"]) else f"{text}."
+    if np.isnan(row["model"]):
+        return f"{text}."
+    return f"{text}; the multilevel model finds {fixed(row['model'], decimals)}."
 
 
 def _ratios(found: "Workarounds", approach: "Approach") -> dict[str, float]:
@@ -237,7 +248,10 @@ def _shown(found: "Workarounds", approach: "Approach", term: str) -> str:
 def _decimals(found: "Workarounds", term: str) -> int:
     """Decimals of a coefficient, those that suit the multilevel model's."""
     estimate, error = found.approaches[0].estimates[term]
-    return max(2, decimals_for(error, significant=2)) if abs(estimate) < LARGE else shown_decimals(error, estimate)
+    if abs(estimate) >= LARGE:
+        return shown_decimals(error, estimate)
+    least = min(pair[1] for each in found.approaches if (pair := each.estimates.get(term)) is not None)
+    return max(2, min(decimals_for(least, significant=2), decimals_for(error, significant=2) + 1))
 
 
 def _main_reason(left_out: "Sequence[LeftOut]") -> str:
