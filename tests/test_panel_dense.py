@@ -411,6 +411,20 @@ def test_units(name: str) -> None:
     close(scaled.bse["x"] * 1e-12, fit.bse["x"], 1e-9)
 
 
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_rows_with_missing_values_are_left_out(name: str) -> None:
+    """As if they were not in the data; in a first difference the rows beside them are no neighbours."""
+    d = rows().assign(t=rows()["t"].astype(float))
+    d.loc[[3, 40], "x"] = np.nan
+    d.loc[17, "y"] = np.nan
+    kept = d.dropna()
+    found, wanted = ESTIMATORS[name]("y ~ x + z", d), ESTIMATORS[name]("y ~ x + z", kept)
+    close(found.beta, wanted.beta, 1e-12)
+    close(found.beta_vcov, wanted.beta_vcov, 1e-10)
+    assert found.rows.dropped == 3
+    assert found.augment().index.isin(kept.index if name != "between" else kept["g"]).all()
+
+
 def test_a_column_far_from_zero_keeps_its_digits() -> None:
     d = rows().assign(x=np.round(rows()["x"], 3))
     near = cl.fixed_effects("y ~ x + z", d, group="g")

@@ -10,8 +10,12 @@ from crosslevel.design.rows import sum_products
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import parse
 from crosslevel.inference.clusterings import Clustering, clustering_named
+from crosslevel.memory import require_memory
 from crosslevel.table import Columns, open_source
 from crosslevel.types import FloatArray, Frame, IntArray, Missing
+
+COPIES = 4
+"""Arrays of all rows, or of the cross-products of all groups, that are held at a time."""
 
 CONSTANT = 1e-20
 """Share of a column's sum of squares that lies within groups, below which it is constant within them."""
@@ -80,6 +84,11 @@ class Panel:
 
     def rows(self, columns: IntArray) -> FloatArray:
         """Rows used (m, n) of columns by their positions among those of the cross-products; they are read again."""
+        require_memory(
+            8.0 * len(columns) * self.n_rows * COPIES,
+            f"`formula` has {len(columns)} columns, and all {self.n_rows:,} rows of them",
+            "Use fewer predictors, or a sample of the groups.",
+        )
         out, done = np.empty((len(columns), self.n_rows)), 0
         for block, _, _ in self.design.blocks():
             out[:, done : done + block.shape[1]] = block[columns]
@@ -165,6 +174,12 @@ def refuse_random(formula: str, columns: Columns, keys: tuple[str, ...]) -> None
 
 def grouped_products(design: Design, groups: Clustering) -> CrossProducts:
     """Cross-products of a design's columns by group."""
+    m = len(design.products.names)
+    require_memory(
+        8.0 * groups.n_clusters * m * m * COPIES,
+        f"`formula` has {m} columns and `group` {groups.n_clusters:,} groups, whose cross-products",
+        "Use fewer predictors, or a sample of the groups.",
+    )
     codes = np.zeros(design.columns.n_rows, dtype=np.int32)
     codes[slice(None) if design.mask is None else design.mask] = groups.codes
     return sum_products(design.spec, design.columns, design.mask, codes, groups.levels, design.response, design.offset)
