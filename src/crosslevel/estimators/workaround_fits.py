@@ -188,7 +188,7 @@ def dummies(source: Source) -> Approach:
 
 
 def clusters_alone(source: Source, *, pooled: bool) -> Approach:
-    """Coefficients of its own for each cluster, and their means.
+    """Coefficients of its own for each cluster, and their means over the clusters in which all can be estimated.
 
     Parameters
     ----------
