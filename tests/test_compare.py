@@ -117,7 +117,7 @@ def test_the_result_of_a_search() -> None:
         fit = fits()["flexible"]
 
     found = cl.compare(fits()["invariant"], Search(), (Search(), "normal"))
-    assert found.names[1:] == ("Mixed model, REML (2)", "Mixed model, REML, normal")
+    assert found.names[1:] == ("Mixed model, REML, selected", "Mixed model, REML, normal, selected")
     np.testing.assert_array_equal(found.wide("estimate")[found.names[1]], fits()["flexible"].params)
 
 

@@ -114,8 +114,8 @@ def read_entry(given: object, level: float, name: str | None = None) -> Entry:
     CrosslevelError : it is none of these, or its intervals have another level.
     """
     source, method = _pair(given) if isinstance(given, tuple) else (given, None)
-    if not isinstance(source, Compared) and isinstance(source, Chosen):
-        source = source.fit
+    searched = not isinstance(source, Compared) and isinstance(source, Chosen)
+    source = source.fit if isinstance(source, Chosen) and searched else source
     if isinstance(source, Bootstrap):
         found = Entry(name=f"Bootstrap ({source.kind}), {method or 'percentile'}", frame=_drawn(source, method, level))
     elif isinstance(source, RobustFit):
@@ -131,7 +131,7 @@ def read_entry(given: object, level: float, name: str | None = None) -> Entry:
         )
     frame = found.frame.reindex(columns=list(COLUMNS)).astype(np.float64)
     frame.index = pd.Index([str(term) for term in frame.index], name="term")
-    return replace(found, name=name or found.name, frame=frame)
+    return replace(found, name=name or found.name + (", selected" if searched else ""), frame=frame)
 
 
 def _robust_entry(source: RobustFit, level: float) -> Entry:
