@@ -296,6 +296,15 @@ def test_the_average_by_bic(data: pd.DataFrame) -> None:
     np.testing.assert_allclose(average.loc["z", columns], tests.loc["z", columns], rtol=1e-6)
 
 
+def test_the_record_shows_averages_if_asked(data: pd.DataFrame, found: Selection) -> None:
+    shown = cl.select(FORMULA, data, criterion="focus", average=True, progress=False)
+    estimate = f"{shown.averaged().loc['z', 'estimate']:.4g}"
+    assert f"z {estimate} (95 % interval" in shown.log
+    assert "averaged over the candidates of step 2" in str(shown)
+    assert "averaged" not in found.log
+    assert "averaged" not in str(found)
+
+
 def test_models_that_leave_no_degrees_of_freedom_are_not_preferred(data: pd.DataFrame) -> None:
     few = data[data["g"] < 5]
     found = cl.select(
@@ -338,3 +347,4 @@ def test_wrong_levels_and_criteria_without_weights(found: Selection, data: pd.Da
     assert isinstance(own.judge, Judge)
     with pytest.raises(CrosslevelError, match="gives no weights"):
         own.averaged()
+    assert "gives no weights" in refused(data, criterion="lrt", average=True)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from crosslevel.display import Column, Row, Table
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.averaging import Average, averaged, smoothed_weights
 from crosslevel.inference.df import df_method, suited_method
 from crosslevel.inference.estimates import Estimates, Single
 from crosslevel.selection.conditional import Conditional
-from crosslevel.selection.criteria import Information
+from crosslevel.selection.criteria import Criterion, Information, Judge
 from crosslevel.selection.focus import FocusJudge
 from crosslevel.selection.search import Candidate, Search
 from crosslevel.types import FloatArray
@@ -58,23 +59,33 @@ def candidates_of(selection: "Selection") -> list[Candidate]:
     return list(seen) or [selection.chosen]
 
 
+def check_weights(criterion: Criterion, judge: Judge) -> None:
+    """Refuse criteria that give no weights.
+
+    Raises
+    ------
+    CrosslevelError : it is no information criterion and no focused error.
+    """
+    if not isinstance(judge, FocusJudge) and not isinstance(criterion, Information | Conditional):
+        raise CrosslevelError(
+            f"`criterion` is {criterion.name!r}, which gives no weights to average by. Search by an information "
+            "criterion, such as 'bic', or by 'focus'."
+        )
+
+
 def weight_values(selection: "Selection", candidates: Sequence[Candidate]) -> FloatArray:
     """Values (M, m) of each candidate and context effect, of which exp(-value / 2) is the weight.
 
     Raises
     ------
-    CrosslevelError : of a criterion that is no information criterion and no focused error.
+    CrosslevelError : see `check_weights`.
     """
     judge = selection.judge
+    check_weights(selection.criterion, judge)
     if isinstance(judge, FocusJudge):
         return focus_values(judge, candidates)
-    if isinstance(selection.criterion, Information | Conditional):
-        value = np.array([judge.value(candidate, candidate) for candidate in candidates])
-        return np.repeat(value[:, None], len(selection.context), axis=1)
-    raise CrosslevelError(
-        f"`criterion` is {selection.criterion.name!r}, which gives no weights to average by. Search by an information "
-        "criterion, such as 'bic', or by 'focus'."
-    )
+    value = np.array([judge.value(candidate, candidate) for candidate in candidates])
+    return np.repeat(value[:, None], len(selection.context), axis=1)
 
 
 def focus_values(judge: "FocusJudge", candidates: Sequence[Candidate]) -> FloatArray:
@@ -112,3 +123,34 @@ def average_candidates(
 def default_tests(estimates: Estimates) -> Single:
     """Standard errors and degrees of freedom (p,) of all coefficients by the method that is the default."""
     return df_method(suited_method(estimates)).single(estimates, np.eye(len(estimates.beta)))
+
+
+def average_table(selection: "Selection") -> Table:
+    """Averaged context effects, to print."""
+    frame = selection.averaged()
+    rows: list[Row] = [
+        [str(term), *(float(row[name]) for name in ("estimate", "std_error", "conf_low", "conf_high"))]
+        for term, row in frame.iterrows()
+    ]
+    columns: list[str | Column] = ["", "Estimate", "SE", "95% low", "high"]
+    note = "Standard errors and intervals know that the structure was chosen; the default t tests of each candidate."
+    return Table(columns, rows, title="Context effects averaged over the candidates of step 2", notes=[note])
+
+
+def average_words(selection: "Selection") -> str:
+    """What was averaged, how, and what came out."""
+    frame, weights = selection.averaged(), selection.weights
+    by = (
+        "their mean squared error to the power of minus half the degrees of freedom (m-l-1)"
+        if isinstance(selection.judge, FocusJudge)
+        else f"exp(-{selection.criterion.title} / 2)"
+    )
+    found = [
+        f"{term} {row['estimate']:.4g} (95 % interval {row['conf_low']:.4g} to {row['conf_high']:.4g}; the largest "
+        f"weight, {weights[term].max():.2f}, has {weights[term].idxmax()})"
+        for term, row in frame.iterrows()
+    ]
+    return (
+        f"Context effects were averaged over the {len(weights):,} structures of step 2, with weights proportional to "
+        f"{by}, and standard errors of Buckland, Burnham and Augustin (1997): {'; '.join(found)}."
+    )

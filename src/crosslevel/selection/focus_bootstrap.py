@@ -20,7 +20,7 @@ from crosslevel.selection.focus import FocusJudge, check_focus
 from crosslevel.selection.search import Candidate, Search
 from crosslevel.types import FloatArray
 
-SEED = 1
+SEED = 0
 """Of the draws if none is asked for: two runs give the same result."""
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crosslevel.display import fixed
+from crosslevel.selection.averaging import average_words
 from crosslevel.selection.routine import Round
 from crosslevel.selection.search import Candidate
 from crosslevel.selection.structures import RandomStructure
@@ -19,7 +20,7 @@ def log_of(selection: "Selection") -> str:
     correlations = [found for found in selection.rounds if found.step == 2]
     parts = [_beginning(selection), _first_step(selection, slopes)]
     parts += [_second_step(selection, correlations)] if correlations else [_no_second_step()]
-    parts += [_end(selection), *selection.notes]
+    parts += [_end(selection), *([average_words(selection)] if selection.average else []), *selection.notes]
     return "\n\n".join(parts)
 
 

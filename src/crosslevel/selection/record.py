@@ -25,6 +25,7 @@ class Selection:
     judge : what compared them.
     rules : how the routine went.
     rounds : the comparisons, in order.
+    average : whether the log and the document show averaged context effects.
     """
 
     fit: MixedFit
@@ -33,6 +34,7 @@ class Selection:
     judge: Judge = field(repr=False)
     rules: Rules
     rounds: tuple[Round, ...] = field(repr=False)
+    average: bool = False
 
     @property
     def maximal(self) -> MixedFit:

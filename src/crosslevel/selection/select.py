@@ -10,6 +10,7 @@ from crosslevel.errors import CrosslevelError, DataWarning
 from crosslevel.estimators.mixed import mixed
 from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.selection.asked import build_search, check_maximal, is_overfull
+from crosslevel.selection.averaging import check_weights
 from crosslevel.selection.chosen import chosen_fit
 from crosslevel.selection.criteria import Criterion
 from crosslevel.selection.progress import Progress
@@ -34,6 +35,7 @@ def select(
     share: float = 1.0,
     alpha: float = 0.05,
     folds: int | None = None,
+    average: bool = False,
     seed: int | None = None,
     progress: bool = True,
     **given: Any,
@@ -73,7 +75,9 @@ def select(
     alpha : level of the tests of criterion "lrt".
     folds : for criterion "cv", into how many parts the clusters are divided: 10 by default, or one for each cluster if
         there are fewer.
-    seed : of criteria that draw random numbers: "cv" the folds. None is 0.
+    average : whether the record also shows the context effects averaged over the candidates of step 2, see
+        `Selection.averaged`. For information criteria and focused errors.
+    seed : of criteria that draw random numbers: "cv" the folds, "focus-bootstrap" the clusters. None is 0.
     progress : whether to report on the standard error stream.
     **given : further arguments of `mixed`.
 
@@ -103,10 +107,14 @@ def select(
         words = overfull_words(len(search.effects), search.design.factors[search.place].n_levels)
         warnings.warn(words, DataWarning, stacklevel=2)
     judge = judged_by.judge(search)
+    if average:
+        check_weights(judged_by, judge)
     with Progress(wanted=progress) as report:
         rounds = tuple(run(search, judge, rules, report))
     fit = chosen_fit(search, rounds[-1].chosen)
-    return Selection(fit=fit, search=search, criterion=judged_by, judge=judge, rules=rules, rounds=rounds)
+    return Selection(
+        fit=fit, search=search, criterion=judged_by, judge=judge, rules=rules, rounds=rounds, average=average
+    )
 
 
 def _rules(components: object, share: object, correlations: object) -> Rules:

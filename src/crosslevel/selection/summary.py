@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from crosslevel.display import Block, Column, Document, Note, Paragraph, Row, Section, Table, fixed
+from crosslevel.selection.averaging import average_table
 from crosslevel.selection.log import shown
 from crosslevel.selection.routine import Round
 from crosslevel.selection.search import Candidate
@@ -36,6 +37,8 @@ def _blocks(selection: "Selection") -> Iterator[Block]:
     yield _candidates(selection)
     if selection.context:
         yield _context(selection)
+    if selection.average:
+        yield average_table(selection)
     notes = set(selection.notes)
     for text in selection.log.split("\n\n"):
         if text not in notes:
