@@ -105,7 +105,7 @@ def average_candidates(
     Candidates with hardly any weight are left out: their tests would be all of the work.
     """
     some = np.flatnonzero(np.max(weights, axis=0) > HARDLY)
-    chosen = [candidates[k] for k in some]
+    chosen = [candidates[int(k)] for k in some]
     share = weights[:, some] / weights[:, some].sum(axis=1, keepdims=True)
     singles = [candidate.estimates.once(default_tests) for candidate in chosen]
     return [
