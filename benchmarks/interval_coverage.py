@@ -48,6 +48,7 @@ class Condition:
     target : "dce" (z explains the intercept) or "cli" (z explains the slope of x1).
     varying, sd : slopes of controls that vary, and their standard deviation (that of the target is .6).
     modelled : slopes of controls that the model lets vary; "selected" lets BIC choose among five.
+    between : share of the predictors' variance that lies between clusters.
     """
 
     clusters: int
@@ -57,11 +58,13 @@ class Condition:
     varying: int
     sd: float
     modelled: int | str
+    between: float = BETWEEN
 
     @property
     def name(self) -> str:
         """A name for tables and for the seed."""
-        return f"{self.clusters}-{self.target}-{self.varying}x{self.sd:g}-{self.modelled}"
+        share = "" if self.between == BETWEEN else f"-b{self.between:g}"
+        return f"{self.clusters}-{self.target}-{self.varying}x{self.sd:g}-{self.modelled}{share}"
 
 
 SIZES = ((15, 600, 2000), (25, 600, 2000), (50, 70, 130))
@@ -105,7 +108,9 @@ def draw(condition: Condition, rng: np.random.Generator) -> pd.DataFrame:
     root = np.linalg.cholesky(correlations(len(spread), 2.6, rng)) * spread[:, None]
     effects = rng.standard_normal((condition.clusters, len(spread))) @ root.T
     z = rng.standard_normal(condition.clusters)
-    centres = rng.standard_normal((condition.clusters, PREDICTORS)) * np.sqrt(BETWEEN / (1.0 - BETWEEN))
+    centres = rng.standard_normal((condition.clusters, PREDICTORS)) * np.sqrt(
+        condition.between / (1.0 - condition.between)
+    )
     x = rng.standard_normal((len(codes), PREDICTORS)) @ np.linalg.cholesky(correlations(PREDICTORS, 3.2, rng)).T
     x += centres[codes]
     own = np.ones((condition.clusters, 1 + PREDICTORS))

@@ -263,3 +263,13 @@ def test_too_few_clusters_for_all_covariates() -> None:
     few = fitted("adjusted", frame[frame["g"] < 6])
     assert few.outcomes[0].adjustment.n_components <= 1
     assert few.df["z"] >= 3
+
+
+def test_means_are_not_adjusted() -> None:
+    second = ["x1 ~ z", "Intercept ~ 1"]
+    for method, plain in (("adjusted", "ols"), ("adjusted-fgls", "fgls")):
+        fit, other = fitted(method, second=second), fitted(plain, second=second)
+        term = "Intercept: Intercept"
+        pd.testing.assert_series_equal(fit.tidy().loc[term], other.tidy().loc[term])
+        assert fit.outcomes[1].adjustment is None
+        assert "Intercept is adjusted" not in str(fit.summary())

@@ -338,3 +338,28 @@ def test_a_context_variable_known_in_some_rows_is_known() -> None:
     whole = cl.two_step("y ~ x1", "x1 ~ z", frame, cluster="g")
     frame.loc[frame.index % 3 > 0, "z"] = np.nan
     pd.testing.assert_frame_equal(cl.two_step("y ~ x1", "x1 ~ z", frame, cluster="g").tidy(), whole.tidy())
+
+
+def test_update_reads_no_rows_where_the_first_step_stays() -> None:
+    frame = drawn()
+    fit = cl.two_step("y ~ x1 + x2", "x1 ~ z", frame, cluster="g")
+    for changes in ({"method": "ols"}, {"vcov": "HC3"}, {"method": "adjusted", "covariates": ["x2"]}):
+        again = fit.update(**changes)
+        pd.testing.assert_frame_equal(
+            again.tidy(), cl.two_step("y ~ x1 + x2", "x1 ~ z", frame, cluster="g", **changes).tidy()
+        )
+        assert again.first_step is fit.first_step or again.separate is fit.separate
+    other = fit.update(second="x2 ~ z", first_variance="pooled")
+    assert other.second == ("x2 ~ 1 + z",)
+    with pytest.raises(cl.CrosslevelError, match="`method` is one of"):
+        fit.update(method="gls")
+
+
+def test_categories_keep_their_order_in_every_library() -> None:
+    frame = drawn()
+    frame["c"] = pd.Categorical(np.where(frame["g"] % 2, "u", "v"), categories=["u", "v"])
+    frame.loc[frame.index % 4 == 0, "c"] = np.nan
+    fit = cl.two_step("y ~ x1", "x1 ~ c", frame, cluster="g")
+    again = cl.two_step("y ~ x1", "x1 ~ c", pl.from_pandas(frame), cluster="g")
+    pd.testing.assert_frame_equal(again.tidy(), fit.tidy())
+    assert fit.params.index[1] == "c[v]"

@@ -6,34 +6,24 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
-import numpy as np
-import pandas as pd
-
 from crosslevel.design.two_levels import ClusterDesign, SeparateDesign, cluster_design, separate_design
 from crosslevel.errors import CrosslevelError, DesignError, FormulaError
 from crosslevel.estimators.two_step_clusters import ClusterRows, cluster_rows
-from crosslevel.estimators.two_step_fit import OutcomeStep, TwoStepFit
+from crosslevel.estimators.two_step_fit import TwoStepFit
+from crosslevel.estimators.two_step_outcomes import CovariateNames, check_second, second_steps
+from crosslevel.estimators.two_step_outcomes import StepMethod as StepMethod
 from crosslevel.formula import ContextVariables, Formula, context_variables, parse
 from crosslevel.formula.expressions import quoted
 from crosslevel.formula.parse import find_tilde, one_line
-from crosslevel.inference.adjusted_step import Target, adjusted_step
 from crosslevel.inference.contrasts import Coefficients
-from crosslevel.inference.second_step import CLUSTER_ERRORS, cluster_weights, solve_weighted, variance_beyond_sampling
 from crosslevel.inference.separate import SeparateRegressions, separate_regressions, without
 from crosslevel.table import Columns, open_source
+from crosslevel.table.picked import with_numbers
 from crosslevel.types import Frame, Missing
 from crosslevel.weights import Sampling, Weights, check_weights
 
 SecondFormulas: TypeAlias = "str | Sequence[str] | Mapping[str, str]"
 """What is explained by what: "x1 ~ z", several of them, or {"x1": "z"}."""
-
-StepMethod: TypeAlias = Literal["fgls", "ols", "wls", "adjusted", "adjusted-fgls"]
-
-METHODS = ("fgls", "ols", "wls", "adjusted", "adjusted-fgls")
-"""Second steps."""
-
-ADJUSTED = ("adjusted", "adjusted-fgls")
-"""Second steps with covariates."""
 
 
 def two_step(
@@ -44,7 +34,7 @@ def two_step(
     cluster: str,
     method: StepMethod = "fgls",
     vcov: str | None = None,
-    covariates: Sequence[str] | Literal["all"] | None = None,
+    covariates: CovariateNames = None,
     first_variance: Literal["own", "pooled"] = "own",
     weights: Weights | None = None,
     missing: Missing = "drop",
@@ -128,108 +118,29 @@ def two_step(
     separate = separate_regressions(below.products, x, below.constant, pooled=first_variance == "pooled")
     above = cluster_rows(below, direct, averaged)
     used = _complete(separate, above, missing)
-    given = {
-        "cluster": cluster, "method": method, "vcov": vcov, "covariates": covariates, "first_variance": first_variance,
-        "weights": reading, "missing": missing,
-    }  # fmt: skip
-    clusters = above.frame.iloc[used.place].reset_index(drop=True)
+    clusters = above.of(used.place)
     names = _outcome_names([name for name, _ in asked], below)
     with _naming("second"):
-        designs = [_design(name, right, clusters, below, used) for name, (_, right) in zip(names, asked, strict=True)]
-    outcomes = [
-        _explained(name, design, used, method, _covariates(name, names, designs, used, covariates, method))
-        for name, design in zip(names, designs, strict=True)
-    ]
+        designs = {
+            name: _design(right, clusters, below, used, name) for name, (_, right) in zip(names, asked, strict=True)
+        }
+    given = {
+        "second": second, "cluster": cluster, "method": method, "vcov": vcov, "covariates": covariates,
+        "first_variance": first_variance, "weights": reading, "missing": missing,
+    }  # fmt: skip
     return TwoStepFit(
         formula=below.spec.formula.text, data=data, given=given, below=below, separate=used,
-        clusters=Columns.from_frame(clusters, "data"), outcomes=tuple(outcomes), vcov_kind=vcov or "scaled",
+        outcomes=second_steps(designs, used, method, covariates), vcov_kind=vcov or "scaled",
     )  # fmt: skip
 
 
 def _design(
-    name: str, right: str, clusters: pd.DataFrame, below: SeparateDesign, used: SeparateRegressions
+    right: str, clusters: Columns, below: SeparateDesign, used: SeparateRegressions, name: str
 ) -> ClusterDesign:
     """Context variables of one outcome."""
-    column = name if name not in clusters else f"{name} (coefficient)"
+    column = name if name not in clusters.names else f"{name} (coefficient)"
     outcome = used.beta[:, used.names.index(name)]
-    formula = parse(f"{quoted(column)} ~ {right}")
-    return cluster_design(formula, Columns.from_frame(clusters.assign(**{column: outcome})), below)
-
-
-def _explained(
-    name: str, design: ClusterDesign, used: SeparateRegressions, method: str, covariates: tuple[Sequence[str], bool]
-) -> OutcomeStep:
-    """The second step of one outcome; `covariates` are their names, and whether components are chosen of them."""
-    place = used.names.index(name)
-    y, sampling = used.beta[:, place], used.sampling[:, place, place]
-    raw = variance_beyond_sampling(y, design.x, sampling)
-    adjustment = None
-    if method in ADJUSTED:
-        chosen = [used.names.index(other) for other in covariates[0]]
-        both = np.array([place, *chosen])
-        target = Target(
-            y=y, context=design.x, constant=design.constant, covariates=used.beta[:, chosen],
-            names=tuple(covariates[0]), sampling=used.sampling[:, both[:, None], both],
-        )  # fmt: skip
-        step, adjustment = adjusted_step(target, weighted=method == "adjusted-fgls", chosen=covariates[1])
-    else:
-        step = solve_weighted(y, design.x, design.x.shape[1], cluster_weights(method, sampling, max(raw, 0.0)))
-    return OutcomeStep(
-        name=name, right=design.spec.formula.fixed, design=design, observed=y, step=step, sampling=sampling,
-        sigma2_raw=raw, adjustment=adjustment,
-    )  # fmt: skip
-
-
-def _covariates(
-    name: str,
-    names: Sequence[str],
-    designs: Sequence[ClusterDesign],
-    used: SeparateRegressions,
-    asked: Sequence[str] | Literal["all"] | None,
-    method: str,
-) -> tuple[Sequence[str], bool]:
-    """Coefficients that one outcome is adjusted for, and whether components are to be chosen of them.
-
-    By default these are all whose equations have no context variable, the intercept only where it is said to have
-    none ("Intercept ~ 1") or where it is a slope's equation that has none either.
-
-    Raises
-    ------
-    CrosslevelError : a covariate that is none, or none at all.
-    """
-    if method not in ADJUSTED:
-        return (), False
-    explained = {
-        other for other, design in zip(names, designs, strict=True) if any(term != "Intercept" for term in design.names)
-    }
-    if asked is None or asked == "all":
-        barred = explained | {name} | (set() if "Intercept" in names else {"Intercept"})
-        found = [other for other in used.names if other not in barred]
-    else:
-        found = list(asked)
-        _check_covariates(found, name, explained, used.names)
-    if not found:
-        raise CrosslevelError(
-            f"`method` is {method!r}, but {name} has no other coefficient to be adjusted for: it takes coefficients of "
-            "the first step whose equations have no context variable. Use method='fgls', or name `covariates`."
-        )
-    return found, asked is None
-
-
-def _check_covariates(found: Sequence[str], name: str, explained: set[str], known: Sequence[str]) -> None:
-    """Refuse covariates that are no coefficients, or that context variables explain."""
-    unknown = [other for other in found if other not in known]
-    if unknown or len(set(found)) < len(found):
-        raise CrosslevelError(
-            f"`covariates` are different coefficients of the first step, {', '.join(known)}; got {list(found)!r}."
-        )
-    wrong = [other for other in found if other == name or other in explained]
-    if wrong:
-        raise CrosslevelError(
-            f"`covariates` has {wrong[0]!r}, which `second` explains by context variables: adjusted for it, the "
-            f"effects on {name} would be other quantities. Covariates are coefficients whose means do not depend on "
-            "the context."
-        )
+    return cluster_design(parse(f"{quoted(column)} ~ {right}"), with_numbers(clusters, column, outcome), below)
 
 
 def _complete(separate: SeparateRegressions, above: ClusterRows, missing: Missing) -> SeparateRegressions:
@@ -331,27 +242,9 @@ def _check_arguments(
         raise CrosslevelError(f"`first` is text such as 'y ~ x1 + x2'; got {type(first).__name__}.")
     if not isinstance(cluster, str):
         raise CrosslevelError(f"`cluster` is the name of one column, such as 'school'; got {cluster!r}.")
-    if method not in METHODS:
-        raise CrosslevelError(f"`method` is one of {', '.join(map(repr, METHODS))}; got {method!r}.")
-    if vcov is not None and vcov not in CLUSTER_ERRORS:
-        raise CrosslevelError(f"`vcov` is one of {', '.join(map(repr, CLUSTER_ERRORS))}; got {vcov!r}.")
-    if vcov == "unscaled" and method in ("ols", "adjusted"):
-        raise CrosslevelError(
-            f"`vcov` is 'unscaled', which takes weights at their word, but method={method!r} has none. Use 'scaled', "
-            "or method='fgls'."
-        )
+    check_second(method, vcov, covariates)
     if first_variance not in ("own", "pooled"):
         raise CrosslevelError(f"`first_variance` is 'own' or 'pooled'; got {first_variance!r}.")
-    if isinstance(covariates, str) and covariates != "all":
-        raise CrosslevelError(
-            f"`covariates` is a list of coefficients of the first step, 'all', or None to have components chosen; got "
-            f"{covariates!r}."
-        )
-    if covariates is not None and method not in ADJUSTED:
-        raise CrosslevelError(
-            f"`covariates` are those of method='adjusted' and 'adjusted-fgls'; method={method!r} has none. Leave them "
-            "out."
-        )
 
 
 def _check_reading(weights: object) -> Weights | None:

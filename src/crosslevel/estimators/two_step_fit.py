@@ -1,7 +1,7 @@
 """What a fitted two-step regression answers. Every method delegates."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,46 +9,17 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.design.rows import RowCount
-from crosslevel.design.two_levels import ClusterDesign, SeparateDesign
+from crosslevel.design.two_levels import SeparateDesign
 from crosslevel.display import Document
 from crosslevel.estimators import two_step_rows
 from crosslevel.estimators.asked.new_rows import Interval
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
-from crosslevel.inference.adjusted_step import Adjustment
+from crosslevel.estimators.two_step_outcomes import OutcomeStep, check_second, second_steps
 from crosslevel.inference.contrasts import Coefficients, Contrasts
-from crosslevel.inference.second_step import SecondStep
 from crosslevel.inference.separate import SeparateRegressions
 from crosslevel.inference.wald import coefficient_table
-from crosslevel.table import Columns
 from crosslevel.types import FloatArray, Frame
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class OutcomeStep:
-    """The second step of one coefficient.
-
-    Attributes
-    ----------
-    name : the coefficient of the first step that is explained.
-    right : the right side of its formula, intercept spelt out.
-    design : context variables, one row for each cluster.
-    observed : (J,) the coefficient in each cluster.
-    step : the regression, whose outcome is the coefficient, less what an adjustment takes out of it.
-    sampling : (J,) sampling variances omega_j^2 of the outcome.
-    sigma2_raw : variance of the outcome beyond sampling and context, before it is floored at zero.
-    adjustment : what the outcome is adjusted for, if it is.
-    """
-
-    name: str
-    right: str
-    design: ClusterDesign = field(repr=False)
-    observed: FloatArray = field(repr=False)
-    step: SecondStep = field(repr=False)
-    sampling: FloatArray = field(repr=False)
-    sigma2_raw: float
-    adjustment: Adjustment | None
-
 
 ESTIMATORS = {
     "fgls": "Two-step, FGLS",
@@ -73,7 +44,6 @@ class TwoStepFit(Regression):
     data, given : as given to `two_step`: the frame, and all other arguments by name.
     below : the rows of the first step.
     separate : the regressions of the first step, in the clusters that are used.
-    clusters : the variables of those clusters.
     outcomes : the second step of each outcome.
     vcov_kind : which covariance the coefficients have.
     """
@@ -83,7 +53,6 @@ class TwoStepFit(Regression):
     given: Mapping[str, Any]
     below: SeparateDesign = field(repr=False)
     separate: SeparateRegressions = field(repr=False)
-    clusters: Columns = field(repr=False)
     outcomes: tuple[OutcomeStep, ...]
     vcov_kind: str
 
@@ -267,6 +236,23 @@ class TwoStepFit(Regression):
         by outcome and row where there are several outcomes. NaN in rows with missing variables.
         """
         return two_step_rows.predicted(self, new, se=se, interval=interval, level=level)
+
+    # -- other models ---------------------------------------------------------------------------------------------
+    def update(self, **changes: Any) -> "TwoStepFit":
+        """Fit with other arguments of `two_step`.
+
+        With another `method`, `vcov` or `covariates` the first step stays as it is, and no row is read.
+        """
+        if set(changes) <= {"method", "vcov", "covariates"}:
+            given = {**self.given, **changes}
+            check_second(given["method"], given["vcov"], given["covariates"])
+            designs = {one.name: one.design for one in self.outcomes}
+            outcomes = second_steps(designs, self.separate, given["method"], given["covariates"])
+            return replace(self, given=given, outcomes=outcomes, vcov_kind=given["vcov"] or "scaled")
+        from crosslevel.estimators.two_step import two_step
+
+        given = {"first": self.formula, "data": self.data, **self.given, **changes}
+        return two_step(given.pop("first"), given.pop("second"), given.pop("data"), **given)
 
     # -- words ----------------------------------------------------------------------------------------------------
     def summary(self, *, level: float = 0.95) -> Document:

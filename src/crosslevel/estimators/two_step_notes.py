@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crosslevel.display import number, p_value, percent
+from crosslevel.estimators.two_step_outcomes import ADJUSTED
 from crosslevel.estimators.two_step_rows import reliability
 from crosslevel.inference.adjusted_step import Adjustment
 from crosslevel.inference.multiplicity import holm
 
 if TYPE_CHECKING:
-    from crosslevel.estimators.two_step_fit import OutcomeStep, TwoStepFit
+    from crosslevel.estimators.two_step_fit import TwoStepFit
+    from crosslevel.estimators.two_step_outcomes import OutcomeStep
 
 NOISY = 0.5
 """Reliability of an outcome below which sampling is the larger part of its variation."""
-
-ADJUSTED = ("adjusted", "adjusted-fgls")
 
 DEPENDENT = 0.05
 """Holm's p-value of a covariate's dependence on the context variables below which a note tells of it."""

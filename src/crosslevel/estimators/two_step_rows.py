@@ -9,6 +9,7 @@ import pandas as pd
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.asked.new_rows import Interval
+from crosslevel.estimators.two_step_outcomes import OutcomeStep, check_kind
 from crosslevel.inference.contrasts import Coefficients
 from crosslevel.inference.distributions import f_tail, t_quantile
 from crosslevel.inference.estimates import Joint
@@ -20,7 +21,7 @@ from crosslevel.table import Columns
 from crosslevel.types import BoolArray, FloatArray, Frame
 
 if TYPE_CHECKING:
-    from crosslevel.estimators.two_step_fit import OutcomeStep, TwoStepFit
+    from crosslevel.estimators.two_step_fit import TwoStepFit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +57,7 @@ class StepCovariance:
         )
 
 
-def covariance_of(outcomes: Sequence["OutcomeStep"], name: str, method: str) -> StepCovariance:
+def covariance_of(outcomes: Sequence[OutcomeStep], name: str, method: str) -> StepCovariance:
     """Work out a covariance of `CLUSTER_ERRORS`.
 
     Raises
@@ -70,18 +71,7 @@ def covariance_of(outcomes: Sequence["OutcomeStep"], name: str, method: str) -> 
     return StepCovariance(name=name, description=CLUSTER_ERRORS[name], matrix=matrix, each=each)
 
 
-def check_kind(vcov: object, method: str) -> None:
-    """Refuse a covariance that is not known, or that the method does not have."""
-    if not isinstance(vcov, str) or vcov not in CLUSTER_ERRORS:
-        raise CrosslevelError(f"`vcov` is one of {', '.join(map(repr, CLUSTER_ERRORS))}; got {vcov!r}.")
-    if vcov == "unscaled" and method in ("ols", "adjusted"):
-        raise CrosslevelError(
-            f"`vcov` is 'unscaled', which takes weights at their word, but method={method!r} has none. Use 'scaled', "
-            "or method='fgls'."
-        )
-
-
-def mixed_terms(outcomes: Sequence["OutcomeStep"]) -> tuple[str, ...]:
+def mixed_terms(outcomes: Sequence[OutcomeStep]) -> tuple[str, ...]:
     """Names that the coefficients of the second steps have in a mixed model with the same variables."""
     return tuple(
         name if one.name == "Intercept" else one.name if name == "Intercept" else f"{one.name}:{name}"
@@ -90,7 +80,7 @@ def mixed_terms(outcomes: Sequence["OutcomeStep"]) -> tuple[str, ...]:
     )
 
 
-def coefficients(outcomes: Sequence["OutcomeStep"], terms: tuple[str, ...]) -> Coefficients:
+def coefficients(outcomes: Sequence[OutcomeStep], terms: tuple[str, ...]) -> Coefficients:
     """Names of the coefficients and their spellings; an interaction's parts in any order where there is one outcome."""
     parts: list[Sequence[str]] = [()] * len(terms)
     if len(outcomes) == 1:
@@ -121,18 +111,18 @@ def left_out(separate: SeparateRegressions, cluster: str) -> pd.DataFrame:
     )
 
 
-def sigma2(outcomes: Sequence["OutcomeStep"]) -> pd.DataFrame:
+def sigma2(outcomes: Sequence[OutcomeStep]) -> pd.DataFrame:
     """Raw and floored variances beyond sampling (and beyond covariates), by outcome."""
     raw = np.array([one.sigma2_raw for one in outcomes])
     index = pd.Index([one.name for one in outcomes], name="outcome")
     columns = {"raw": raw, "used": np.maximum(raw, 0.0)}
-    given = [one.adjustment.sigma2_raw for one in outcomes if one.adjustment is not None]
-    if given:
+    given = [np.nan if one.adjustment is None else one.adjustment.sigma2_raw for one in outcomes]
+    if any(one.adjustment is not None for one in outcomes):
         columns |= {"adjusted raw": np.array(given), "adjusted": np.maximum(given, 0.0)}
     return pd.DataFrame(columns, index=index)
 
 
-def covariates(outcomes: Sequence["OutcomeStep"]) -> pd.DataFrame:
+def covariates(outcomes: Sequence[OutcomeStep]) -> pd.DataFrame:
     """What outcomes are adjusted for."""
     columns = ["mean", "sd", "coefficient", "statistic", "df_num", "df_den", "p_value"]
     rows: dict[tuple[str, str], list[float]] = {}
@@ -148,7 +138,7 @@ def covariates(outcomes: Sequence["OutcomeStep"]) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), columns=columns, index=index, dtype=np.float64)
 
 
-def r_squared(outcomes: Sequence["OutcomeStep"]) -> pd.Series:
+def r_squared(outcomes: Sequence[OutcomeStep]) -> pd.Series:
     """Weighted share of the outcomes' variation that is explained, about the weighted mean if there is an intercept."""
     out = {}
     for one in outcomes:
@@ -182,7 +172,7 @@ def glance(fit: "TwoStepFit") -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
-def reliability(one: "OutcomeStep") -> float:
+def reliability(one: OutcomeStep) -> float:
     """Mean over clusters of the share of an outcome's residual variance that is not sampling."""
     used = max(one.sigma2_raw, 0.0)
     return float(np.mean(used / (used + one.sampling)))
@@ -223,7 +213,7 @@ def predicted(
     return frame if se or interval is not None else frame["estimate"].rename("prediction")
 
 
-def _context_rows(fit: "TwoStepFit", one: "OutcomeStep", new: Frame | None) -> tuple[FloatArray, BoolArray, pd.Index]:
+def _context_rows(fit: "TwoStepFit", one: OutcomeStep, new: Frame | None) -> tuple[FloatArray, BoolArray, pd.Index]:
     """Context columns (rows used, k), which rows have them, and the labels of all rows."""
     if new is None:
         return (
@@ -240,7 +230,7 @@ def _context_rows(fit: "TwoStepFit", one: "OutcomeStep", new: Frame | None) -> t
 
 
 def _with_errors(
-    x: FloatArray, one: "OutcomeStep", vcov: FloatArray, interval: Interval | None, level: float
+    x: FloatArray, one: OutcomeStep, vcov: FloatArray, interval: Interval | None, level: float
 ) -> pd.DataFrame:
     """Estimates, standard errors and limits of x'gamma."""
     estimate = x @ one.step.beta

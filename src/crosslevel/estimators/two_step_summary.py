@@ -10,7 +10,8 @@ from crosslevel.estimators.summary import percent_of, references
 from crosslevel.estimators.two_step_rows import reliability
 
 if TYPE_CHECKING:
-    from crosslevel.estimators.two_step_fit import OutcomeStep, TwoStepFit
+    from crosslevel.estimators.two_step_fit import TwoStepFit
+    from crosslevel.estimators.two_step_outcomes import OutcomeStep
 
 SECOND_STEPS = {
     "fgls": "FGLS, weights 1 / (omega\u00b2 + sigma\u00b2)",

@@ -224,7 +224,8 @@ def _unweighted(target: Target, components: _Components, *, everything: bool) ->
     mean = target.covariates.mean(axis=0)
     deviations = target.covariates - mean
     average = target.sampling.mean(axis=0)
-    known, turn = np.zeros(len(mean)), np.eye(len(mean))
+    known: FloatArray = np.zeros(len(mean))
+    turn: FloatArray = np.eye(len(mean))
     if not everything:
         known, turn = np.linalg.solve(average[1:, 1:], average[1:, 0]), components.weights[:, : components.kept]
     y = target.y - deviations @ known

@@ -107,10 +107,10 @@ def variance_beyond_sampling(y: FloatArray, regressors: FloatArray, sampling: Fl
 
 
 def cluster_weights(method: str, sampling: FloatArray, sigma2: float) -> FloatArray:
-    """Weights (J,) of "ols", "wls" and "fgls"."""
-    if method == "ols":
+    """Weights (J,) of "ols", "wls" and "fgls"; those of adjusted methods where there is nothing to adjust."""
+    if method in ("ols", "adjusted"):
         return np.ones(len(sampling))
-    return np.asarray(1.0 / (sampling + (sigma2 if method == "fgls" else 0.0)))
+    return np.asarray(1.0 / (sampling + (0.0 if method == "wls" else sigma2)))
 
 
 def covariance(one: SecondStep, other: SecondStep, kind: str) -> FloatArray:

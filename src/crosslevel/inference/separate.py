@@ -115,7 +115,7 @@ def without(reasons: Sequence[str], separate: SeparateRegressions) -> SeparateRe
     stay = np.array([not reason for reason in reasons], dtype=np.bool_)
     gone = tuple(
         LeftOut(level=separate.levels[j], rows=round(float(separate.n_rows[j])), reason=reasons[j])
-        for j in np.flatnonzero(~stay)
+        for j in map(int, np.flatnonzero(~stay))
     )
     if not gone:
         return separate
