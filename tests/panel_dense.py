@@ -86,24 +86,28 @@ def covariance(codes: np.ndarray, sigma2_e: float, sigma2_u: float) -> np.ndarra
 
 
 def components(x: np.ndarray, y: np.ndarray, codes: np.ndarray, method: str) -> tuple[float, float]:
-    """sigma2_e and sigma2_u by quadratic forms of residuals; x has the intercept first, all others vary within."""
+    """sigma2_e and sigma2_u; x has the intercept first, all others vary within groups.
+
+    But for Nerlove's, two quadratic forms of residuals L y are equated with their expectations, by their traces.
+    """
     n, b, z = len(y), averaging(codes), dummies(codes)
     j, w = z.shape[1], np.eye(n) - b
     inside = within(x[:, 1:], y, codes)
-    if method == "swar":
-        # expectations of both quadratic forms by their traces
-        outside = np.eye(n) - b @ x @ np.linalg.inv(x.T @ b @ x) @ x.T @ b
-        q = b @ outside @ b
-        sigma2_e = inside.rss / inside.df
-        return sigma2_e, float((y @ q @ y - np.trace(q) * sigma2_e) / np.trace(q @ z @ z.T))
     if method == "nerlove":
         effects = b @ (y - x[:, 1:] @ inside.beta)
         weighted = np.mean((effects - effects.mean()) ** 2)
         return inside.rss / n, float(weighted * j / (j - 1))
-    e = Ordinary(x=x, y=y).residual if method == "walhus" else y - x[:, 1:] @ inside.beta
-    e = e - e.mean()
-    sigma2_e = e @ w @ e / (n - j)
-    return float(sigma2_e), float((e @ b @ e - j * sigma2_e) / n)
+    pooled = np.eye(n) - x @ np.linalg.inv(x.T @ x) @ x.T
+    from_within = np.eye(n) - x[:, 1:] @ np.linalg.inv(inside.x.T @ inside.x) @ inside.x.T
+    centred = (np.eye(n) - np.ones((n, n)) / n) @ from_within
+    outside = np.eye(n) - b @ x @ np.linalg.inv(x.T @ b @ x) @ x.T @ b
+    first, second = {
+        "swar": (from_within, outside @ b), "walhus": (pooled, pooled), "amemiya": (centred, centred)
+    }[method]  # fmt: skip
+    forms = [first.T @ w @ first, second.T @ b @ second]
+    expected = np.array([[np.trace(form), np.trace(form @ z @ z.T)] for form in forms])
+    sigma2 = np.linalg.solve(expected, [y @ form @ y for form in forms])
+    return float(sigma2[0]), float(sigma2[1])
 
 
 def differences(frame: pd.DataFrame, columns: list[str], group: str, time: str) -> pd.DataFrame:
