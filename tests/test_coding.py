@@ -192,6 +192,20 @@ def test_words_of_slopes_have_the_range() -> None:
     assert f"zero lies {distance:.1f} standard deviations off" in words
 
 
+def test_words_of_slopes_say_what_centring_does() -> None:
+    words = " ".join(
+        found_in("Reaction ~ I(Days + 20) + (I(Days + 20) | Subject)", SLEEP, "uncentred slope").words.split()
+    )
+    here = cl.mixed("Reaction ~ I(Days + 20) + (I(Days + 20) | Subject)", SLEEP)
+    there = cl.mixed("Reaction ~ center(Days) + (center(Days) | Subject)", SLEEP)
+    told = []
+    for fit in (here, there):
+        variance = fit.cov_re["Subject"].to_numpy()
+        sd = np.sqrt(np.diag(variance))
+        told.append(f"{sd[0]:.3f} and {variance[0, 1] / (sd[0] * sd[1]):.2f}")
+    assert f"are {told[0]}; at the mean of I(Days + 20) they are {told[1]}." in words
+
+
 # -- context variables --------------------------------------------------------------------------------------------
 def with_errors() -> pd.DataFrame:
     data = SURVEY.copy()

@@ -77,6 +77,17 @@ def test_mixed_models_against_rows(name: str) -> None:
         np.testing.assert_allclose(found.variances.loc[level], parameters, rtol=1e-4, atol=1e-4)
 
 
+def test_missing_values_an_offset_and_rows_in_any_order() -> None:
+    rng = np.random.default_rng(3)
+    data = schools().sample(frac=1.0, random_state=4).assign(off=rng.normal(size=len(schools())))
+    data.loc[data.index[rng.random(len(data)) < 0.1], "ses"] = np.nan
+    formula = "mathach ~ within(ses, school) * sector + (within(ses, school) | school)"
+    found = cl.influence(cl.mixed(formula, data, offset="off"))
+    assert found.sizes.sum() == data["ses"].notna().sum()
+    for level in found.estimates.index[[1, 9]]:
+        compare_with_rows(found, quiet(cl.mixed, formula, data[data["school"] != level], offset="off"), level)
+
+
 def test_some_of_the_refits_above_are_singular() -> None:
     formula, given = FORMULAS["singular"]
     refit = quiet(cl.mixed, formula, schools()[schools()["school"] != schools()["school"].iloc[0]], **given)

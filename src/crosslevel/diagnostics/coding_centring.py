@@ -151,6 +151,7 @@ def _uncentred(subject: Subject, text: str, group: str, *, together: bool) -> It
         if together
         else "its variance, and what it means that intercept and slope are uncorrelated (they are at one point only),"
     )
+    numbers = _at_zero_and_mean(subject, text, group, float(values.mean())) if together else ""
     differ = subject.varies(text) and _icc(subject, text) is not None and not subject.has_means_of(text)
     center = checked(subject, replace_expressions(subject.formula, {text: f"center({subject.source(text)})"}))
     yield Finding(
@@ -159,10 +160,33 @@ def _uncentred(subject: Subject, text: str, group: str, *, together: bool) -> It
             f"The slope of {text} varies over {group} beside the intercept, and {text} runs from "
             f"{number(float(values.min()))} to {number(float(values.max()))} (mean {number(float(values.mean()))}): "
             f"zero lies {fixed(distance, 1)} standard deviations off, where there are no rows. The random intercept is "
-            f"about that point: {what} depend on the origin of the scale. Centre {text}."
+            f"about that point: {what} depend on the origin of the scale. {numbers}Centre {text}."
         ),
         fix=(_within_between(subject, [text]) if differ else "") or center,
     )  # fmt: skip
+
+
+def _at_zero_and_mean(subject: Subject, text: str, group: str, mean: float) -> str:
+    """Intercept's standard deviation and correlation with the slope as written and at the mean, in words.
+
+    Var(b0 + m b1) = v00 + 2 m v01 + m^2 v11,   Cov(b0 + m b1, b1) = v01 + m v11.
+    """
+    fit, slope = fitted(subject.formula.text, subject.data), subject.columns_of(text)[0]
+    if fit is None:
+        return ""
+    covariance = fit.cov_re[group].loc[["Intercept", slope], ["Intercept", slope]].to_numpy()
+    told = []
+    for shift in (0.0, mean):
+        turn = np.array([[1.0, shift], [0.0, 1.0]])
+        moved = turn @ covariance @ turn.T
+        sd = np.sqrt(np.maximum(np.diag(moved), 0.0))
+        if not np.all(sd > 0.0):
+            return ""
+        told.append(f"{number(float(sd[0]))} and {fixed(float(moved[0, 1] / (sd[0] * sd[1])), 2)}")
+    return (
+        f"As written, the intercept's standard deviation and its correlation with the slope are {told[0]}; at the mean "
+        f"of {text} they are {told[1]}. "
+    )
 
 
 # -- within and between -------------------------------------------------------------------------------------------
