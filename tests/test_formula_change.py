@@ -8,6 +8,8 @@ from crosslevel.formula import update
 # (old, change) -> new; the first block is what update.formula of R 4 gives, but that R writes `- 1` for `0 +`, `^` for
 # `**`, and knows no 2:x
 CHANGES = {
+    ("y ~ {x+1}", "~ . + z"): "y ~ {x + 1} + z",
+    ("y ~ {x / 2}:b", "~ . - {x/2}:b + I(x)"): "y ~ I(x)",
     ("y ~ x", "~ . + z"): "y ~ x + z",
     ("y ~ x", ". ~ . + z"): "y ~ x + z",
     ("y ~ x + z", "~ . - z"): "y ~ x",

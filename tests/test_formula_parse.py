@@ -44,7 +44,7 @@ FIXED = {
     "log( x )+np.log(x)": "1 + log(x) + np.log(x)",
     "I(x^2)": "1 + I(x ** 2)",
     "I(x**2) + I(x ** 2)": "1 + I(x ** 2)",
-    "{x+1}": "1 + x + 1",
+    "{x+1}": "1 + {x + 1}",
     "`math score`": "1 + `math score`",
     "`x`": "1 + x",
     "log(`math score`+1)": "1 + log(`math score` + 1)",

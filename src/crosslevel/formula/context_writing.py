@@ -6,7 +6,6 @@ within-between models becomes c:within(v, g). The product of two varying predict
 not the product of their means. A categorical predictor stands for the indicators of its categories.
 """
 
-import ast
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ import numpy as np
 from crosslevel.errors import FormulaError
 from crosslevel.formula.coding import CodedTerm, settle_coding
 from crosslevel.formula.contextual import Context, Piece
-from crosslevel.formula.expressions import Expression, compile_expression
+from crosslevel.formula.expressions import Expression
 from crosslevel.formula.parse import RandomPart, write_random
 from crosslevel.formula.terms import Term, Terms
 
@@ -79,7 +78,7 @@ def slopes_text(context: Context, slopes: Sequence[str], group: str) -> str:
                 "there. Name predictors that vary."
             )
         if context.kind == "mundlak" or not context.changes(single[found[0]]):
-            written.append(_source(found[0]))
+            written.append(found[0].factor)
         else:
             written += [_within(context, piece) for piece in predictor.chosen(reduced=True)]
     return f"({' + '.join(dict.fromkeys(written))} | {group})"
@@ -120,7 +119,7 @@ def _constant_part(context: Context, terms: Terms, place: int) -> list[str]:
     """What one of the terms spans that deviations and means leave out: all categories, together, do not vary."""
     if not any(_spans_constant(context, coded) for coded in _coded(context, terms, place)):
         return []
-    return [":".join(_source(e) for e in terms[place].expressions if not context.predictors[e].varies) or "1"]
+    return [":".join(e.factor for e in terms[place].expressions if not context.predictors[e].varies) or "1"]
 
 
 def _spans_constant(context: Context, coded: CodedTerm) -> bool:
@@ -133,7 +132,7 @@ def _companions(context: Context, terms: Terms, place: int) -> list[Companion]:
     sources = {_term_text(term) for term in context.formula.fixed_terms}
     out = []
     for coded in _coded(context, terms, place):
-        outer = [_source(e) for e, _ in coded.expressions if not context.predictors[e].varies]
+        outer = [e.factor for e, _ in coded.expressions if not context.predictors[e].varies]
         inner = [(context.predictors[e], reduced) for e, reduced in coded.expressions if context.predictors[e].varies]
         if not inner:
             continue
@@ -182,10 +181,4 @@ def _within(context: Context, piece: Piece) -> str:
 def _term_text(term: Term) -> str:
     """Text of a term."""
     scale = [] if term.scale == 1.0 and term.expressions else [f"{term.scale:g}"]
-    return ":".join([*scale, *(_source(expression) for expression in term.expressions)])
-
-
-def _source(expression: Expression) -> str:
-    """Text that gives an expression in a formula: in braces where it is a bare calculation."""
-    plain = expression.is_column or isinstance(compile_expression(expression.text).tree, ast.Call)
-    return expression.source if plain else "{" + expression.text + "}"
+    return ":".join([*scale, *(expression.factor for expression in term.expressions)])

@@ -42,6 +42,14 @@ class Expression:
         """The text that gives this expression when it is written in a formula."""
         return quoted(self.text) if self.is_column else self.text
 
+    @property
+    def factor(self) -> str:
+        """The text that gives it as a factor of a term: in braces where it is a bare calculation."""
+        plain = self.is_column or isinstance(
+            compile_expression(self.text).tree, (ast.Call, ast.Subscript, ast.Attribute)
+        )
+        return self.source if plain else f"{{{self.text}}}"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Code:

@@ -39,7 +39,7 @@ class Term:
     def source(self) -> str:
         """The text that gives this term in a formula."""
         scale = [] if self.scale == 1 and self.expressions else [f"{self.scale:g}"]
-        return ":".join([*scale, *(expression.source for expression in self.expressions)])
+        return ":".join([*scale, *(expression.factor for expression in self.expressions)])
 
 
 Terms = tuple[Term, ...]
