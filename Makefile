@@ -24,7 +24,7 @@ endif
 help:  ## Show what can be made.
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -e 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-7s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.installed  ## Fit three models to the High School & Beyond data and write an HTML report.
+demo: $(VENV)/.installed  ## Analyse context effects in the High School & Beyond data and write an HTML report.
 	@$(BIN)/crosslevel demo
 
 test: $(VENV)/.installed-dev  ## Run the tests (slow ones: .venv/bin/pytest -m "slow or long").

@@ -26,8 +26,14 @@ RECORD = "analysis.json"
 """The file that tells a folder of an analysis from others, and lists what was written."""
 
 
-def check_folder(folder: str | os.PathLike[str], *, overwrite: bool) -> Path:
+def check_folder(folder: str | os.PathLike[str], *, overwrite: bool, argument: str = "folder") -> Path:
     """The folder, if an analysis can be written there: looked at before the work, not after it.
+
+    Parameters
+    ----------
+    folder : where to write.
+    overwrite : whether an earlier analysis may be replaced.
+    argument : name of the argument it came in, for messages.
 
     Raises
     ------
@@ -35,22 +41,23 @@ def check_folder(folder: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """
     target = Path(folder).expanduser()
     if not target.parent.is_dir():
-        raise FileError(f"`folder` is to be made in {str(target.parent)!r}, which does not exist. Make it first.")
+        raise FileError(f"`{argument}` is to be made in {str(target.parent)!r}, which does not exist. Make it first.")
     if target.exists() and not target.is_dir():
-        raise FileError(f"`folder` is {str(target)!r}, which is a file. Give the name of a folder.")
+        raise FileError(f"`{argument}` is {str(target)!r}, which is a file. Give the name of a folder.")
     if not target.is_dir() or not any(target.iterdir()):
         return target
     if not overwrite:
+        again = "overwrite=True" if argument == "folder" else "--overwrite"
         raise FileError(
-            f"`folder` is {str(target)!r}, which holds {len(list(target.iterdir()))} entries already. Name another "
-            "one, or replace an earlier analysis with overwrite=True."
+            f"`{argument}` is {str(target)!r}, which holds {len(list(target.iterdir()))} entries already. Name another "
+            f"one, or replace an earlier analysis with {again}."
         )
     own = {RECORD, *_listed(target / RECORD)}
     others = sorted(str(file.relative_to(target)) for file in target.rglob("*") if file.is_file())
     strange = [name for name in others if name not in own]
     if strange:
         raise FileError(
-            f"`folder` is {str(target)!r}, which holds files that no analysis wrote, such as {strange[0]!r}: they "
+            f"`{argument}` is {str(target)!r}, which holds files that no analysis wrote, such as {strange[0]!r}: they "
             "would be lost. Move them, or name another folder."
         )
     return target

@@ -16,7 +16,7 @@ from crosslevel.analysis.phrases import (
     what_varies,
 )
 from crosslevel.analysis.record import Skipped
-from crosslevel.display import Equations, counted, fixed, percent
+from crosslevel.display import Document, Equations, Paragraph, counted, fixed, percent
 from crosslevel.display.as_text import lines_of
 from crosslevel.estimators.latex import latex
 from crosslevel.estimators.mixed_fit import MixedFit
@@ -67,6 +67,11 @@ class Paper:
     equations: tuple[Equations, ...]
     latex: str
     references: tuple[str, ...]
+
+    @property
+    def results_in_lines(self) -> str:
+        """The results paragraph in lines of 80 columns, for the terminal."""
+        return str(Document("", [Paragraph(self.results)]))
 
     @property
     def markdown(self) -> str:

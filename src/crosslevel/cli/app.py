@@ -1,4 +1,4 @@
-"""`crosslevel describe | fit | select | report | demo`.
+"""`crosslevel describe | fit | select | analyze | report | demo`.
 
 Exit status: 0 done; 1 a fit did not converge; 2 wrong input, with one message on standard error.
 """
@@ -223,15 +223,61 @@ def select(
 
 
 @app.command(
+    epilog='Example: crosslevel analyze survey.sav "trust ~ income * gdp + age" --context gdp --group country -o trust',
+    short_help="Context effects from data to text: models, intervals, checks, and a folder with a report.",
+)
+def analyze(
+    file: File,
+    formula: Annotated[str, typer.Argument(help='All predictors, as in "y ~ x * z + w"', show_default=False)],
+    context: Annotated[
+        str, typer.Option("--context", "-c", help="Cluster-level variables under study, separated by commas")
+    ],
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group", "-g", help="Column of the clusters, if the formula has no (x | group)", show_default=False
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="Random slopes that are never dropped, separated by commas", show_default=False)
+    ] = None,
+    criterion: Annotated[str, typer.Option(help="Of the search; see crosslevel select")] = "bic",
+    boot: Annotated[int, typer.Option(help="Replicates of the cluster bootstrap of each model")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of all random numbers")] = 1,
+    level: Annotated[float, typer.Option(help="Confidence level")] = 0.95,
+    missing: Annotated[str, typer.Option(help="Rows with missing values: drop or raise")] = "drop",
+    json: Json = False,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write everything into.", show_default=False)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier analysis in that folder.")] = False,
+    sheet: Sheet = None,
+    encoding: Encoding = None,
+    quiet: Quiet = False,
+) -> None:
+    """Analyse context effects: describe, check, select a model, compare estimators, and say what to write."""
+    from crosslevel.cli.analyze import run_analyze
+    from crosslevel.cli.select import names_in
+
+    converged = run_analyze(
+        file, formula, context=names_in(context) or [], group=group, keep=names_in(keep), criterion=criterion,
+        n_boot=boot, seed=seed, level=level, missing=missing, json=json, folder=out, overwrite=overwrite, sheet=sheet,
+        encoding=encoding, quiet=quiet,
+    )  # fmt: skip
+    if not converged:
+        raise typer.Exit(NOT_CONVERGED)
+
+
+@app.command(
     epilog="Example: crosslevel demo --output hsb.html",
-    short_help="Three models of the High School & Beyond data, and a report.",
+    short_help="The whole analysis of the High School & Beyond data, and its report.",
 )
 def demo(
     out: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("crosslevel-demo.html"),
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit three models to the bundled High School & Beyond data, print what they say, and write a report."""
+    """Analyse what school sector and intake do to mathematics (High School & Beyond, bundled), and write a report."""
     if not run_demo(out, json=json, quiet=quiet):
         raise typer.Exit(NOT_CONVERGED)
 

@@ -1,4 +1,4 @@
-"""`crosslevel demo`: the three models that textbooks fit to the High School & Beyond data."""
+"""`crosslevel demo`: the whole analysis of context effects on the High School & Beyond data."""
 
 from pathlib import Path
 
@@ -6,34 +6,23 @@ from crosslevel import datasets
 from crosslevel.cli import output
 from crosslevel.display import text
 
-MODELS = {
-    "Null model": "mathach ~ 1 + (1 | school)",
-    "Random coefficients": "mathach ~ within(ses, school) + (within(ses, school) | school)",
-    "Slopes as outcomes": (
-        "mathach ~ within(ses, school) * sector + within(ses, school) * meanses + (within(ses, school) | school)"
-    ),
-}
-VARIABLES = ["mathach", "ses", "meanses", "sector"]
+FORMULA = "mathach ~ within(ses, school) * sector + within(ses, school) * meanses + minority + female"
+CONTEXT = ["sector", "meanses"]
 
 
 def run_demo(path: Path, *, json: bool, quiet: bool) -> bool:
-    """Read the data from their file, fit, print, write the report; return whether every fit converged."""
-    from crosslevel.diagnostics.describe import describe
-    from crosslevel.estimators.mixed import mixed
-    from crosslevel.report.page import report
+    """Read the data from their file, analyse, print what was found, write the report; whether every fit converged."""
+    from crosslevel.analysis.folder import record_of
+    from crosslevel.analysis.script import analyze
+    from crosslevel.report.page import html_file
 
+    html_file(path)
     data = output.read_file(datasets.path("hsb"), sheet=None, encoding=None, quiet=quiet)
-    if not json:
-        print(text(describe(data, "school", VARIABLES).document()))
-    fits = {}
-    for name, formula in MODELS.items():
-        with output.progress(f"Fitting: {name}", quiet):
-            fits[name] = mixed(formula, data)
-        if not json:
-            print(f"\n\n{name}\n")
-            print(text(fits[name].summary()))
+    found = analyze(FORMULA, data, CONTEXT, group="school", progress=not quiet)
     with output.progress("Drawing the report", quiet):
-        written = report(fits, path, title="Mathematics achievement in 160 schools")
-    print() if not json else None
-    output.written(written, [fit.to_dict() for fit in fits.values()], json=json)
-    return all(fit.converged for fit in fits.values())
+        written = found.report(path)
+    if json:
+        print(output.dumped({"report": str(written), "analysis": record_of(found, [])}))
+    else:
+        print(f"{text(found.summary())}\n\n{found.paper.results_in_lines}\n\nThe report is in {written.resolve()}")
+    return found.converged
