@@ -115,6 +115,23 @@ def test_clustered_is_that_of_dummies(name: str) -> None:
         close(fit.conf_int(), whole.conf_int().loc[list(fit.terms)], 1e-7)
 
 
+def test_likelihoods() -> None:
+    d = rows()
+    whole = cl.ols(FORMULA + " + C(g)", d)
+    close([fixed().loglik, fixed().aic, fixed().bic], [whole.loglik, whole.aic, whole.bic])
+    two = cl.ols(FORMULA + " + C(g) + C(t)", d)
+    close([fixed(effect="twoways").deviance, fixed(effect="twoways").n_params], [two.deviance, two.n_params])
+    means = d.groupby("g")[["x", "z", "y"]].mean().assign(w=d.groupby("g").size().astype(float))
+    for weighted in (False, True):
+        between = cl.between("y ~ x + z", d, group="g", weighted=weighted)
+        means_fit = cl.ols("y ~ x + z", means, weights=cl.Precision("w") if weighted else None)
+        close([between.loglik, between.bic], [means_fit.loglik, means_fit.bic])
+    steps = cl.ols("y ~ x + z", dense.differences(d, ["x", "z", "y"], "g", "t"))
+    close(cl.first_difference("y ~ x + z", d, group="g", time="t").aic, steps.aic)
+    with pytest.raises(cl.CrosslevelError, match="maximises no likelihood"):
+        _ = random().loglik
+
+
 def test_two_ways_are_dummies() -> None:
     d = rows()
     x, y, g = arrays()

@@ -192,6 +192,14 @@ def test_notes() -> None:
     assert changes("Reaction ~ 0 + late + Days").terms == ("late", "Days")
 
 
+def test_few_groups_are_said() -> None:
+    few = load_data("Grunfeld").query("firm < 6")
+    fit = cl.fixed_effects("inv ~ value", few, group="firm", vcov="arellano-HC1")
+    assert "Only 5 groups: Arellano" in fit.notes[-1]
+    assert "Only 5 clusters of firm" in cl.fixed_effects("inv ~ value", few, group="firm", vcov="CR1").notes[0]
+    assert fit.df.iloc[0] == 4.0
+
+
 def test_no_variance_between_groups_is_said() -> None:
     rng = np.random.default_rng(1)
     frame = pd.DataFrame({"g": np.repeat(np.arange(30), 5), "x": rng.normal(size=150)})

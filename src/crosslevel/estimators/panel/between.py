@@ -71,6 +71,12 @@ class BetweenDetails(PanelDetails):
         words = f"robust to variances that differ between groups ({name})"
         return replace(found, name=name, description=words)
 
+    @property
+    def likelihood(self) -> tuple[float, int]:
+        """Log-likelihood of the group means, with their rows as precisions if weighted, and its parameters."""
+        precision = 0.5 * float(np.sum(np.log(self.panel.products.count))) if self.weighted else 0.0
+        return self.regression.loglik + precision, self.regression.n_params
+
     def augment(self, panel: Panel) -> pd.DataFrame:
         """The groups: means of the outcome, fitted values, residuals, rows."""
         means = self.maker.means()

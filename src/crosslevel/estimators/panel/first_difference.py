@@ -58,6 +58,11 @@ class DifferenceDetails(PanelDetails):
         """A covariance of the coefficients by name."""
         return panel_covariance(self.solved.regression, self.panel.groups, self.solved.maker, vcov)
 
+    @property
+    def likelihood(self) -> tuple[float, int]:
+        """Log-likelihood of the differences, taken as independent, and its parameters."""
+        return self.solved.regression.loglik, self.solved.regression.n_params
+
     def augment(self, panel: Panel) -> pd.DataFrame:
         """The differences by group and time: of the outcome, group, the later time, fitted values, residuals."""
         kept, later = self.solved.maker.rows(), self.solved.steps.later

@@ -14,7 +14,7 @@ from crosslevel.display import Block, Document, Row
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.notes import notes_on_rows
 from crosslevel.estimators.regression import Regression
-from crosslevel.estimators.robust_fit import ContrastTest, concerns, contrast_test
+from crosslevel.estimators.robust_fit import FEW_CLUSTERS, ContrastTest, concerns, contrast_test
 from crosslevel.formula import Spec
 from crosslevel.inference.contrasts import Coefficients, Contrasts
 from crosslevel.inference.ordinary import OrdinaryCovariance
@@ -97,6 +97,19 @@ class PanelDetails(ABC):
         """
         raise CrosslevelError(
             f"{self.estimator} does not split the variance of the errors. Fit cl.random_effects or cl.mixed."
+        )
+
+    @property
+    def likelihood(self) -> tuple[float, int]:
+        """The log-likelihood at its maximum, and the parameters it has.
+
+        Raises
+        ------
+        CrosslevelError : the estimator does not maximise one.
+        """
+        raise CrosslevelError(
+            f"{self.estimator} maximises no likelihood, so that there is no deviance and no information criterion. Fit "
+            "the model by cl.mixed(..., method='ml'), which does."
         )
 
     def facts(self, panel: Panel) -> list[Row]:
@@ -245,6 +258,31 @@ class PanelFit(Regression):
         return self.estimates.adj_r_squared
 
     @property
+    def loglik(self) -> float:
+        """Log-likelihood at its maximum; see `nobs` for its rows."""
+        return self.details.likelihood[0]
+
+    @property
+    def deviance(self) -> float:
+        """-2 log-likelihood."""
+        return -2.0 * self.loglik
+
+    @property
+    def n_params(self) -> int:
+        """Coefficients, effects and the residual variance."""
+        return self.details.likelihood[1]
+
+    @property
+    def aic(self) -> float:
+        """Deviance + 2 parameters."""
+        return self.deviance + 2.0 * self.n_params
+
+    @property
+    def bic(self) -> float:
+        """Deviance + log(rows) parameters."""
+        return self.deviance + float(np.log(self.nobs)) * self.n_params
+
+    @property
     def status(self) -> str:
         """How the estimates were found, in a sentence."""
         return "Solved: the estimates have a closed form, found without a search."
@@ -259,6 +297,11 @@ class PanelFit(Regression):
         """What deserves a second look, in words, with what to do."""
         robust = self.covariance.robust
         worries = [] if robust is None else concerns(robust, self.df)
+        if self.covariance.name.startswith("arellano") and self.panel.n_groups < FEW_CLUSTERS:
+            worries.append(
+                f"Only {self.panel.n_groups} groups: Arellano's standard errors are estimated from as many values, and "
+                'are too small on average. vcov="CR2" corrects for it, with fewer degrees of freedom.'
+            )
         return (*notes_on_rows(self.panel.design), *self.details.notes(self.panel), *worries)
 
     def glance(self) -> pd.DataFrame:
@@ -266,7 +309,7 @@ class PanelFit(Regression):
         record = {
             "nobs": self.nobs, "n_groups": self.panel.n_groups, "group": self.group, "method": self.details.method,
             "vcov": self.covariance.name, "r_squared": self.r_squared, "adj_r_squared": self.adj_r_squared,
-            "sigma": self.sigma, "n_params": len(self.beta), "df_residual": self.df_residual,
+            "sigma": self.sigma, "n_coefficients": len(self.beta), "df_residual": self.df_residual,
             "converged": self.converged,
         }  # fmt: skip
         return pd.DataFrame([record])

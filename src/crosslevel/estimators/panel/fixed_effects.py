@@ -89,6 +89,11 @@ class WithinDetails(PanelDetails):
             return (own,)
         return own, Levels(clusters=self.panel.times, effects=self.time_effects, unknown=np.nan)
 
+    @property
+    def likelihood(self) -> tuple[float, int]:
+        """Log-likelihood of the regression with dummies for the effects, and its parameters."""
+        return self.regression.loglik, self.regression.n_params
+
     def augment(self, panel: Panel) -> pd.DataFrame:
         """The rows used: outcome, group, fitted values with the effects, residuals, and the group's effect."""
         rows = panel.rows(np.append(self.regression.products.columns, panel.response))

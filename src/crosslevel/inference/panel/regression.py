@@ -88,6 +88,17 @@ class PanelRegression:
         return np.append(-self.working_beta, 1.0)
 
     @property
+    def n_params(self) -> int:
+        """Coefficients, effects taken out, and the residual variance."""
+        return len(self.beta) + self.products.absorbed + 1
+
+    @property
+    def loglik(self) -> float:
+        """Log-likelihood at its maximum, of transformed rows whose errors are normal, independent and alike."""
+        n = self.products.n_rows
+        return -0.5 * n * (1.0 + float(np.log(2.0 * np.pi * self.rss / n)))
+
+    @property
     def r_squared(self) -> float:
         """1 - rss / total sum of squares of the transformed outcome."""
         return 1.0 - self.rss / self.products.total
