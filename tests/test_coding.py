@@ -68,11 +68,15 @@ WELL_CODED = {
     "means as outcomes": ("mathach ~ meanses + sector + (1 | school)", HSB),
     "null": ("mathach ~ 1 + (1 | school)", HSB),
     "growth": ("Reaction ~ Days + (Days | Subject)", SLEEP),
+    "balanced panel": (
+        "Reaction ~ Days * z + (Days | Subject)", SLEEP.assign(z=SLEEP["Subject"].astype(int) % 7, one=1.0),
+    ),
     "within and between": (
         "y ~ within(x, country) * z + between(x, country) + center(age) + (within(x, country) + center(age) | country)",
         SURVEY,
     ),
     "mundlak": ("y ~ x + between(x, country) + z + (x | country)", SURVEY),
+    "means under another name": ("mathach ~ ses + meanses + sector + (ses | school)", HSB),
     "effect coding": ("y ~ within(x, country) + wec(job) + z + (1 + wec(job) || country)", SURVEY),
     "correlated dummies": ("y ~ within(x, country) + job + z + (1 + job | country)", SURVEY),
 }  # fmt: skip

@@ -70,7 +70,7 @@ def test_mixed_models_against_rows(name: str) -> None:
     data = schools()
     fit = quiet(cl.mixed, formula, data, **given)
     found = cl.influence(fit)
-    for level in found.estimates.index[[0, 3, 8, 13]]:
+    for level in found.estimates.index[[0, 9]]:
         refit = quiet(cl.mixed, formula, data[data["school"] != level], **given)
         compare_with_rows(found, refit, level, fit.ddf)
         parameters = values_of(refit.design, refit.solution)[len(refit.params) :]
@@ -114,7 +114,7 @@ NESTED = {
 @pytest.mark.parametrize("name", NESTED)
 def test_several_factors_against_rows(name: str) -> None:
     dataset, formula, by = NESTED[name]
-    data = load_data(dataset).iloc[:36]
+    data = load_data(dataset).iloc[:24]
     found = cl.influence(cl.mixed(formula, data), by=by)
     own = data[by.split(":")].astype(str).agg(":".join, axis=1)
     for level in found.estimates.index[:2]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from crosslevel.diagnostics.coding_subject import Finding, Subject, checked, fitted
+from crosslevel.diagnostics.coding_subject import Finding, Subject, checked, correlation, fitted
 from crosslevel.display import counted, fixed, number, p_value
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.mixed_fit import MixedFit
@@ -27,6 +27,9 @@ CLEAR = 0.05
 
 DIFFERENT, SOME = 0.001, 0.01
 """Level of the test that cluster means are equal, and the intraclass correlation from which on differences count."""
+
+SAME = 0.99
+"""Correlation over clusters from which on a variable is taken for the cluster means of another."""
 
 NAMED = 5
 """Clusters that are named."""
@@ -152,7 +155,8 @@ def _uncentred(subject: Subject, text: str, group: str, *, together: bool) -> It
         else "its variance, and what it means that intercept and slope are uncorrelated (they are at one point only),"
     )
     numbers = _at_zero_and_mean(subject, text, group, float(values.mean())) if together else ""
-    differ = subject.varies(text) and _icc(subject, text) is not None and not subject.has_means_of(text)
+    apart = subject.has_means_of(text) or _is_beside_its_means(subject, text)
+    differ = subject.varies(text) and _icc(subject, text) is not None and not apart
     center = checked(subject, replace_expressions(subject.formula, {text: f"center({subject.source(text)})"}))
     yield Finding(
         kind="uncentred slope", variable=text, severity="warning",
@@ -197,8 +201,19 @@ def _uncentred_predictors(subject: Subject) -> Iterator[str]:
         component = subject.components[text]
         if subject.is_centred_by_cluster(text) or above & set(component.variables) or not component.variables:
             continue
-        if subject.varies(text) and not subject.has_means_of(text):
+        if subject.varies(text) and not subject.has_means_of(text) and not _is_beside_its_means(subject, text):
             yield text
+
+
+def _is_beside_its_means(subject: Subject, text: str) -> bool:
+    """Whether a cluster-level predictor of the formula is the cluster means of a predictor under another name."""
+    names = subject.columns_of(text)
+    if len(names) != 1:
+        return False
+    means = subject.means(subject.values(names[0]))
+    above = [name for other in subject.predictors if not subject.varies(other) for name in subject.columns_of(other)]
+    others = [subject.means(subject.values(name)) for name in above]
+    return any(abs(correlation(means, other)) > SAME for other in others)
 
 
 def _icc(subject: Subject, text: str) -> float | None:

@@ -192,6 +192,21 @@ class Subject:
         return not all(self.is_constant(name) for name in self.columns_of(text))
 
 
+def correlation(a: FloatArray, b: FloatArray) -> float:
+    """Correlation of two sets of numbers (J,); 0 where one of them does not vary.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> correlation(np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 1.0]))
+    0.0
+    """
+    sizes = [float(np.sum((x - x.mean()) ** 2)) for x in (a, b)]
+    if any(size <= CONSTANT * float(np.sum(x**2)) for size, x in zip(sizes, (a, b), strict=True)):
+        return 0.0
+    return float((a - a.mean()) @ (b - b.mean()) / np.sqrt(sizes[0] * sizes[1]))
+
+
 def fitted(formula: str, data: Frame) -> MixedFit | None:
     """An auxiliary fit; None where the model cannot be fitted, or its optimum is not reached."""
     with warnings.catch_warnings():

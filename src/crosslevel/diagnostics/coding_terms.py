@@ -109,7 +109,7 @@ def single_rows(subject: Subject) -> Iterator[Finding]:
 
 def collinear_context(subject: Subject) -> Iterator[Finding]:
     """Cluster-level predictors that others nearly determine, a cluster counting once."""
-    above = _context_columns(subject)
+    above = [name for name in _context_columns(subject) if np.ptp(subject.values(name)) > 0.0]
     if len(above) < 2 or subject.n_clusters <= len(above) + 1:
         return
     means = np.column_stack([subject.means(subject.values(name)) for name in above])
