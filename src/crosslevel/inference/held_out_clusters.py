@@ -25,9 +25,6 @@ from crosslevel.optimise import TOLERANCE
 from crosslevel.solve.one_factor import solve
 from crosslevel.types import BoolArray, FloatArray
 
-UNIDENTIFIED = 4
-"""How a compiled search ends if the clusters do not identify the coefficients; see `kernels.refits`."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClusterSums:
@@ -69,12 +66,25 @@ def folds_of(n_clusters: int, n_folds: int, rng: np.random.Generator) -> tuple[B
     return tuple(number == k for k in range(n_folds))
 
 
+def needed_fold(design: Design, sums: ClusterSums, folds: Sequence[BoolArray]) -> int | None:
+    """Position of the first fold whose clusters are needed to identify the coefficients; None if there is none."""
+    from crosslevel.kernels.refit import identified
+
+    reduced = design.reduced
+    rest = sums.gram - reduced.image.transpose(0, 2, 1) @ reduced.image
+    for k, fold in enumerate(folds):
+        weight = np.where(fold, 0.0, reduced.multiplicity)
+        if not identified(reduced.image, weight, np.tensordot(weight, rest, axes=1), reduced.coordinates.intercept):
+            return k
+    return None
+
+
 def predictive_deviance(
     reduced: Reduced, sums: ClusterSums, factor: FloatArray, folds: Sequence[BoolArray], *, reml: bool
 ) -> float:
     """-2 log density of all clusters, each at the estimates of the folds that it is not in.
 
-    NaN where the clusters of a fold are needed to identify the coefficients.
+    The coefficients have to be identified without each fold, see `needed_fold`.
 
     Parameters
     ----------
@@ -86,8 +96,6 @@ def predictive_deviance(
     """
     rest = sums.gram - reduced.image.transpose(0, 2, 1) @ reduced.image
     fits = _fits(reduced, sums, rest, factor, folds, reml=reml)
-    if fits is None:
-        return np.nan
     return float(sum(_deviance(reduced, sums, fit, fold) for fit, fold in zip(fits, folds, strict=True)))
 
 
@@ -99,8 +107,8 @@ def _fits(
     folds: Sequence[BoolArray],
     *,
     reml: bool,
-) -> list[_Estimates] | None:
-    """The fit without each fold; None if some fold is needed to identify the coefficients."""
+) -> list[_Estimates]:
+    """The fit without each fold."""
     from crosslevel.kernels.refits import refit_draws
 
     places = places_of(tuple(len(columns) for columns in reduced.structure.columns))
@@ -116,8 +124,6 @@ def _fits(
         TOLERANCE, reduced.coordinates.intercept, multiplicity, response, remainder, n_rows, status, value, factors,
         chol, contrast,
     )  # fmt: skip
-    if np.any(status == UNIDENTIFIED):
-        return None
     nu = n_rows - (reduced.p if reml else 0)
     out = []
     for k in range(n):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crosslevel.inference.held_out_clusters import ClusterSums, folds_of, predictive_deviance
+from crosslevel.errors import CrosslevelError
+from crosslevel.inference.held_out_clusters import ClusterSums, folds_of, needed_fold, predictive_deviance
 from crosslevel.selection.criteria import Criterion, Score
 from crosslevel.selection.search import Candidate, Search
 from crosslevel.selection.working import check_plain, in_working_coordinates
@@ -35,16 +36,31 @@ class CrossValidation(Criterion):
 
         Raises
         ------
-        CrosslevelError : it is not worked out for this model.
+        CrosslevelError : it is not worked out for this model, or coefficients rest on the clusters of one fold.
         """
         check_plain(search, self.name)
         sums, folds = ClusterSums.of(search.design), folds_for(search)
+        needed = needed_fold(search.design, sums, folds)
+        if needed is not None:
+            raise CrosslevelError(_not_identified(search, folds[needed]))
 
         def score(candidate: Candidate) -> float:
             reduced, factor = in_working_coordinates(candidate)
             return predictive_deviance(reduced, sums, factor, folds, reml=search.reml)
 
         return score
+
+
+def _not_identified(search: Search, fold: BoolArray) -> str:
+    """What is wrong with a fold, in words."""
+    levels = search.design.factors[search.place].levels
+    names = [str(level) for level, inside in zip(levels, fold, strict=True) if inside]
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return (
+        f"`criterion` is 'cv', and without the clusters {shown} some coefficients are not identified, so that the "
+        "others cannot predict these. Raise `folds`, take the predictors out that tell single clusters apart, or use "
+        "another criterion."
+    )
 
 
 def folds_for(search: Search) -> tuple[BoolArray, ...]:

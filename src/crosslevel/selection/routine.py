@@ -5,7 +5,7 @@ Vasishth & Baayen (2015), arXiv:1506.04967. Here the second step looks at every 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, TypeAlias
 
@@ -14,6 +14,7 @@ from crosslevel.selection.criteria import Judge
 from crosslevel.selection.search import Candidate, Report, Search, Unit
 from crosslevel.selection.structures import RandomStructure, bell, partitions, splits
 from crosslevel.selection.targets import target_structures
+from crosslevel.solve import NEGLIGIBLE
 
 Correlations: TypeAlias = Literal["exhaustive", "stepwise", "target", "full", "none"]
 Components: TypeAlias = Literal["published", "curable", "off"]
@@ -95,6 +96,8 @@ def drop_slopes(search: Search, judge: Judge, rules: Rules, report: Report) -> t
             pairs.append((_uncorrelated(search, [other for other in left if other is not unit]), unit.name))
             search.settle(baseline, pairs[-1][0])
         found = _slopes_round(judge, rules, baseline, tuple(pairs), number=len(rounds) + 1)
+        if found.by_components and _waits(search, baseline, left):
+            found = replace(found, taken=False, by_components=False)
         rounds.append(found)
         if not found.taken:
             return rounds, left
@@ -105,6 +108,17 @@ def drop_slopes(search: Search, judge: Judge, rules: Rules, report: Report) -> t
 def _uncorrelated(search: Search, units: Sequence[Unit]) -> Candidate:
     """The candidate with these terms, none correlated with another."""
     return search.candidate(search.structure([[unit] for unit in units]))
+
+
+def _waits(search: Search, baseline: Candidate, left: Sequence[Unit]) -> bool:
+    """Whether a slope without variance stays only because of an interaction that it is part of.
+
+    Then components are lacking because of a rule that the published routine does not have.
+    """
+    return any(
+        not unit.kept and not unit.may_go(left) and search.variance(baseline, unit.effects[0]) < NEGLIGIBLE**2
+        for unit in left
+    )
 
 
 def _slopes_round(

@@ -68,7 +68,7 @@ def select(
     components : what the principal components decide. "published": with fewer of them than random effects the best
         candidate is taken although its criterion is worse. "curable": only if some candidate lacks fewer components
         than the baseline; where the variance of an effect that is kept is zero, dropping others does not help. "off":
-        nothing.
+        nothing. Neither does a component count that is lacking because a slope waits for its interaction to go.
     share : of the variance that the components have to make up. All of it by default: only components whose standard
         deviation is below 1e-4 of the residual's (of effects measured by what they add to the outcome's variance)
         count as none.

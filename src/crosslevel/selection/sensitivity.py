@@ -112,7 +112,7 @@ def _from_other_origin(search: Search, chosen: Candidate, unit: Unit, sds: float
 def concerns(search: Search, table: pd.DataFrame) -> list[str]:
     """What of the sensitivity must be known, in words, with what to do."""
     out = []
-    moved = table[table["moves"]]
+    moved = table[table["moves"].astype(bool)]
     for (check, term), rows in moved.groupby(["check", "term"], sort=False):
         worst = rows.iloc[int(rows["change_in_se"].abs().to_numpy().argmax())]
         size = (

@@ -16,7 +16,9 @@ def formula_of(search: Search, structure: RandomStructure) -> str:
     """The maximal model's formula with the random effects of a structure; every block is a term of its own.
 
     A categorical variable in a block without the intercept, or without its own lower terms, is written with a number
-    for each of its columns: spelt by its name it would get a column for every category there.
+    for each of its columns: spelt by its name it would get a column for every category there. A fit of such a formula
+    has the same likelihood and coefficients; which coefficients the random slopes belong to does not show in it, so
+    that degrees of freedom of theirs may differ.
     """
     formula, group = search.design.spec.formula, search.design.spec.terms[search.place].group
     fixed = write_terms(formula.fixed_terms).removeprefix("1 + ")
