@@ -98,6 +98,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: cl.between("Reaction ~ odd", sleep()[sleep()["Subject"].isin(["308", "309"])], group="Subject"),
         "2 coefficients for 2 groups of Subject",
     ),
+    "few groups for Swamy-Arora": (
+        lambda: cl.random_effects("inv ~ value * capital", load_data("Grunfeld").query("firm < 5"), group="firm"),
+        "4 coefficients for 4 groups of firm, whose means are all that is compared.*use method='amemiya' or 'nerlove'",
+    ),
     "between by group": (
         lambda: cl.between("Reaction ~ odd", sleep(), group="Subject", vcov="CR2"),
         "one of 'iid', 'HC0', 'HC1', 'HC2', 'HC3', its rows being the groups; got 'CR2'",

@@ -26,13 +26,16 @@ from crosslevel.inference.panel.regression import (
 from crosslevel.types import FloatArray, IntArray
 
 
-def between_regression(panel: Panel, *, weighted: bool = False) -> tuple[PanelRegression, tuple[str, ...]]:
+def between_regression(
+    panel: Panel, *, weighted: bool = False, instead: str = "compare rows within groups with cl.fixed_effects"
+) -> tuple[PanelRegression, tuple[str, ...]]:
     """Regress on means of groups.
 
     Parameters
     ----------
     panel : the rows.
     weighted : whether a group counts as often as it has rows.
+    instead : what to do with too few groups, for the message.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def between_regression(panel: Panel, *, weighted: bool = False) -> tuple[PanelRe
     if panel.n_groups <= len(kept):
         raise DesignError(
             f"`formula` has {len(kept)} coefficients for {panel.n_groups} groups of {panel.groups.name}, whose means "
-            "are all that is compared. Drop predictors, or compare rows within groups with cl.fixed_effects."
+            f"are all that is compared. Drop predictors, or {instead}."
         )
     if len(dropped):
         products = between_products(panel, panel.design.x[kept], weighted=weighted)

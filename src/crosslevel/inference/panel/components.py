@@ -66,7 +66,9 @@ class ErrorComponents:
 def swamy_arora(panel: Panel) -> tuple[float, float]:
     """sigma2_e of the within, sigma2_u of the between regression."""
     within = varying_regression(panel)
-    between = between_regression(panel, weighted=True)[0]
+    between = between_regression(
+        panel, weighted=True, instead="use method='amemiya' or 'nerlove', which need fewer groups"
+    )[0]
     weights = panel.products.count
     gram = between.products.gram[:, :-1, :-1]
     trace = float(np.einsum("ab,jab,j->", between.working_unscaled, gram, weights, optimize=True))
