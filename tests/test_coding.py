@@ -69,7 +69,7 @@ WELL_CODED = {
     "null": ("mathach ~ 1 + (1 | school)", HSB),
     "growth": ("Reaction ~ Days + (Days | Subject)", SLEEP),
     "balanced panel": (
-        "Reaction ~ Days * z + (Days | Subject)", SLEEP.assign(z=SLEEP["Subject"].astype(int) % 7, one=1.0),
+        "Reaction ~ Days * z + (Days | Subject)", SLEEP.assign(z=SLEEP["Subject"].astype(int) % 7),
     ),
     "within and between": (
         "y ~ within(x, country) * z + between(x, country) + center(age) + (within(x, country) + center(age) | country)",
