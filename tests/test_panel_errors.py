@@ -85,7 +85,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no times": (lambda: within("mathach ~ ses", effect="twoways"), "needs the times.*time='year'"),
     "one column twice": (lambda: within("Reaction ~ late", sleep(), time="Subject"), "both name 'Subject'"),
     "constant in times": (lambda: two_way("Reaction ~ late + mixed"), "has late, the same for all groups at each Days"),
-    "sum of both": (lambda: two_way("Reaction ~ I(Days + odd)"), "leave nothing: they are sums of a part"),
+    "sum of both": (lambda: two_way("Reaction ~ I(Days + odd)"), "leave nothing: a sum of a part"),
+    "outcome a sum of both": (
+        lambda: within("both ~ mixed", sleep().assign(both=sleep()["Days"] ** 2 + sleep()["odd"]), time="Days",
+                       effect="twoways", group="Subject"),
+        "'both', of which effects of Subject and of Days leave nothing",
+    ),
     "no changes": (lambda: changes("Reaction ~ odd"), "has odd, which never changes from one Days to the next"),
     "twice at a time": (
         lambda: changes("Reaction ~ late", pd.concat([sleep(), sleep().head(2)])),

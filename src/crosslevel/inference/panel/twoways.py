@@ -25,7 +25,7 @@ from crosslevel.inference.panel.regression import PanelRegression, regress
 from crosslevel.inference.panel.row_products import KeptRows, kept_columns, nothing_left, row_products, some_columns
 from crosslevel.inference.panel.within import varying_columns
 from crosslevel.memory import require_memory
-from crosslevel.types import CodeArray, FloatArray, IntArray
+from crosslevel.types import BoolArray, CodeArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,32 +61,48 @@ def two_way_regression(panel: Panel, times: Clustering) -> TwoWay:
     before = panel.rows(own) - (panel.products.origin + panel.products.grand_mean)[own, None]
     _refuse_constant(before, times, panel.names(own))
     taken = take_off(before, panel.groups.codes, panel.n_groups, times.codes, times.n_clusters)
-    left = np.flatnonzero(~nothing_left(taken.rows, before)[:-1])
-    if not len(left):
-        raise DesignError(
-            f"`formula` has {', '.join(panel.names(columns))}, of which effects of {panel.groups.name} and of "
-            f"{times.name} leave nothing: they are sums of a part that is constant within groups and one that is "
-            "constant within times. Use effect='individual'."
-        )
+    nothing = nothing_left(taken.rows, before)
+    _refuse_sums(panel, times, columns, nothing)
+
+    left = np.flatnonzero(~nothing[:-1])
     products = row_products(taken.rows[np.append(left, len(columns))], panel.groups.codes, panel.n_groups, intercept=-1)
     kept, _ = kept_columns(products)
+    absorbed = panel.n_groups + times.n_clusters - taken.n_sets
     products = replace(
-        some_columns(products, kept, columns[left[kept]]),
-        absorbed=panel.n_groups + times.n_clusters - taken.n_sets, total_df=panel.n_rows - 1.0,
-    )  # fmt: skip
+        some_columns(products, kept, columns[left[kept]]), absorbed=absorbed, total_df=panel.n_rows - 1.0
+    )
     regression = regress(products, "rows less effects of groups and times")
+
     wanted = np.append(left[kept], len(columns))
     contrast = np.append(-regression.beta, 1.0)
     time_effects = contrast @ taken.time_effects[wanted]
     rest = contrast @ before[wanted] - time_effects[times.codes]
-    level = (panel.products.origin + panel.products.grand_mean)[own][wanted] @ contrast
-    sizes = np.bincount(panel.groups.codes, minlength=panel.n_groups)
+    level = panel.overall_level(products.columns, regression.beta)
     rows = TransformedRows(x=taken.rows[wanted[:-1]], y=taken.rows[-1], codes=panel.groups.codes)
     return TwoWay(
-        regression=regression, aliased=panel.names(np.setdiff1d(columns, products.columns)),
-        maker=KeptRows(kept=rows), n_sets=taken.n_sets, time_effects=time_effects,
-        group_effects=level + np.bincount(panel.groups.codes, rest, panel.n_groups) / sizes,
+        regression=regression, aliased=panel.names(np.setdiff1d(columns, products.columns)), n_sets=taken.n_sets,
+        maker=KeptRows(kept=rows), time_effects=time_effects,
+        group_effects=level + np.bincount(panel.groups.codes, rest, panel.n_groups) / panel.sizes,
     )  # fmt: skip
+
+
+def _refuse_sums(panel: Panel, times: Clustering, columns: IntArray, nothing: BoolArray) -> None:
+    """Refuse an outcome, or predictors all of them, of which effects of groups and times leave nothing.
+
+    Raises
+    ------
+    DesignError : see above.
+    """
+    if nothing[-1]:
+        what = repr(panel.products.names[panel.response])
+    elif np.all(nothing[:-1]):
+        what = ", ".join(panel.names(columns))
+    else:
+        return
+    raise DesignError(
+        f"`formula` has {what}, of which effects of {panel.groups.name} and of {times.name} leave nothing: a sum of a "
+        "part that is constant within groups and one that is constant within times. Use effect='individual'."
+    )
 
 
 def _refuse_constant(rows: FloatArray, times: Clustering, names: tuple[str, ...]) -> None:
