@@ -442,6 +442,18 @@ def test_rows_with_missing_values_are_left_out(name: str) -> None:
     assert found.augment().index.isin(kept.index if name != "between" else kept["g"]).all()
 
 
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_predictors_that_explain_nearly_everything(name: str) -> None:
+    """Residuals are those of the noise alone, to which predictors add nothing but their own multiples."""
+    noise = np.random.default_rng(8).normal(size=len(rows()))
+    d = rows().assign(x=np.round(rows()["x"], 6), y=noise)
+    near = ESTIMATORS[name]("y ~ x + z", d)
+    far = ESTIMATORS[name]("y ~ x + z", d.assign(y=2.0**17 * d["x"] + noise))
+    assert far.r_squared > 1.0 - 1e-9
+    close(far.rss, near.rss, 1e-8)
+    close(far.bse, near.bse, 1e-8)
+
+
 def test_a_column_far_from_zero_keeps_its_digits() -> None:
     d = rows().assign(x=np.round(rows()["x"], 3))
     near = cl.fixed_effects("y ~ x + z", d, group="g")

@@ -14,7 +14,6 @@ import numpy as np
 
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.errors import DesignError
-from crosslevel.inference.panel.covariance import RowMaker, TransformedRows
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.regression import (
     PanelRegression,
@@ -23,6 +22,7 @@ from crosslevel.inference.panel.regression import (
     independent,
     regress,
 )
+from crosslevel.inference.panel.transformed import RowMaker, TransformedRows
 from crosslevel.types import FloatArray, IntArray
 
 
@@ -55,7 +55,8 @@ def between_regression(
         )
     if len(dropped):
         products = between_products(panel, panel.design.x[kept], weighted=weighted)
-    return regress(products, "group means"), panel.names(panel.design.x[dropped])
+    maker = BetweenRows(panel=panel, columns=products.columns, weighted=weighted)
+    return regress(products, "group means", maker), panel.names(panel.design.x[dropped])
 
 
 def between_products(panel: Panel, columns: IntArray, *, weighted: bool) -> TransformedProducts:

@@ -79,7 +79,8 @@ def swamy_arora(panel: Panel) -> tuple[float, float]:
 def wallace_hussain(panel: Panel) -> tuple[float, float]:
     """Both of the residuals of the pooled regression."""
     pooled = pooled_regression(panel)
-    forms = quadratic_forms(panel, pooled, group_residuals(panel, pooled))
+    outside = float(panel.products.count @ group_residuals(panel, pooled) ** 2)
+    forms = pooled.rss - outside, outside
     if panel.is_balanced:
         return solved(forms, *published(panel))
     n, j, weights = float(panel.n_rows), float(panel.n_groups), panel.products.count
@@ -101,7 +102,7 @@ def amemiya(panel: Panel) -> tuple[float, float]:
     """Both of the outcome less what the within regression explains."""
     within, products = varying_regression(panel), panel.products
     residual = group_effects(panel, within)
-    forms = quadratic_forms(panel, within, residual - products.count @ residual / panel.n_rows)
+    forms = within.rss, float(products.count @ (residual - products.count @ residual / panel.n_rows) ** 2)
     if panel.is_balanced:
         return solved(forms, *published(panel))
     n, j, columns = float(panel.n_rows), float(panel.n_groups), within.products.columns
@@ -169,13 +170,6 @@ def components_of(panel: Panel, sigma2_e: float, sigma2_u: float, method: str) -
     kept = max(sigma2_u, 0.0)
     theta = 1.0 - np.sqrt(sigma2_e / (sigma2_e + panel.products.count * kept))
     return ErrorComponents(method=method, sigma2_e=sigma2_e, sigma2_u=kept, raw_sigma2_u=sigma2_u, theta=theta)
-
-
-def quadratic_forms(panel: Panel, regression: PanelRegression, mean: FloatArray) -> tuple[float, float]:
-    """The forms e'W e and e'B e of residuals with the means (J,) in the groups."""
-    own, contrast = np.append(regression.products.columns, panel.response), np.append(-regression.beta, 1.0)
-    within = float(contrast @ panel.products.within[np.ix_(own, own)] @ contrast)
-    return within, float(panel.products.count @ mean**2)
 
 
 def published(panel: Panel) -> tuple[tuple[float, float], tuple[float, float]]:

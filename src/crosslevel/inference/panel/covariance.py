@@ -15,8 +15,6 @@ those of the regression. Only HC2, HC3 and white1 look at the rows; all else com
 Source: Arellano (1987), Oxf. Bull. Econ. Stat. 49: 431-434; Croissant & Millo (2008), J. Stat. Softw. 27(2), section 6.
 """
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -26,9 +24,11 @@ from crosslevel.inference.cluster_robust import LEVERAGE_ONE, ROBUST, one_way
 from crosslevel.inference.clusterings import Clustering
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.regression import PanelRegression
+from crosslevel.inference.panel.transformed import RowMaker as RowMaker
+from crosslevel.inference.panel.transformed import TransformedRows as TransformedRows
 from crosslevel.inference.robust import RobustCovariance
 from crosslevel.inference.robust_rows import RANK, ModelRows
-from crosslevel.types import CodeArray, FloatArray, IntArray
+from crosslevel.types import FloatArray, IntArray
 
 Meat = Literal["arellano", "white1", "white2"]
 """Which errors may be correlated or differ in variance."""
@@ -45,30 +45,6 @@ ADJUSTMENTS = {"HC0": 0.0, "HC1": 0.0, "HC2": 0.5, "HC3": 1.0}
 
 NAMES = ("iid", *ROBUST, *(f"{meat}-{kind}" for meat in MEATS for kind in ADJUSTMENTS))
 """Covariances that a panel regression has."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TransformedRows:
-    """The transformed rows themselves, in the units of the data.
-
-    Attributes
-    ----------
-    x : (p, n) columns of X~.
-    y : (n,) outcome.
-    codes : (n,) group of each.
-    """
-
-    x: FloatArray = field(repr=False)
-    y: FloatArray = field(repr=False)
-    codes: CodeArray = field(repr=False)
-
-
-class RowMaker(ABC):
-    """Makes the transformed rows when they are needed."""
-
-    @abstractmethod
-    def rows(self) -> TransformedRows:
-        """The transformed rows."""
 
 
 def check_covariance(vcov: object) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 
 from crosslevel.errors import DesignError
 from crosslevel.inference.clusterings import Clustering
-from crosslevel.inference.panel.covariance import TransformedRows
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.regression import PanelRegression, regress
 from crosslevel.inference.panel.row_products import KeptRows, kept_columns, nothing_left, row_products, some_columns
+from crosslevel.inference.panel.transformed import TransformedRows
 from crosslevel.types import BoolArray, IntArray
 
 
@@ -134,10 +134,11 @@ def difference_regression(panel: Panel, times: Clustering, *, over_gaps: bool = 
     kept, _ = kept_columns(products)
     wanted = usable[kept]
     products = some_columns(products, kept, columns[wanted])
+    maker = KeptRows(kept=TransformedRows(x=rows[wanted], y=rows[-1], codes=codes))
     return FirstDifferences(
-        regression=regress(products, "differences"), steps=steps,
+        regression=regress(products, "differences", maker), steps=steps,
         aliased=panel.names(np.setdiff1d(columns, columns[wanted])),
-        maker=KeptRows(kept=TransformedRows(x=rows[wanted], y=rows[-1], codes=codes)),
+        maker=maker,
     )  # fmt: skip
 
 

@@ -23,9 +23,9 @@ from crosslevel.design import CrossProducts, Design
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.distributions import chi_square_tail
-from crosslevel.inference.panel.covariance import RowMaker, TransformedRows
 from crosslevel.inference.panel.quasi import quasi_demeaned
 from crosslevel.inference.panel.regression import TransformedProducts
+from crosslevel.inference.panel.transformed import RowMaker, TransformedRows
 from crosslevel.types import CodeArray, FloatArray, IntArray
 
 INDEFINITE = 1e-10

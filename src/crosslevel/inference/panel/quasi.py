@@ -12,9 +12,9 @@ import numpy as np
 
 from crosslevel.design import CrossProducts
 from crosslevel.design.coordinates import Coordinates
-from crosslevel.inference.panel.covariance import RowMaker, TransformedRows
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.regression import PanelRegression, TransformedProducts, regress
+from crosslevel.inference.panel.transformed import RowMaker, TransformedRows
 from crosslevel.types import FloatArray, IntArray
 
 
@@ -59,7 +59,8 @@ def quasi_demeaned(products: CrossProducts, columns: IntArray, constant: int, th
 
 def quasi_regression(panel: Panel, theta: FloatArray) -> PanelRegression:
     """Regress rows less shares (J,) of their groups' means."""
-    return regress(quasi_demeaned(panel.products, panel.design.x, panel.design.constant, theta), "rows")
+    products = quasi_demeaned(panel.products, panel.design.x, panel.design.constant, theta)
+    return regress(products, "rows", QuasiRows(panel=panel, columns=products.columns, theta=theta))
 
 
 def pooled_regression(panel: Panel) -> PanelRegression:

@@ -11,10 +11,14 @@ import numpy as np
 
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.errors import DesignError
+from crosslevel.inference.panel.transformed import RowMaker
 from crosslevel.types import FloatArray, IntArray
 
 ALIASED = 1e-10
 """Share of a transformed column's sum of squares that earlier ones must leave for it to have a coefficient."""
+
+PRECISE = 1e-5
+"""Share of the outcome's sum of squares below which residuals are squared one by one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,13 +134,15 @@ def independent(gram: FloatArray) -> tuple[IntArray, IntArray]:
     return np.array(kept, dtype=np.int64), np.array(dropped, dtype=np.int64)
 
 
-def regress(products: TransformedProducts, what: str) -> PanelRegression:
+def regress(products: TransformedProducts, what: str, maker: RowMaker | None = None) -> PanelRegression:
     """Solve the normal equations of transformed rows by Cholesky factorisation.
 
     Parameters
     ----------
     products : cross-products of columns that are independent.
     what : the rows in words, for a message: "differences".
+    maker : makes the rows; where the columns explain nearly all of the outcome, the residual sum of squares is summed
+        over them, as it would else be the small difference of large sums.
 
     Raises
     ------
@@ -161,9 +167,13 @@ def regress(products: TransformedProducts, what: str) -> PanelRegression:
             f"`formula` reproduces the outcome exactly in the {what}: the residual variance is zero. Check for an "
             "outcome that is a function of the predictors."
         )
+    beta = coordinates.coefficients(working)
+    if maker is not None and rss < PRECISE * pooled[-1, -1] * coordinates.scale[-1] ** 2:
+        rows = maker.rows()
+        rss = float(np.sum((rows.y - beta @ rows.x) ** 2))
     turned = coordinates.beta_map @ half.T
     return PanelRegression(
         products=products, working_beta=working, working_unscaled=half.T @ half,
-        beta=coordinates.coefficients(working), unscaled=turned @ turned.T / coordinates.scale[-1] ** 2,
+        beta=beta, unscaled=turned @ turned.T / coordinates.scale[-1] ** 2,
         rss=rss, df_residual=float(df),
     )  # fmt: skip

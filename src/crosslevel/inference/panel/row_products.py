@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from crosslevel.design import CrossProducts
-from crosslevel.inference.panel.covariance import RowMaker, TransformedRows
 from crosslevel.inference.panel.quasi import quasi_demeaned
 from crosslevel.inference.panel.regression import TransformedProducts, correlations, independent
+from crosslevel.inference.panel.transformed import RowMaker, TransformedRows
 from crosslevel.types import BoolArray, CodeArray, FloatArray, IntArray
 
 LEFT = 1e-20

@@ -19,10 +19,10 @@ import numpy as np
 
 from crosslevel.errors import DesignError
 from crosslevel.inference.clusterings import Clustering
-from crosslevel.inference.panel.covariance import TransformedRows
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.regression import PanelRegression, regress
 from crosslevel.inference.panel.row_products import KeptRows, kept_columns, nothing_left, row_products, some_columns
+from crosslevel.inference.panel.transformed import TransformedRows
 from crosslevel.inference.panel.within import varying_columns
 from crosslevel.memory import require_memory
 from crosslevel.types import BoolArray, CodeArray, FloatArray, IntArray
@@ -71,14 +71,14 @@ def two_way_regression(panel: Panel, times: Clustering) -> TwoWay:
     products = replace(
         some_columns(products, kept, columns[left[kept]]), absorbed=absorbed, total_df=panel.n_rows - 1.0
     )
-    regression = regress(products, "rows less effects of groups and times")
-
     wanted = np.append(left[kept], len(columns))
+    rows = TransformedRows(x=taken.rows[wanted[:-1]], y=taken.rows[-1], codes=panel.groups.codes)
+    regression = regress(products, "rows less effects of groups and times", KeptRows(kept=rows))
+
     contrast = np.append(-regression.beta, 1.0)
     time_effects = contrast @ taken.time_effects[wanted]
     rest = contrast @ before[wanted] - time_effects[times.codes]
     level = panel.overall_level(products.columns, regression.beta)
-    rows = TransformedRows(x=taken.rows[wanted[:-1]], y=taken.rows[-1], codes=panel.groups.codes)
     return TwoWay(
         regression=regression, aliased=panel.names(np.setdiff1d(columns, products.columns)), n_sets=taken.n_sets,
         maker=KeptRows(kept=rows), time_effects=time_effects,

@@ -14,7 +14,6 @@ import numpy as np
 
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.errors import DesignError
-from crosslevel.inference.panel.covariance import RowMaker, TransformedRows
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.refusals import refuse_constant
 from crosslevel.inference.panel.regression import (
@@ -24,6 +23,7 @@ from crosslevel.inference.panel.regression import (
     independent,
     regress,
 )
+from crosslevel.inference.panel.transformed import RowMaker, TransformedRows
 from crosslevel.types import FloatArray, IntArray
 
 
@@ -60,7 +60,8 @@ def _solved(panel: Panel, columns: IntArray) -> tuple[PanelRegression, tuple[str
     pooled = panel.products.within
     kept, dropped = independent(correlations(pooled[np.ix_(columns, columns)]))
     products = within_products(panel, columns[kept], panel.products.scatter, pooled)
-    return regress(products, "rows less group means"), panel.names(columns[dropped])
+    maker = WithinRows(panel=panel, columns=products.columns)
+    return regress(products, "rows less group means", maker), panel.names(columns[dropped])
 
 
 def within_products(panel: Panel, columns: IntArray, scatter: FloatArray, pooled: FloatArray) -> TransformedProducts:
