@@ -206,6 +206,8 @@ def test_weights_are_repeated_rows_or_precisions() -> None:
     plain = cl.two_step("y ~ x1", "x1 ~ z", repeated, cluster="g")
     pd.testing.assert_frame_equal(weighted.tidy(), plain.tidy(), rtol=1e-9)
     pd.testing.assert_frame_equal(weighted.first_step, plain.first_step, rtol=1e-9)
+    means = weighted.update(second="x1 ~ between(x2 > 0, g)")
+    pd.testing.assert_frame_equal(means.tidy(), plain.update(second="x1 ~ between(x2 > 0, g)").tidy(), rtol=1e-9)
     precise = cl.two_step("y ~ x1", "x1 ~ z", frame, cluster="g", weights=cl.Precision("w"))
     one = cl.ols("y ~ x1", frame[frame["g"] == 3], weights=cl.Precision("w"))
     np.testing.assert_allclose(precise.first_step.loc[3, ["Intercept", "x1"]].astype(float), one.params, rtol=1e-9)

@@ -12,6 +12,7 @@ from crosslevel.design.rows import RowCount, count_rows, sum_products
 from crosslevel.design.weighting import used_rows
 from crosslevel.errors import DesignError
 from crosslevel.formula import Formula, Repeated, Spec, TwoLevels, learn, parse
+from crosslevel.formula.memory import FromRows
 from crosslevel.formula.rows import Source
 from crosslevel.table import Columns, group_codes
 from crosslevel.types import BoolArray, CodeArray, FloatArray, Frame, IntArray, Missing
@@ -148,7 +149,11 @@ def cluster_design(formula: Formula, clusters: Columns, below: SeparateDesign) -
     DesignError : not more clusters than coefficients, or no column.
     """
     source = Source(columns=clusters, mask=None)
-    memory = TwoLevels(rows=Source(columns=below.columns, mask=below.mask), clusters=source)
+    times = below.weights.column if isinstance(below.weights, Frequency) else None
+    rows: FromRows | Repeated = FromRows(source=Source(columns=below.columns, mask=below.mask))
+    if times is not None:
+        rows = Repeated.of(below.columns, below.mask, below.columns.numeric(times))
+    memory = TwoLevels(rows=rows, clusters=source)
     spec = learn(formula, clusters, memory=memory)
     columns = spec.evaluate(clusters)
     names = [column.name for column in spec.columns]

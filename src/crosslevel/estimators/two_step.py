@@ -57,8 +57,10 @@ def two_step(
     method : the second step.
         "fgls": weights 1 / (omega_j^2 + sigma^2), sigma^2 from the residuals of OLS less what sampling contributes to
         them, floored at zero (Lewis & Linzer 2005). "wls": weights 1 / omega_j^2, as if sigma were zero. "ols": none.
-        "adjusted", "adjusted-fgls": other coefficients of the first step, whose means do not depend on the context
-        variables, are covariates; see `crosslevel.inference.adjusted_step`.
+        "adjusted": OLS, with other coefficients of the first step as covariates, whose means do not depend on the
+        context variables: b_1j = z_j'gamma + (b_Cj - mu)'delta + e_j. As precise as a mixed model where clusters are
+        large, with exact t tests. "adjusted-fgls": the same with covariates that are shrunk where clusters say little,
+        and weighted; see `crosslevel.inference.adjusted_step`.
     vcov : standard errors. "scaled", the default: those of weighted least squares, whose residual variance corrects
         the size of all weights. "unscaled": the weights at their word. "HC0" .. "HC3": robust to weights that are
         wrong; with few clusters "HC3" is the cautious one.
@@ -70,6 +72,13 @@ def two_step(
     weights : cl.Precision("w") or cl.Frequency("w"), of rows.
     missing : "drop" the rows with missing values in the first step, and clusters without a value of a context variable,
         and count both; or "raise".
+
+    Notes
+    -----
+    Clusters need rows: with fewer than some twenty for each coefficient of the first step, a mixed model is clearly
+    more precise. An adjusted effect is the effect at given values of the covariates: it is the whole effect only if
+    these do not depend on the context variables. Where theory says that they do, explain them in `second`, which takes
+    them off the covariates. With fewer than about ten clusters there are few degrees of freedom to spend on covariates.
 
     Returns
     -------

@@ -10,6 +10,7 @@ from crosslevel.formula.components import Component, parts
 from crosslevel.formula.expressions import Code, Expression, compile_expression, used_columns
 from crosslevel.formula.memory import Arguments, FromRows
 from crosslevel.formula.parse import Formula
+from crosslevel.formula.repeated import Repeated
 from crosslevel.formula.rows import Source
 from crosslevel.formula.state import bind_tables
 from crosslevel.types import FloatArray
@@ -21,10 +22,11 @@ class TwoLevels:
 
     Attributes
     ----------
-    rows, clusters : the data, and the frame with one row for each cluster.
+    rows : state of the rows.
+    clusters : the data with one row for each cluster.
     """
 
-    rows: Source
+    rows: FromRows | Repeated
     clusters: Source
 
     def levels(self, variable: str) -> tuple[Any, ...]:
@@ -38,8 +40,8 @@ class TwoLevels:
     def cluster_means(self, argument: Component, group: tuple[str, ...]) -> tuple[tuple[Any, ...], FloatArray]:
         """Levels of the groups, and means over their rows; see `Memory`."""
         for part in parts(argument):
-            bind_tables(part, self.rows)
-        return FromRows(source=self.rows).cluster_means(argument, group)
+            bind_tables(part, self.rows.source)
+        return self.rows.cluster_means(argument, group)
 
     def moments(self, argument: Component) -> tuple[float, float]:
         """Mean and standard deviation over clusters; see `Memory`."""
