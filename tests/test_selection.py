@@ -101,7 +101,7 @@ def test_candidates_with_weights_and_offset() -> None:
         assert abs(found.chosen.deviance - fit.deviance) < 1e-7
 
 
-def test_several_grouping_factors_and_residual_structures() -> None:
+def test_several_grouping_factors() -> None:
     data = simulated(seed=9, clusters=10, rows=16, sds=(0.5, 0.4, 0.0))
     data["item"] = np.tile(np.arange(8), 20)
     data["y"] += np.random.default_rng(1).normal(size=8)[data["item"]]
@@ -115,6 +115,11 @@ def test_several_grouping_factors_and_residual_structures() -> None:
         terms = [f"({' + '.join(['0', *b]).replace('0 + Intercept', '1')} | g)" for b in candidate.structure.blocks]
         fit = fresh(" + ".join(["y ~ x1*z + x2 + (1 | item)", *terms]), data)
         assert abs(candidate.deviance - fit.deviance) < 1e-6
+
+
+@pytest.mark.slow
+def test_residual_structures() -> None:
+    data = simulated(seed=9, clusters=10, rows=16, sds=(0.5, 0.4, 0.0))
     data["half"] = np.where(np.arange(len(data)) % 2, "a", "b")
     found = search(data, "y ~ x1*z + x2 + (x1 + x2 | g)", residual=cl.residual.By("half"), correlations="none")
     fit = fresh(found.formula, data, residual=cl.residual.By("half"))
@@ -289,19 +294,16 @@ def test_units_of_measurement_do_not_matter() -> None:
 
 def test_ties_go_to_the_simplest_and_then_to_the_first_name() -> None:
     """x2 and x3 both have no variance, so that models without one or the other are equally good."""
-    data = simulated(seed=19, sds=(0.5, 0.4, 0.0, 0.0))
-    within = data[["x2", "x3"]] * 0.0
-    rng = np.random.default_rng(2)
-    for name in ("x2", "x3"):
-        within[name] = np.tile(rng.permutation(np.repeat([-1.0, 1.0], 30)), 24)
-    data[["x2", "x3"]] = within
-    for formula in (MAXIMAL, f"{FIXED} + (x1 + x3 + x2 | g)"):
-        found = search(data, formula)
-        first = found.candidates.query("step == 1 and round == 1 and role == 'candidate'")
-        zero = found.candidates.query("step == 1 and round == 1 and role == 'baseline'").iloc[0]
-        if zero["rank"] == 2:
-            assert np.ptp(first["criterion"]) < 1e-6
-            assert first.loc[first["chosen"], "dropped"].tolist() == ["x3"]
+    for seed in range(60, 100):
+        data = simulated(seed=seed, sds=(0.5, 0.4, 0.0, 0.0))
+        found = search(data)
+        if found.candidates.loc[1, "rank"] == 2:
+            break
+    assert found.candidates.loc[1, "rank"] == 2
+    for other in (found, search(data, f"{FIXED} + (x1 + x3 + x2 | g)")):
+        first = other.candidates.query("step == 1 and round == 1 and role == 'candidate'")
+        assert np.ptp(first["criterion"]) < 1e-6
+        assert first.loc[first["chosen"], "dropped"].tolist() == ["x3"]
 
 
 def test_search_of_what_cannot_be_searched_stays_quiet() -> None:
