@@ -83,7 +83,7 @@ def test_widths_are_relative_to_the_invariant_model(found):
 def test_two_step_regressions_explain_intercept_and_slope(found):
     assert found.fgls.second == ("Intercept ~ 1 + sector + meanses", "within(ses, school) ~ 1 + sector + meanses")
     direct = cl.two_step(
-        "mathach ~ within(ses, school) + minority",
+        "mathach ~ within(ses, school) + center(minority)",
         {"Intercept": "sector + meanses", "within(ses, school)": "sector + meanses"},
         found.question.frame, cluster="school",
     )  # fmt: skip
@@ -205,7 +205,7 @@ def test_nothing_is_left_when_writing_fails(small, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("crosslevel.analysis.folder.drawings", lambda _: iter(()))
-    monkeypatch.setattr("crosslevel.analysis.folder.page_of", full)
+    monkeypatch.setattr("crosslevel.analysis.folder.page", full)
     with pytest.raises(cl.FileError, match="No space left"):
         small.save(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from crosslevel.analysis.page import call_of, document_of, page_of, versions
+from crosslevel.analysis.page import call_of, document_with, versions
 from crosslevel.analysis.pictures import drawings
 from crosslevel.analysis.record import Skipped
-from crosslevel.display import text
+from crosslevel.display import page, text
 from crosslevel.errors import FileError
 from crosslevel.estimators.export import plain
 from crosslevel.table import write_atomically
@@ -91,8 +91,9 @@ def _fill(folder: Path, analysis: "Analysis") -> None:
     for drawing in drawn:
         write_atomically(folder / "figures" / f"{drawing.name}.svg", drawing.svg, argument="folder")
         write_atomically(folder / "figures" / f"{drawing.name}.png", drawing.png, argument="folder")
-    write_atomically(folder / "report.html", page_of(analysis, drawn), argument="folder")
-    write_atomically(folder / "log.txt", text(document_of(analysis, {})) + "\n", argument="folder")
+    document = document_with(analysis, drawn)
+    write_atomically(folder / "report.html", page(document, contents=True), argument="folder")
+    write_atomically(folder / "log.txt", text(document) + "\n", argument="folder")
     write_atomically(folder / "paper.md", analysis.paper.markdown, argument="folder")
     files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
     record = json.dumps(record_of(analysis, files), indent=1, ensure_ascii=False, allow_nan=False)

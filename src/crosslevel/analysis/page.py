@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 def write_page(analysis: "Analysis", path: str | os.PathLike[str]) -> Path:
     """Write the report; see `Analysis.report`."""
     file = html_file(path)
-    return write_atomically(file, page_of(analysis, list(drawings(analysis))))
+    return write_atomically(file, page(document_with(analysis, list(drawings(analysis))), contents=True))
 
 
-def page_of(analysis: "Analysis", drawn: Sequence[Drawing]) -> str:
-    """The page with all pictures inside."""
+def document_with(analysis: "Analysis", drawn: Sequence[Drawing]) -> Document:
+    """The whole report with its figures."""
     pictures: dict[str, list[Block]] = {}
     for drawing in drawn:
         pictures.setdefault(drawing.section, []).append(drawing.picture)
-    return page(document_of(analysis, pictures), contents=True)
+    return document_of(analysis, pictures)
 
 
 def document_of(analysis: "Analysis", pictures: Mapping[str, Sequence[Block]]) -> Document:

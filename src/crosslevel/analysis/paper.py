@@ -106,6 +106,7 @@ def methods(analysis: "Analysis") -> Iterator[str]:
     question, fit = analysis.question, analysis.selected
     levels = question.levels
     label = fit.labels.get(fit.spec.response_name)
+    quoted = f', "{label}"' if label else ""
     yield (
         f"The data are {several(fit.nobs, 'row')} in {several(question.n_clusters, 'cluster')} ({question.group}; "
         f"{cluster_sizes(fit)})."
@@ -114,7 +115,7 @@ def methods(analysis: "Analysis") -> Iterator[str]:
     if dropped:
         verb = "was" if dropped == 1 else "were"
         yield f"{capital(several(dropped, 'row'))} of {counted(levels.rows_read)} {verb} left out for missing values."
-    yield f"The outcome is {fit.spec.response_name}{f' ({label})' if label else ''}."
+    yield f"The outcome is {fit.spec.response_name}{quoted}."
     yield (
         "Linear mixed-effects models were fitted to these rows by restricted maximum likelihood. "
         f"{predictors(analysis)}"
@@ -176,7 +177,7 @@ def inference_sentences(analysis: "Analysis") -> Iterator[str]:
         f"Context effects were tested by t{rule_of(analysis.selected)}; Kenward-Roger intervals (Kenward & Roger, "
         f"1997) and percentile intervals of a cluster bootstrap with {several(count, 'replicate')} stand beside."
     )
-    two_step = "" if isinstance(analysis.fgls, Skipped) else ", and two-step regressions (Lewis & Linzer, 2005)"
+    two_step = "" if isinstance(analysis.fgls, Skipped) else ", and by two-step regressions (Lewis & Linzer, 2005)"
     yield (
         "For comparison the same fixed effects were estimated by pooled regression with CR2 standard errors and "
         f"Satterthwaite degrees of freedom (Pustejovsky & Tipton, 2018){two_step}."

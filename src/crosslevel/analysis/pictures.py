@@ -57,6 +57,13 @@ class Drawing:
 
 def drawings(analysis: "Analysis") -> Iterator[Drawing]:
     """Draw all figures of an analysis, in the order of the report."""
+    for drawing in drawn(analysis):
+        theme.settled(drawing.figure)
+        yield drawing
+
+
+def drawn(analysis: "Analysis") -> Iterator[Drawing]:
+    """The figures as they are made."""
     fit, group = analysis.selected, analysis.question.group
     yield Drawing(
         name="cluster_sizes", section="data", figure=figures.cluster_sizes(analysis.description),

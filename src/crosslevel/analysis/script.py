@@ -182,6 +182,9 @@ def tried(make: Callable[[], Made]) -> "Made | Skipped":
 def two_steps(question: Question, fit: MixedFit, method: StepMethod) -> TwoStepFit:
     """Regress the clusters' own intercepts and slopes on context.
 
+    Predictors whose coefficients context does not explain are centred in the first step, so that its intercepts are
+    those of the average row: there, context effects are what the mixed model says, although all slopes vary.
+
     Parameters
     ----------
     question : which terms are of which level.
@@ -193,8 +196,18 @@ def two_steps(question: Question, fit: MixedFit, method: StepMethod) -> TwoStepF
     for slope in levels.moderated:
         right = " + ".join(term.moderator for term in levels.cross if term.slope == slope)
         second |= {name: right for name in levels.columns_of(slope, fit.design)}
-    first = f"{levels.response} ~ {' + '.join(levels.candidates) or '1'}"
+    terms = [term if term in levels.moderated else centred(term, fit) for term in levels.candidates]
+    first = f"{levels.response} ~ {' + '.join(terms) or '1'}"
     return two_step(first, second, question.frame, cluster=question.group, method=method)
+
+
+def centred(term: str, fit: MixedFit) -> str:
+    """A term whose columns have a mean of zero, where it is one column of the data: a number, or a category."""
+    columns = fit.design.columns
+    name = term.strip("`")
+    if name not in columns.names:
+        return term
+    return f"center({term})" if columns.is_numeric(name) else f"wec({term})"
 
 
 def drawn(

@@ -14,6 +14,7 @@ from crosslevel.display import (
     Code,
     Column,
     Document,
+    Equations,
     Heading,
     Items,
     Note,
@@ -189,7 +190,8 @@ def whole(analysis: "Analysis", pictures: Pictures) -> Iterator[Block]:
     yield from ladder_blocks(analysis.ladder, level=2)
     yield from paper(analysis)
     yield Heading("The selected model")
-    yield from below(analysis.selected.summary(level=analysis.level))
+    summary = analysis.selected.summary(level=analysis.level).blocks
+    yield from (block for block in summary if not isinstance(block, Equations))
     yield from pictures.get("selected", ())
 
 
@@ -204,11 +206,8 @@ def models(analysis: "Analysis") -> Iterator[Block]:
     yield Paragraph(null_words(analysis))
     fits = models_of(analysis)
     yield Items([f"{name}: {fit.formula}" for name, fit in fits.items()])
-    yield comparison(fits)
-    yield Note(
-        "Log-likelihood, AIC and BIC are by REML: they compare the invariant, maximal and selected model, which have "
-        "the same fixed effects, and not these with the null model."
-    )
+    yield comparison({name: fit for name, fit in fits.items() if name != "Null"})
+    yield Paragraph("Log-likelihood, AIC and BIC are by REML, which compares models with the same fixed effects.")
     for name, fit in fits.items():
         yield from (Note(f"{name} model: {note}") for note in fit.notes)
 
@@ -233,7 +232,10 @@ def two_steps(analysis: "Analysis") -> Iterator[Block]:
     """What the two-step regressions leave out."""
     found = analysis.fgls
     if not isinstance(found, Skipped):
-        yield Paragraph(f"Two-step regressions: {'; '.join([found.formula, *found.second])}.")
+        yield Paragraph(
+            f"Two-step regressions: {'; '.join([found.formula, *found.second])}. Predictors that context does not "
+            "moderate are centred, so that intercepts are those of the average row."
+        )
         yield from (Note(f"Two-step: {note}") for note in found.notes)
 
 

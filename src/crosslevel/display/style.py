@@ -19,7 +19,7 @@ FRAGMENT = """
   border-top: 1.5px solid currentColor; border-bottom: 1px solid currentColor; font-weight: 600;
   vertical-align: bottom; }
 .crosslevel .n { text-align: right; white-space: nowrap; }
-.crosslevel tbody th[scope=row] { min-width: 11rem; overflow-wrap: anywhere; }
+.crosslevel tbody th[scope=row] { min-width: 9rem; overflow-wrap: anywhere; }
 .crosslevel tbody th[scope=rowgroup] { font-weight: 600; padding-top: .7em; }
 .crosslevel tbody.indent th[scope=row] { padding-left: 1.8em; }
 .crosslevel .below { font-size: .85em; margin: .35em 0; opacity: .85; }

@@ -113,6 +113,15 @@ def svg(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
+def settled(figure: "Figure") -> "Figure":
+    """The figure with its panels put in their places for good; else each drawing of it looks for these again."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    return figure
+
+
 def points(figure: "Figure") -> int:
     """How many points, and ends of lines, a figure has to draw."""
     count = 0
