@@ -250,8 +250,8 @@ def test_covariance_across_outcomes() -> None:
         v = both.covariance_by(kind).matrix
         spread = np.sqrt(0.25 * (v[1, 1] + v[3, 3] + 2.0 * v[1, 3]))
         assert spread == pytest.approx(turned.tests(kind).loc["z", "std_error"], rel=1e-9)
-    test = both.contrast("0.5 * `x1: z` + 0.5 * `x2: z`")
-    assert test.p_value == pytest.approx(turned.pvalues["z"], rel=1e-9)
+    for words in ("0.5 * x1: z + 0.5 * x2: z", {"x1: z": 0.5, "x2: z": 0.5}):
+        assert both.contrast(words).p_value == pytest.approx(turned.pvalues["z"], rel=1e-9)
 
 
 def test_predictions_and_rows() -> None:
