@@ -178,10 +178,39 @@ def test_degrees_of_freedom_are_those_asked_for(monkeypatch, capsys, sleepstudy:
     assert record["ddf"] == cl.mixed(FORMULA, cl.read(sleepstudy), ddf=given[-1] if given else "auto").ddf
 
 
-@pytest.mark.parametrize("command", ["describe", "fit", "select", "analyze", "report", "demo"])
+@pytest.mark.parametrize("command", ["describe", "fit", "select", "compare", "analyze", "report", "demo"])
 def test_help_has_an_example(monkeypatch, capsys, command: str) -> None:
     assert run(monkeypatch, command, "--help") == 0
     assert f"Example: crosslevel {command}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_mixed_model_is_compared_with_the_regression_of_its_fixed_part(monkeypatch, capsys, sleepstudy) -> None:
+    status = run(monkeypatch, "compare", sleepstudy, FORMULA, "--ddf", "auto,kenward-roger", "--json", "--baseline", 3)
+    assert status == 0
+    record = json.loads(capsys.readouterr().out)
+    data = cl.read(sleepstudy)
+    fit = cl.mixed(FORMULA, data)
+    pooled = cl.ols("Reaction ~ Days", data, cluster="Subject")
+    found = cl.compare(fit, (fit, "kenward-roger"), pooled, baseline=2)
+    assert (record["estimators"], record["baseline"]) == (list(found.names), pooled.estimator)
+    assert [row["relative_width_percent"] for row in record["coefficients"]] == list(
+        found.frame["relative_width_percent"]
+    )
+
+
+def test_regressions_are_compared_by_their_clusters(monkeypatch, capsys, sleepstudy) -> None:
+    texts = ["Reaction ~ 1", "Reaction ~ Days"]
+    assert run(monkeypatch, "compare", sleepstudy, *texts, "--cluster", "Subject", "--terms", "Intercept") == 0
+    shown = capsys.readouterr().out
+    assert "OLS, CR2 by Subject (2)" in " ".join(shown.split())
+    assert "Days" not in shown.split("Data and models")[0]
+
+
+def test_a_single_regression_has_nothing_beside_it(monkeypatch, capsys, sleepstudy) -> None:
+    assert run(monkeypatch, "compare", sleepstudy, FORMULA, "--baseline", 0) == 2
+    assert "counted from 1" in capsys.readouterr().err
+    assert run(monkeypatch, "compare", sleepstudy, "Reaction ~ Days") == 2
+    assert "nothing to compare it with" in capsys.readouterr().err
 
 
 def test_version(monkeypatch, capsys) -> None:

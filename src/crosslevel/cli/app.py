@@ -223,6 +223,49 @@ def select(
 
 
 @app.command(
+    epilog='Example: crosslevel compare survey.sav "trust ~ income + gdp + (income | country)" --ddf auto,normal',
+    short_help="Estimators side by side, with the widths of their intervals.",
+)
+def compare(
+    file: File,
+    formulas: Annotated[
+        list[str],
+        typer.Argument(
+            help="Mixed models where there is a random term, else linear regressions with CR2 standard errors. Beside "
+            "a single mixed model stands the regression of its fixed part.",
+            show_default=False,
+        ),
+    ],
+    ddf: Annotated[str, typer.Option(help="Degrees of freedom of mixed models, separated by commas")] = "auto",
+    cluster: Annotated[
+        str | None, typer.Option(help="Clusters of regressions; those of the first mixed model", show_default=False)
+    ] = None,
+    baseline: Annotated[int, typer.Option(help="Widths are relative to this estimator, counted from 1")] = 1,
+    terms: Annotated[
+        str | None, typer.Option(help="Coefficients, separated by commas; all if not given", show_default=False)
+    ] = None,
+    level: Annotated[float, typer.Option(help="Confidence level")] = 0.95,
+    json: Json = False,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to a .html, .txt, .csv or .json file.")
+    ] = None,
+    sheet: Sheet = None,
+    encoding: Encoding = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit several models, or one by several methods, and compare coefficients, standard errors and intervals."""
+    from crosslevel.cli.compare import run_compare
+    from crosslevel.cli.select import names_in
+
+    converged = run_compare(
+        file, formulas, ddf=names_in(ddf) or ["auto"], cluster=cluster, baseline=baseline, terms=names_in(terms),
+        level=level, json=json, path=out, sheet=sheet, encoding=encoding, quiet=quiet,
+    )  # fmt: skip
+    if not converged:
+        raise typer.Exit(NOT_CONVERGED)
+
+
+@app.command(
     epilog='Example: crosslevel analyze survey.sav "trust ~ income * gdp + age" --context gdp --group country -o trust',
     short_help="Context effects from data to text: models, intervals, checks, and a folder with a report.",
 )
