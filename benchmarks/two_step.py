@@ -1,6 +1,6 @@
 """Precision and coverage of two-step estimators of a context effect beside mixed models.
 
-    python benchmarks/two_step.py [--reps 800] [--only NAME ...] [--table]
+    python benchmarks/two_step.py [--reps 400] [--only NAME ...] [--table]
 
 Data are drawn by `interval_coverage.draw`: six predictors, five of whose slopes vary, and a context variable z whose
 effect on the intercept or on the slope of x1 is 1. Every replication has a seed of its own. Results are kept in
@@ -111,7 +111,7 @@ def write_table() -> None:
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--reps", type=int, default=800)
+    parser.add_argument("--reps", type=int, default=400)
     parser.add_argument("--only", nargs="+", default=list(CONDITIONS), help="names of conditions")
     parser.add_argument("--table", action="store_true", help="only write the table anew")
     asked = parser.parse_args()
