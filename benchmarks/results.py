@@ -50,6 +50,16 @@ at crosslevel's solution; for pbkrtest, which works with matrices of 50,000 x 50
 which fit again, that does not help.
 """
 
+SELECTION = """# Search for the random-effects structure: {date}
+
+Made by `python benchmarks/selection.py`. {processor}; {system}; {packages}. Threads: 1. The machine did other work
+meanwhile (load average {low:.1f} to {high:.1f}), so that times are longer than on an idle one. Times are from data
+frame to the record of all candidates, medians over the rounds after one that is not counted, and in brackets the
+smallest and the largest. "From the rows": the same candidates, each fitted by `cl.mixed` to the data frame, from the
+CPU time of some of them; difference: the largest between the deviances of these and the search's. Target: 5 s for the
+survey by BIC.
+"""
+
 
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians over the runs of one tool: times of a run are medians over its fits."""
@@ -129,13 +139,15 @@ def write_results(
 
 
 def write_page(folder: Path) -> None:
-    """RESULTS.md from results.json and, where `inference.py` has run, from inference.json."""
+    """RESULTS.md from results.json and, where `inference.py` and `selection.py` have run, from what they wrote."""
     parts = [HEADER.strip()]
     for run in json.loads((folder / "results.json").read_text(encoding="utf-8"))["runs"]:
         parts.append(MADE.format(**run["about"]).strip())
         parts += _sections(run)
     if (folder / "inference.json").exists():
         parts += inference_sections(json.loads((folder / "inference.json").read_text(encoding="utf-8")))
+    if (folder / "selection.json").exists():
+        parts.append(selection_section(json.loads((folder / "selection.json").read_text(encoding="utf-8"))))
     (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -147,6 +159,30 @@ def _sections(run: dict[str, Any]) -> list[str]:
         summaries = {tool: summarise(tools[tool]) for tool in versions if tools.get(tool)}
         out += [section(what, summaries, versions)] if summaries else []
     return out
+
+
+def selection_section(report: dict[str, Any]) -> str:
+    """What was timed by `selection.py`."""
+    about, rows = report["about"], report["rows"]
+    low, high = about["load"]
+    parts = [SELECTION.format(**about, low=low, high=high).strip()]
+    for title in dict.fromkeys(row["title"] for row in rows):
+        lines = [
+            f"## {title}",
+            "| criterion | candidates | wall | CPU | from the rows, CPU | difference | chosen (~: correlated) |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for row in (one for one in rows if one["title"] == title):
+            plain = row["rows"]
+            times = [
+                f"{seconds(median(row[k]))} ({seconds(min(row[k]))} to {seconds(max(row[k]))})" for k in ("wall", "cpu")
+            ]
+            rest = [seconds(plain["cpu"]), f"{plain['difference']:.0e}"] if plain else ["", ""]
+            lines.append(
+                " | ".join([f"| {row['criterion']}", str(row["candidates"]), *times, *rest, f"{row['chosen']} |"])
+            )
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
 
 
 def inference_sections(report: dict[str, Any]) -> list[str]:
