@@ -7,6 +7,7 @@ function stands the one that returns its data, `<name>_data`.
 
 from crosslevel.report.figures.bootstrap import bootstrap, bootstrap_data
 from crosslevel.report.figures.caterpillar import caterpillar, caterpillar_data
+from crosslevel.report.figures.estimators import estimators, estimators_data
 from crosslevel.report.figures.fitted_lines import fitted_lines, fitted_lines_data
 from crosslevel.report.figures.heterogeneity import heterogeneity, heterogeneity_data
 from crosslevel.report.figures.influence import influence, influence_data
@@ -14,6 +15,7 @@ from crosslevel.report.figures.johnson_neyman import johnson_neyman, johnson_ney
 from crosslevel.report.figures.margins import margins, margins_data, slopes, slopes_data
 from crosslevel.report.figures.raw import raw, raw_data, raw_lines
 from crosslevel.report.figures.residuals import residual_fitted, residual_fitted_data, residual_qq, residual_qq_data
+from crosslevel.report.figures.selection import selection, selection_data
 from crosslevel.report.figures.shrinkage import shrinkage, shrinkage_data
 from crosslevel.report.figures.sizes import cluster_sizes, cluster_sizes_data
 from crosslevel.report.figures.zeta import zeta, zeta_data
@@ -25,6 +27,8 @@ __all__ = [
     "caterpillar_data",
     "cluster_sizes",
     "cluster_sizes_data",
+    "estimators",
+    "estimators_data",
     "fitted_lines",
     "fitted_lines_data",
     "heterogeneity",
@@ -42,6 +46,8 @@ __all__ = [
     "residual_fitted_data",
     "residual_qq",
     "residual_qq_data",
+    "selection",
+    "selection_data",
     "shrinkage",
     "shrinkage_data",
     "slopes",
