@@ -16,7 +16,7 @@ from crosslevel.display.blocks import (
     Table,
 )
 from crosslevel.display.document import Document, html, page, text
-from crosslevel.display.numbers import counted, decimals_for, fixed, integer, number, p_value, percent
+from crosslevel.display.numbers import counted, decimals_for, fixed, integer, number, p_statement, p_value, percent
 
 __all__ = [
     "Block",
@@ -39,6 +39,7 @@ __all__ = [
     "html",
     "integer",
     "number",
+    "p_statement",
     "p_value",
     "page",
     "percent",

@@ -123,3 +123,17 @@ def p_value(value: float | None) -> str:
     if value > 0.9994:
         return "> .999"
     return f"{value:.3f}".removeprefix("0")
+
+
+def p_statement(value: float | None) -> str:
+    """A p value with its sign of comparison, for sentences; empty when it is missing.
+
+    Examples
+    --------
+    >>> p_statement(0.0132), p_statement(0.00002), p_statement(1.0), p_statement(None)
+    ('p = .013', 'p < .001', 'p > .999', '')
+    """
+    shown = p_value(value)
+    if not shown:
+        return MISSING
+    return f"p {shown}" if shown.startswith(("<", ">")) else f"p = {shown}"

@@ -10,6 +10,7 @@ import pandas as pd
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.mixed_fit import MixedFit
+from crosslevel.estimators.panel.fit import PanelFit
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.robust_fit import RobustFit
 from crosslevel.estimators.two_step_fit import TwoStepFit
@@ -145,10 +146,11 @@ def _fit_entry(source: Compared, method: str | None, level: float) -> Entry:
     frame = source.tidy(level=level) if method is None else _by_method(source, method, level)
     mixed_terms = source.mixed_terms if isinstance(source, Renamed) else {}
     steps = source.second if isinstance(source, TwoStepFit) else ()
+    rows = source.rows.used if isinstance(source, PanelFit) else int(source.nobs)  # not groups or differences
     return Entry(
         name=source.estimator if method is None else f"{source.estimator}, {method}",
         frame=frame.rename(index=dict(mixed_terms)), formula="; ".join((str(getattr(source, "formula", "")), *steps)),
-        nobs=int(source.nobs), ngroups=dict(source.ngroups),
+        nobs=rows, ngroups=dict(source.ngroups),
     )  # fmt: skip
 
 

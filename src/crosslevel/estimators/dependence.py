@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.display import Block, Column, Document, Items, Note, Paragraph, Row, Table, counted, fixed, percent
-from crosslevel.display.numbers import number
+from crosslevel.display.numbers import number, p_statement
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.robust_fit import RobustFit, concerns
-from crosslevel.estimators.summary import as_statement, percent_of, shown_decimals
+from crosslevel.estimators.summary import percent_of, shown_decimals
 from crosslevel.inference.anova import OneWayAnova, icc_std_error
 from crosslevel.inference.clusterings import clustering_named
 from crosslevel.inference.dependence import (
@@ -189,7 +189,7 @@ def verdict(found: Dependence) -> str:
     layout, (low, high) = found.layout, found.icc_interval
     test = (
         f"F({layout.df_between:.0f}, {layout.df_within:.0f}) = {fixed(layout.statistic, 2)}, "
-        f"p {as_statement(layout.p_value)}"
+        f"{p_statement(layout.p_value)}"
     )
     if not layout.p_value < CLEAR:
         return (
@@ -262,13 +262,13 @@ def _anova_table(found: Dependence) -> Table:
     ranks = found.kruskal
     notes = [
         f"By ranks (Kruskal-Wallis): chi-square({ranks.df}) = {fixed(ranks.statistic, 2)}, "
-        f"p {as_statement(ranks.p_value)}."
+        f"{p_statement(ranks.p_value)}."
     ]
     if found.bartlett is not None:
         equal = found.bartlett
         notes.append(
             f"Equal variances within clusters (Bartlett): chi-square({equal.df}) = {fixed(equal.statistic, 2)}, "
-            f"p {as_statement(equal.p_value)}."
+            f"{p_statement(equal.p_value)}."
         )
     return Table(columns, rows, title=f"Residuals by {found.cluster}", notes=notes)
 

@@ -21,10 +21,12 @@ from crosslevel.display import (
     decimals_for,
     fixed,
     number,
+    p_statement,
     p_value,
     percent,
 )
 from crosslevel.estimators import known_part
+from crosslevel.estimators.codings import references as references
 from crosslevel.estimators.equations import Part, by_level, coefficients, equation_of, in_one, of_effects, with_factors
 from crosslevel.estimators.random import has_shares, overall_test
 from crosslevel.inference.df import adjusts, df_method
@@ -237,21 +239,6 @@ def df_rule(fit: "MixedFit") -> str:
     return rule
 
 
-def references(fit: "MixedFit") -> Iterator[str]:
-    """The category that each set of dummies is compared with."""
-    for text, coding in fit.spec.codings.items():
-        used = any(factor.startswith(f"{text}[") for column in fit.spec.columns for factor in column.factors)
-        if used and coding.reference is not None and coding.kind == "treatment":
-            yield f"{text}: compared with {coding.reference}."
-        elif used and coding.kind == "wec":
-            yield (
-                f"{text}: deviations from the mean of the sample (weighted effect coding); "
-                f"{coding.reference} is left out."
-            )
-        elif used:
-            yield f"{text}: {coding.kind} coding."
-
-
 def variance_components(fit: "MixedFit", level: float) -> Table:
     """Variances with standard deviations, and correlations."""
     frame = fit.varcomp(level=level)
@@ -321,7 +308,7 @@ def between_clusters(fit: "MixedFit", level: float) -> Iterator[Block]:
         yield Paragraph(
             f"Likelihood-ratio test against {known_part.tested_against(fit)}: chi-square "
             f"{fixed(test.statistic, 2)} with {test.df} covariance {'parameter' if test.df == 1 else 'parameters'}, "
-            f"p {as_statement(test.p_value)} (mixture distribution for the boundary)."
+            f"{p_statement(test.p_value)} (mixture distribution for the boundary)."
         )
     if fit.design.is_single and fit.design.residual is None and known_part.estimates_effects(fit):
         yield Paragraph(reliabilities(fit))
@@ -378,12 +365,6 @@ def where_slopes_are_zero(fit: "MixedFit") -> str:
     effects = [name for factor in fit.design.factors for name in fit.design.effects_of(factor)]
     slopes = [name for name in dict.fromkeys(effects) if name != "Intercept"]
     return f", where {' and '.join(slopes)} {'is' if len(slopes) == 1 else 'are'} zero" if slopes else ""
-
-
-def as_statement(p: float) -> str:
-    """A p value with its sign of comparison."""
-    shown = p_value(p)
-    return shown if shown.startswith(("<", ">")) else f"= {shown}"
 
 
 def fit_statistics(fit: "MixedFit") -> Table:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from crosslevel.display import counted, fixed, p_value, percent
+from crosslevel.display import counted, fixed, p_statement, percent
 from crosslevel.estimators.equations import coefficients, equation_of
 from crosslevel.estimators.summary import cluster_sizes, parts_of, rows_used, shown_decimals
 from crosslevel.report.figures.subject import named
@@ -109,9 +109,6 @@ def direction(row: "pd.Series[Any]") -> str:
 def precision(row: "pd.Series[Any]") -> str:
     """Interval and p value, and a word where zero is not excluded."""
     decimals = shown_decimals(row["std_error"], row["estimate"])
-    p = p_value(row["p_value"])
-    sign = "" if p.startswith(("<", ">")) else "= "
+    p = p_statement(row["p_value"])
     doubt = "" if row["p_value"] < CLEAR else "; zero is not excluded"
-    return (
-        f"(95% interval {fixed(row['conf_low'], decimals)} to {fixed(row['conf_high'], decimals)}, p {sign}{p}{doubt})"
-    )
+    return f"(95% interval {fixed(row['conf_low'], decimals)} to {fixed(row['conf_high'], decimals)}, {p}{doubt})"

@@ -58,6 +58,11 @@ class BetweenDetails(PanelDetails):
         return "group means"
 
     @property
+    def degrees(self) -> str:
+        """How residual degrees of freedom are counted."""
+        return "groups - coefficients"
+
+    @property
     def maker(self) -> BetweenRows:
         """Makes the group means."""
         return BetweenRows(panel=self.panel, columns=self.regression.products.columns, weighted=self.weighted)

@@ -54,6 +54,11 @@ class DifferenceDetails(PanelDetails):
         """What the regression that was solved has as rows."""
         return "differences"
 
+    @property
+    def degrees(self) -> str:
+        """How residual degrees of freedom are counted."""
+        return "differences - coefficients"
+
     def covariance(self, vcov: str | None) -> OrdinaryCovariance:
         """A covariance of the coefficients by name."""
         return panel_covariance(self.solved.regression, self.panel.groups, self.solved.maker, vcov)

@@ -51,6 +51,11 @@ class PanelDetails(ABC):
         """What the regression that was solved has as rows."""
         return "transformed rows"
 
+    @property
+    def degrees(self) -> str:
+        """How residual degrees of freedom are counted."""
+        return "rows - coefficients"
+
     @abstractmethod
     def covariance(self, vcov: str | None) -> OrdinaryCovariance:
         """A covariance of the coefficients by name, the default if None.
@@ -239,7 +244,7 @@ class PanelFit(Regression):
 
     @property
     def df_residual(self) -> float:
-        """Rows - coefficients - effects taken out."""
+        """Rows of the regression that was solved - coefficients - effects taken out (fixed effects)."""
         return self.estimates.df_residual
 
     @property

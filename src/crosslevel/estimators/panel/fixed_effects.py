@@ -72,6 +72,11 @@ class WithinDetails(PanelDetails):
         """What the regression that was solved has as rows."""
         return "rows less effects of groups and times" if self.is_two_way else "rows less the means of their groups"
 
+    @property
+    def degrees(self) -> str:
+        """How residual degrees of freedom are counted."""
+        return f"rows - coefficients - effects of {'groups and times' if self.is_two_way else 'groups'}"
+
     def covariance(self, vcov: str | None) -> OrdinaryCovariance:
         """A covariance of the slopes by name."""
         return panel_covariance(self.regression, self.panel.groups, self.maker, vcov)

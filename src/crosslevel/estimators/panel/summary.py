@@ -73,7 +73,7 @@ def coefficients(fit: "PanelFit", level: float) -> Table:
         notes = robust_notes(fit.covariance.robust, "errors that are independent and alike")
     else:
         notes = [f"Standard errors: {fit.covariance.description}.", degrees_in_words(fit, normal=normal)]
-    return Table(columns, rows, title="Coefficients", notes=[*notes, *references(described)])
+    return Table(columns, rows, title="Coefficients", notes=[*notes, *references(described, fit.terms)])
 
 
 def degrees_in_words(fit: "PanelFit", *, normal: bool) -> str:
@@ -82,7 +82,7 @@ def degrees_in_words(fit: "PanelFit", *, normal: bool) -> str:
         return "Tests and intervals: standard normal distribution."
     if fit.covariance.name.startswith("arellano"):
         return "Degrees of freedom: groups - 1."
-    return "Degrees of freedom: rows of the regression - coefficients - effects taken out."
+    return f"Degrees of freedom: {fit.details.degrees}."
 
 
 def fit_statistics(fit: "PanelFit") -> Table:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crosslevel.display import p_statement
 from crosslevel.errors import DesignError
 from crosslevel.inference.distributions import f_tail
 from crosslevel.types import CodeArray, FloatArray, IntArray
@@ -45,7 +46,7 @@ class SerialTest:
         return (
             f"Wooldridge's test that errors are not correlated over time: rho = {self.rho:.4f} where "
             f"{self.expected:.4f} is expected, F = {self.statistic:.3f} with 1 and {self.df_den:.0f} df, "
-            f"p = {self.p_value:.4g}"
+            f"{p_statement(self.p_value)}"
         )
 
 

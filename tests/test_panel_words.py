@@ -1,0 +1,83 @@
+"""What panel estimators and the summaries they share say to a reader."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pandas as pd
+import pytest
+from reference_cases import load_data
+
+import crosslevel as cl
+from crosslevel.display import p_statement
+
+
+@cache
+def grunfeld() -> pd.DataFrame:
+    return load_data("Grunfeld")
+
+
+@cache
+def wages() -> pd.DataFrame:
+    return load_data("Wages")
+
+
+def plain(shown: Any) -> str:
+    """A document on one line."""
+    return " ".join(str(shown).split())
+
+
+# -- numbers and references ---------------------------------------------------------------------------------------
+def test_large_p_values_have_one_sign() -> None:
+    assert p_statement(0.99999) == "p > .999"
+    assert p_statement(float("nan")) == ""
+
+
+COMPARED = {
+    "inv ~ C(firm) + value": "C(firm): compared with 1.",
+    "inv ~ 0 + C(firm) + value": "C(firm): each category has a coefficient of its own.",
+    "inv ~ value:C(firm)": "C(firm): each category has a coefficient of its own.",
+    "inv ~ 0 + C(firm) * value": "C(firm): compared with 1, but for terms that have a coefficient of each category.",
+}
+
+
+@pytest.mark.parametrize("formula", COMPARED)
+def test_references_are_of_those_left_out(formula: str) -> None:
+    assert COMPARED[formula] in plain(cl.ols(formula, grunfeld()))
+
+
+def test_the_reference_of_effects_that_absorb_a_category() -> None:
+    """Effects of persons leave one of two dummies, which is then compared with the other."""
+    fit = cl.fixed_effects("lwage ~ 0 + bluecol + wks", wages(), group="id")
+    assert fit.terms == ("bluecol[no]", "wks")
+    assert "bluecol: compared with yes." in plain(fit)
+
+
+DEGREES = {
+    "groups - coefficients": lambda: cl.between("inv ~ value", grunfeld(), group="firm"),
+    "differences - coefficients": lambda: cl.first_difference("inv ~ value", grunfeld(), group="firm", time="year"),
+    "rows - coefficients - effects of groups": lambda: cl.fixed_effects("inv ~ value", grunfeld(), group="firm"),
+    "rows - coefficients - effects of groups and times": lambda: cl.fixed_effects(
+        "inv ~ value", grunfeld(), group="firm", time="year", effect="twoways"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", DEGREES)
+def test_degrees_of_freedom_in_words(words: str) -> None:
+    assert f"Degrees of freedom: {words}." in plain(DEGREES[words]())
+
+
+# -- comparisons --------------------------------------------------------------------------------------------------
+def test_groups_and_differences_are_of_the_same_rows() -> None:
+    """A between fit has as many observations as groups, of the rows that the others have."""
+    fits = {
+        "within": cl.fixed_effects("inv ~ value", grunfeld(), group="firm"),
+        "between": cl.between("inv ~ value", grunfeld(), group="firm"),
+        "changes": cl.first_difference("inv ~ value", grunfeld(), group="firm", time="year"),
+    }
+    assert fits["between"].nobs == 10
+    found = cl.compare(fits)
+    assert found.notes == ()
+    assert [entry.nobs for entry in found.entries] == [200, 200, 200]
