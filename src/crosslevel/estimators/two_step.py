@@ -75,10 +75,11 @@ def two_step(
 
     Notes
     -----
-    Clusters need rows: with fewer than some twenty for each coefficient of the first step, a mixed model is clearly
-    more precise. An adjusted effect is the effect at given values of the covariates: it is the whole effect only if
-    these do not depend on the context variables. Where theory says that they do, explain them in `second`, which takes
-    them off the covariates. With fewer than about ten clusters there are few degrees of freedom to spend on covariates.
+    Clusters need rows: those with fewer than coefficients are left out, where a mixed model uses them, and with fewer
+    than some twenty for each coefficient all second steps but "adjusted-fgls" lose precision. An adjusted effect is the
+    effect at given values of the covariates: it is the whole effect only if these do not depend on the context
+    variables. Where theory says that they do, explain them in `second`, which takes them off the covariates. With
+    fewer than about ten clusters there are few degrees of freedom to spend on covariates.
 
     Returns
     -------

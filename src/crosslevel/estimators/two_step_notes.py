@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crosslevel.display import number, p_value, percent
-from crosslevel.estimators.two_step_outcomes import ADJUSTED
+from crosslevel.display import number, p_statement, percent
 from crosslevel.estimators.two_step_rows import reliability
 from crosslevel.inference.adjusted_step import Adjustment
 from crosslevel.inference.multiplicity import holm
@@ -23,7 +22,7 @@ DEPENDENT = 0.05
 """Holm's p-value of a covariate's dependence on the context variables below which a note tells of it."""
 
 ROWS_PER_COEFFICIENT = 20.0
-"""Rows of a cluster for each coefficient below which mixed models were clearly more precise in simulations."""
+"""Rows of a cluster for each coefficient below which covariates that are not shrunk cost precision in simulations."""
 
 SHOWN = 5
 """Clusters that a note names."""
@@ -73,7 +72,7 @@ def _dependent(one: "OutcomeStep", adjustment: Adjustment) -> Iterator[str]:
     held = holm(np.nan_to_num(p, nan=1.0))
     found = [k for k in np.argsort(p, kind="stable") if held[k] < DEPENDENT]
     if found:
-        listed = ", ".join(f"{adjustment.names[k]} (p = {p_value(p[k])})" for k in found)
+        listed = ", ".join(f"{adjustment.names[k]} ({p_statement(p[k])})" for k in found)
         yield (
             f"Covariates of {one.name} depend on the context variables, as it seems: {listed}. Adjusted for them, an "
             "effect is one at given values of these coefficients, another quantity than the whole effect. Name "
@@ -98,10 +97,11 @@ def _components(fit: "TwoStepFit", one: "OutcomeStep", adjustment: Adjustment) -
 def _few_rows(fit: "TwoStepFit") -> Iterator[str]:
     """Clusters that are small for separate regressions."""
     typical = float(np.mean(fit.separate.n_rows)) / len(fit.separate.names)
-    if fit.method in ADJUSTED and typical < ROWS_PER_COEFFICIENT:
+    if fit.method == "adjusted" and typical < ROWS_PER_COEFFICIENT:
         yield (
             f"Clusters have {number(typical, decimals=1)} rows for each coefficient of the first step. Where clusters "
-            "are this small, a mixed model (cl.mixed) makes more of the rows: see docs/inference.md."
+            "are this small, method='adjusted-fgls' and mixed models (cl.mixed) are more precise; see "
+            "docs/inference.md."
         )
 
 
