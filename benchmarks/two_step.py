@@ -33,6 +33,7 @@ CONDITIONS = {
     ),
     "15 clusters, slope of x1, five other slopes of SD .2": Condition(15, 600, 2000, "cli", 5, 0.2, 5),
     "50 clusters of 70 to 130 rows, intercept, five slopes of SD .2": Condition(50, 70, 130, "dce", 5, 0.2, 5),
+    "50 clusters of 15 to 35 rows, intercept, five slopes of SD .2": Condition(50, 15, 35, "dce", 5, 0.2, 5),
 }
 
 
