@@ -153,6 +153,16 @@ def test_the_formula_gives_the_chosen_fit(correlations) -> None:
     assert blocks is None or len(found.structure.blocks) == blocks
 
 
+def test_truth_values_and_numbers_as_categories_in_the_formula() -> None:
+    data = simulated(seed=26, sds=(0.5, 0.4))
+    rng = np.random.default_rng(4)
+    data["b"], data["k"] = rng.random(len(data)) > 0.5, rng.choice([1, 2, 5], len(data))
+    found = search(data, "y ~ x1*z + b + C(k) + (x1 + b + C(k) | g)", keep=["b", "C(k)"], correlations="none")
+    fit = fresh(found.formula, data)
+    assert abs(fit.deviance - found.fit.deviance) < 1e-7
+    pd.testing.assert_series_equal(fit.bse, found.fit.bse, rtol=1e-5)
+
+
 @pytest.mark.parametrize("keep", [["f"], ["f[b]"], ["f", "my x"]])
 def test_categories_and_odd_names_in_the_formula(keep) -> None:
     data = simulated(seed=11, sds=(0.5, 0.4, 0.3)).rename(columns={"x2": "my x"})
@@ -203,6 +213,16 @@ def test_slopes_that_are_never_dropped() -> None:
     found = search(data, keep=["x3"], components="off")
     assert found.structure.effects == ("Intercept", "x1", "x3")
     assert "never dropped" in found.log.lower()
+
+
+def test_the_random_intercept_may_go_if_allowed() -> None:
+    data = simulated(seed=25, sds=(0.0, 0.4, 0.3, 0.0))
+    data["y"] -= data.groupby("g")["y"].transform("mean") - 0.2 * data["z"]
+    found = search(data, keep_intercept=False, components="off")
+    assert found.structure.effects == ("x1", "x2")
+    assert search(data, components="off").structure.effects == ("Intercept", "x1", "x2")
+    check_same_fit(found, data)
+    assert str(found)
 
 
 def test_components_force_a_simpler_model_as_published() -> None:

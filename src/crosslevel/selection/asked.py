@@ -19,6 +19,7 @@ def build_search(
     maximal: MixedFit,
     *,
     keep: Sequence[str] | str | None,
+    keep_intercept: bool = True,
     context: Sequence[str] | str | None,
     group: str | None,
     seed: int | None = None,
@@ -33,7 +34,7 @@ def build_search(
     """
     place = _place(maximal.design, group)
     check_clusters(maximal, place)
-    units = _units(maximal.design, place, _names(keep, "keep"))
+    units = _units(maximal.design, place, _names(keep, "keep"), keep_intercept=bool(keep_intercept))
     chosen = _context(maximal.design, place, None if context is None else _names(context, "context"))
     _check_context(maximal, chosen)
     check_numbers(maximal, place, seed=seed, alpha=alpha, folds=folds)
@@ -133,7 +134,7 @@ def _names(given: Sequence[str] | str | None, argument: str) -> tuple[str, ...]:
     return names
 
 
-def _units(design: Design, place: int, keep: tuple[str, ...]) -> tuple[Unit, ...]:
+def _units(design: Design, place: int, keep: tuple[str, ...], *, keep_intercept: bool) -> tuple[Unit, ...]:
     """The terms of the random effects, with why some are never dropped.
 
     Raises
@@ -145,7 +146,7 @@ def _units(design: Design, place: int, keep: tuple[str, ...]) -> tuple[Unit, ...
     for e, column in enumerate(factor.z):
         terms.setdefault(term_of(design, int(column)), []).append(e)
     effects, explained = design.effects_of(factor), slopes_explained(design, place)
-    reasons: dict[tuple[str, ...], str] = {term: INTERCEPT for term in terms if not term}
+    reasons: dict[tuple[str, ...], str] = {term: INTERCEPT for term in terms if not term and keep_intercept}
     for i, e in enumerate(explained):
         if e >= 0:
             term = term_of(design, int(factor.z[e]))

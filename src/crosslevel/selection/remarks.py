@@ -56,6 +56,8 @@ def _of_routine(selection: "Selection") -> list[str]:
             f"variance is {', '.join(sorted(blamed))}, which is never dropped: dropping others does not help. "
             "components='curable' drops slopes only where it does."
         )
+    if not selection.fit.converged:
+        out.append(f"The chosen model: {selection.fit.status}")
     failed = int(np.count_nonzero(~selection.candidates["converged"]))
     if failed:
         out.append(

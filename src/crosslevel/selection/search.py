@@ -48,8 +48,9 @@ class Unit:
     kept: str = ""
 
     def may_go(self, left: "Sequence[Unit]") -> bool:
-        """Whether it may be dropped while these are left: not before the interactions it is part of."""
-        return not self.kept and len(left) > 1 and not any(set(self.factors) < set(other.factors) for other in left)
+        """Whether it may be dropped while these are left: a slope not before the interactions it is part of."""
+        part_of_others = self.factors and any(set(self.factors) < set(other.factors) for other in left)
+        return not self.kept and len(left) > 1 and not part_of_others
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -27,6 +27,7 @@ def select(
     keep: Sequence[str] | None = None,
     criterion: "str | Criterion" = "bic",
     *,
+    keep_intercept: bool = True,
     context: Sequence[str] | str | None = None,
     group: str | None = None,
     method: Method = "reml",
@@ -56,6 +57,8 @@ def select(
         searched; blocks of the formula are not joined.
     data : as for `mixed`.
     keep : random slopes that are never dropped, beside those in cross-level interactions.
+    keep_intercept : whether the random intercept stays whatever the criterion says of it. Otherwise it may be dropped
+        in step 1 as a slope may; the model without it depends on the origins of the slopes' variables.
     criterion : name of the criterion by which models are compared, see `crosslevel.selection.registry.CRITERIA`.
     context : the context effects that the record follows: coefficients, or variables that are constant within clusters.
         By default all coefficients of such variables, cross-level interactions included.
@@ -100,9 +103,19 @@ def select(
     judged_by = criterion_named(criterion)
     rules = _rules(components, share, judged_by.correlations if correlations is None else correlations)
     announce_compilation()
+    announce_compilation("refits")
     maximal = mixed(formula, data, method=method, progress=progress, **given)
     check_maximal(maximal)
-    search = build_search(maximal, keep=keep, context=context, group=group, seed=seed, alpha=alpha, folds=folds)
+    search = build_search(
+        maximal,
+        keep=keep,
+        keep_intercept=keep_intercept,
+        context=context,
+        group=group,
+        seed=seed,
+        alpha=alpha,
+        folds=folds,
+    )
     if is_overfull(maximal, search.place):
         words = overfull_words(len(search.effects), search.design.factors[search.place].n_levels)
         warnings.warn(words, DataWarning, stacklevel=2)
