@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from reference_cases import load_data
 
 import crosslevel as cl
 from crosslevel.display import p_statement
+from crosslevel.errors import CrosslevelError
 
 
 @cache
@@ -81,3 +83,38 @@ def test_groups_and_differences_are_of_the_same_rows() -> None:
     found = cl.compare(fits)
     assert found.notes == ()
     assert [entry.nobs for entry in found.entries] == [200, 200, 200]
+
+
+# -- group means that are all the same ----------------------------------------------------------------------------
+SAME_MEANS = {
+    "mathach ~ within(ses, school) + sector": r"has within\(ses, school\), of which every school has the same mean",
+    "mathach ~ 0 + within(ses, school) + sector": r"has within\(ses, school\), of which every school",
+    "within(mathach, school) ~ ses": r"explains 'within\(mathach, school\)', whose mean is the same in every school",
+}
+
+
+@pytest.mark.parametrize("formula", SAME_MEANS)
+def test_means_that_are_rounding_are_refused(formula: str) -> None:
+    with pytest.raises(CrosslevelError, match=SAME_MEANS[formula]):
+        cl.between(formula, cl.datasets.load("hsb"), group="school")
+
+
+def test_periods_of_a_balanced_panel_are_refused_between_groups() -> None:
+    with pytest.raises(CrosslevelError, match="has year, of which every firm has the same mean"):
+        cl.between("inv ~ value + year", grunfeld(), group="firm")
+    assert cl.between("inv ~ value + year", grunfeld().iloc[:-3], group="firm").terms == ("Intercept", "value", "year")
+
+
+def test_deviations_do_not_count_between_groups() -> None:
+    """Swamy and Arora's variance between groups is that of the predictors whose means differ."""
+    data = cl.datasets.load("hsb")
+    both = cl.random_effects("mathach ~ within(ses, school) + sector", data, group="school")
+    alone = cl.random_effects("mathach ~ sector", data, group="school")
+    between = cl.between("mathach ~ sector", data, group="school", weighted=True)
+    sizes, n = between.group_sizes.to_numpy(), 7185
+    x = np.column_stack([np.ones(160), between.panel.rows(between.panel.design.x)[1][np.cumsum(sizes) - 1]])
+    trace = float(np.trace(np.linalg.inv((x * sizes[:, None]).T @ x) @ ((x * sizes[:, None] ** 2).T @ x)))
+    for fit in (both, alone):
+        sigma2_e = fit.error_components()["variance"]["idiosyncratic"]
+        expected = (between.rss - 158 * sigma2_e) / (n - trace)
+        assert fit.error_components()["variance"]["school"] == pytest.approx(expected, rel=1e-10)

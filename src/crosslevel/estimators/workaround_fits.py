@@ -14,13 +14,14 @@ from crosslevel.estimators.panel.between import BetweenDetails
 from crosslevel.estimators.panel.fit import PanelDetails, PanelFit
 from crosslevel.estimators.panel.fixed_effects import within_details
 from crosslevel.estimators.regression import Regression
+from crosslevel.inference.cluster_means import differs_between
 from crosslevel.inference.clusterings import Clustering
 from crosslevel.inference.panel.between import between_regression
 from crosslevel.inference.panel.estimates import PanelEstimates
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.regression import PanelRegression
 from crosslevel.inference.separate import SeparateRegressions, separate_regressions
-from crosslevel.inference.workarounds import Role, differs_between, means_of, means_of_fixed, roles_within
+from crosslevel.inference.workarounds import Role, means_of, means_of_fixed, roles_within
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,7 +9,7 @@ from crosslevel.design import CrossProducts
 from crosslevel.design.build import CONSTANT
 from crosslevel.design.reduced import ALIAS_TOLERANCE
 from crosslevel.inference.separate import SeparateRegressions
-from crosslevel.types import BoolArray, FloatArray
+from crosslevel.types import FloatArray
 
 Role: TypeAlias = Literal["within", "context", "determined"]
 
@@ -47,14 +47,6 @@ def roles_within(products: CrossProducts, x: Sequence[int], constant: int) -> tu
         share = rest[:, k] / np.where(something, pivot, np.inf)[:, None]
         rest = rest - rest[:, :, k, None] * share[:, None, :]
     return tuple(roles)
-
-
-def differs_between(products: CrossProducts, x: Sequence[int]) -> BoolArray:
-    """Whether the means of columns x differ between clusters, beyond rounding as that of x less its cluster mean."""
-    columns = np.array(x, dtype=np.int64)
-    means = products.mean[:, columns]
-    spread = np.mean((means - means.mean(axis=0)) ** 2, axis=0)
-    return np.asarray(spread > CONSTANT * np.diag(products.total)[columns] / products.weight)
 
 
 def means_of(separate: SeparateRegressions) -> tuple[FloatArray, FloatArray]:

@@ -14,6 +14,7 @@ from crosslevel.inference.panel.between import BetweenRows, between_regression
 from crosslevel.inference.panel.covariance import ADJUSTMENTS, panel_covariance
 from crosslevel.inference.panel.estimates import PanelEstimates
 from crosslevel.inference.panel.panel import Panel, build_panel
+from crosslevel.inference.panel.refusals import refuse_same_between
 from crosslevel.inference.panel.regression import PanelRegression
 from crosslevel.types import Frame, Missing
 
@@ -183,6 +184,7 @@ def between(
     given = {"group": group, "weighted": weighted, "vcov": vcov, "missing": missing}
     check_between(vcov)
     panel = build_panel(formula, data, group=group, time=None, missing=missing)
+    refuse_same_between(panel, panel.design.x)
     regression, aliased = between_regression(panel, weighted=weighted)
     details = BetweenDetails(panel=panel, regression=regression, weighted=weighted, aliased=aliased)
     return PanelFit(

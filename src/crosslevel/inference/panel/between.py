@@ -14,6 +14,7 @@ import numpy as np
 
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.errors import DesignError
+from crosslevel.inference.cluster_means import differs_between
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.regression import (
     PanelRegression,
@@ -31,6 +32,8 @@ def between_regression(
 ) -> tuple[PanelRegression, tuple[str, ...]]:
     """Regress on means of groups.
 
+    Columns whose means are the same in all groups are left out with those that earlier ones determine.
+
     Parameters
     ----------
     panel : the rows.
@@ -47,7 +50,10 @@ def between_regression(
     DesignError : not more groups than coefficients.
     """
     products = between_products(panel, panel.design.x, weighted=weighted)
-    kept, dropped = independent(correlations(products.pooled[:-1, :-1]))
+    gram = correlations(products.pooled[:-1, :-1])
+    flat = np.isin(panel.design.x, same_between(panel, panel.design.x))
+    gram[flat] = gram[:, flat] = 0.0  # rounding, which is no predictor
+    kept, dropped = independent(gram)
     if panel.n_groups <= len(kept):
         raise DesignError(
             f"`formula` has {len(kept)} coefficients for {panel.n_groups} groups of {panel.groups.name}, whose means "
@@ -57,6 +63,13 @@ def between_regression(
         products = between_products(panel, panel.design.x[kept], weighted=weighted)
     maker = BetweenRows(panel=panel, columns=products.columns, weighted=weighted)
     return regress(products, "group means", maker), panel.names(panel.design.x[dropped])
+
+
+def same_between(panel: Panel, columns: IntArray) -> IntArray:
+    """Those of some columns whose group means are the same, but for rounding; zero, without an intercept."""
+    slopes = columns[columns != panel.design.constant]
+    differs = differs_between(panel.products, slopes.tolist(), about_mean=panel.has_intercept)
+    return np.asarray(slopes[~differs])
 
 
 def between_products(panel: Panel, columns: IntArray, *, weighted: bool) -> TransformedProducts:

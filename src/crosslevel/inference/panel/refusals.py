@@ -1,7 +1,10 @@
 """Predictors that nothing can be said about within groups: named, with the reason and what to do."""
 
+import numpy as np
+
 from crosslevel.errors import DesignError
 from crosslevel.formula.spec import DesignColumn
+from crosslevel.inference.panel.between import same_between
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.types import IntArray
 
@@ -28,6 +31,28 @@ def refuse_constant(panel: Panel, columns: IntArray) -> None:
         f"and within groups nothing is left to estimate a coefficient from. Drop {it}; or use cl.random_effects, "
         "cl.hausman_taylor, or cl.mixed with the group means that cl.mundlak writes, which compare groups."
     )
+
+
+def refuse_same_between(panel: Panel, columns: IntArray) -> None:
+    """Refuse columns, or an outcome, whose means are the same in all groups.
+
+    Raises
+    ------
+    DesignError : one is; the message says which, and what to use instead.
+    """
+    group, response = panel.groups.name, panel.design.spec.response_name
+    if len(same_between(panel, np.array([panel.response]))):
+        raise DesignError(
+            f"`formula` explains {response!r}, whose mean is the same in every {group}: nothing is left to compare "
+            "between groups. Compare rows within groups with cl.fixed_effects, or choose another outcome."
+        )
+    found = listed(list(panel.names(same_between(panel, columns))))
+    if found:
+        raise DesignError(
+            f"`formula` has {found}, of which every {group} has the same mean, as deviations from group means and "
+            "times of balanced panels do: between groups nothing is left to estimate a coefficient from. Drop what is "
+            "named, or compare rows within groups with cl.fixed_effects."
+        )
 
 
 def in_words(column: DesignColumn, group: str) -> str:
