@@ -299,7 +299,7 @@ def table_pair(store: dict[str, dict[str, dict[str, float]]], kind: str) -> list
     names = list(dict.fromkeys(name for _, found in rows for name in found))
 
     def table(heading: str, cell: Callable[[dict[str, dict[str, float]], str], str]) -> list[str]:
-        lines = [f"### {heading}", "", "| Clusters, effect on, truth | " + " | ".join(names) + " |"]
+        lines = [f"#### {heading}", "", "| Clusters, effect on, truth | " + " | ".join(names) + " |"]
         lines += ["|---" * (len(names) + 1) + "|"]
         for condition, found in rows:
             cells = [cell(found, name) if name in found else "" for name in names]
