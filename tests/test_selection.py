@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -102,15 +103,15 @@ def test_candidates_with_weights_and_offset() -> None:
 
 
 def test_several_grouping_factors() -> None:
-    data = simulated(seed=9, clusters=10, rows=16, sds=(0.5, 0.4, 0.0))
-    data["item"] = np.tile(np.arange(8), 20)
-    data["y"] += np.random.default_rng(1).normal(size=8)[data["item"]]
+    data = simulated(seed=9, clusters=12, rows=40, sds=(0.5, 0.4, 0.0))
+    data["item"] = np.tile(np.arange(20), 24)
+    data["y"] += np.random.default_rng(1).normal(size=20)[data["item"]]
     formula = "y ~ x1*z + x2 + (x1 + x2 | g) + (1 | item)"
     found = search(data, formula)
     assert found.search.place == 0
     assert abs(fresh(found.formula, data).deviance - found.fit.deviance) < 1e-7
     assert "(1 | item)" in found.formula
-    for name in found.candidates["structure"].unique()[-3:]:
+    for name in found.candidates["structure"].unique()[-2:]:
         candidate = next(c for s, c in found.search.fitted.items() if s.words == name)
         terms = [f"({' + '.join(['0', *b]).replace('0 + Intercept', '1')} | g)" for b in candidate.structure.blocks]
         fit = fresh(" + ".join(["y ~ x1*z + x2 + (1 | item)", *terms]), data)
@@ -280,6 +281,28 @@ def test_the_record_has_every_candidate(found) -> None:
     tests = found.fit.tests("m-l-1")
     for what in ("std_error", "conf_low", "conf_high"):
         assert row[f"x1:z {what}"] == pytest.approx(tests.loc["x1:z", what], rel=1e-4)
+
+
+def test_ranks_are_those_of_the_fit(found) -> None:
+    row = found.candidates[found.candidates["chosen"]].iloc[-1]
+    assert found.fit.rank_re().supported["nonzero"].tolist() == [row["rank"]]
+    whole = found.maximal.rank_re().supported["nonzero"].tolist()
+    assert whole == [found.candidates.loc[0, "rank"]]
+
+
+def test_a_minimum_that_was_missed_is_found_from_a_simpler_structure() -> None:
+    data = simulated(seed=16, correlation=0.9, sds=(0.6, 0.5, 0.0, 0.3))
+    looked = search(data, components="off").search
+    full = looked.candidate(looked.maximal_structure)
+    simpler = looked.candidate(looked.structure([[unit] for unit in looked.units]))
+    right = full.deviance
+    assert right < simpler.deviance
+    looked.found[full.structure] = replace(full.found, deviance=simpler.deviance + 1.0)
+    looked.settle(full, simpler)
+    np.testing.assert_allclose(full.deviance, right, atol=1e-7)
+    before = looked.found[full.structure]
+    looked.settle(full, simpler)
+    assert looked.found[full.structure] is before
 
 
 def test_the_path_ends_with_the_choice(found) -> None:
