@@ -129,6 +129,7 @@ def test_pooled_variance_and_small_clusters() -> None:
     assert list(own.left_out.index) == [0, 1]
     assert own.left_out["reason"].tolist() == ["3 rows for 3 coefficients; at least 4 are needed"] * 2
     assert own.left_out["rows"].tolist() == [3, 3]
+    assert not [note for note in own.notes if "degrees of freedom" in note]
     pooled = cl.two_step("y ~ x1 + x2", "x1 ~ z", frame, cluster="g", first_variance="pooled")
     assert pooled.left_out.empty
     assert pooled.ngroups == {"g": 14}
@@ -274,6 +275,14 @@ def test_predictions_and_rows() -> None:
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
+
+
+def test_weights_from_few_degrees_of_freedom_are_told() -> None:
+    frame = drawn().groupby("g").head(12)
+    words = "In 14 of 14 clusters the residual variance of the first step"
+    assert words in " ".join(cl.two_step("y ~ x1 + x2", "x1 ~ z", frame, cluster="g").notes)
+    for options in ({"method": "ols"}, {"first_variance": "pooled"}):
+        assert words not in " ".join(cl.two_step("y ~ x1 + x2", "x1 ~ z", frame, cluster="g", **options).notes)
 
 
 def test_summary_tells_what_was_floored() -> None:

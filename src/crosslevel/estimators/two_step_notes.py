@@ -24,6 +24,9 @@ DEPENDENT = 0.05
 ROWS_PER_COEFFICIENT = 20.0
 """Rows of a cluster for each coefficient below which covariates that are not shrunk cost precision in simulations."""
 
+FEW_DEGREES = 10
+"""Degrees of freedom of a cluster's residual variance below which its weight is largely chance."""
+
 SHOWN = 5
 """Clusters that a note names."""
 
@@ -35,7 +38,7 @@ def notes_on(fit: "TwoStepFit") -> tuple[str, ...]:
         notes += [*_columns(one), *_variances(fit, one)]
         if one.adjustment is not None:
             notes += [*_dependent(one, one.adjustment), *_components(fit, one, one.adjustment)]
-    notes += _few_rows(fit)
+    notes += [*_few_rows(fit), *_unsure_variances(fit)]
     return tuple(notes)
 
 
@@ -102,6 +105,19 @@ def _few_rows(fit: "TwoStepFit") -> Iterator[str]:
             f"Clusters have {number(typical, decimals=1)} rows for each coefficient of the first step. Where clusters "
             "are this small, method='adjusted-fgls' and mixed models (cl.mixed) are more precise; see "
             "docs/inference.md."
+        )
+
+
+def _unsure_variances(fit: "TwoStepFit") -> Iterator[str]:
+    """Weights from residual variances that are hardly known."""
+    if fit.given["first_variance"] == "pooled" or fit.method in ("ols", "adjusted"):
+        return
+    few = int(np.count_nonzero(fit.separate.n_rows - len(fit.separate.names) < FEW_DEGREES))
+    if few:
+        yield (
+            f"In {few} of {len(fit.separate.levels)} clusters the residual variance of the first step, which is in the "
+            f"weights, is estimated with fewer than {FEW_DEGREES} degrees of freedom. Where clusters may share one, "
+            "first_variance='pooled' gives weights that do not depend on chance."
         )
 
 
