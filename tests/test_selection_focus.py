@@ -333,6 +333,12 @@ def test_wrong_input(data: pd.DataFrame) -> None:
     assert "at least 50" in refused(data, criterion=FocusBootstrap(draws=10))
 
 
+def test_too_many_effects_for_all_subsets(data: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crosslevel.selection.targets.MOST_OTHERS", 1)
+    said = refused(data, correlations="target", components="off", keep=["x2"])
+    assert "2 effects can be correlated with that of Intercept; at most 1 are searched" in said
+
+
 def test_wrong_levels_and_criteria_without_weights(found: Selection, data: pd.DataFrame) -> None:
     with pytest.raises(CrosslevelError, match="`level` is a probability"):
         found.averaged(level=95)

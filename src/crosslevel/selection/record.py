@@ -77,7 +77,8 @@ class Selection:
         that it lacks), structure, n_effects, n_correlations, n_params, deviance, criterion, delta (criterion less the
         baseline's), rank, converged, chosen (became the next baseline), reason; and for each context effect "<term>
         estimate", "<term> std_error", "<term> conf_low", "<term> conf_high": 95 % intervals with standard errors given
-        the variances and m-l-1 degrees of freedom, which are the same for all candidates.
+        the variances and m-l-1 degrees of freedom, which are the same for all candidates. A search by focus also has
+        "<term> focus_mse", "<term> focus_bias" and "<term> focus_variance"; its criterion in step 1 is BIC (clusters).
         """
         from crosslevel.selection.tables import candidate_table
 
@@ -144,6 +145,14 @@ class Selection:
         Raises
         ------
         CrosslevelError : the criterion gives no weights.
+
+        Examples
+        --------
+        >>> import crosslevel as cl
+        >>> data, formula = cl.datasets.load("hsb"), "mathach ~ ses * sector + minority + (ses + minority | school)"
+        >>> found = cl.select(formula, data, criterion="focus", context="sector", progress=False)
+        >>> found.averaged().loc["sector[Catholic]"].round(2).tolist()
+        [2.32, 0.3, 1.73, 2.92]
         """
         from crosslevel.selection.averaging import averaged_effects
 
