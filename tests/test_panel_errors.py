@@ -155,6 +155,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         ),
         "group means of ses do not differ between groups, or predictors of `re` determine them",
     ),
+    "means already, classic": (
+        lambda: cl.hausman(
+            within("mathach ~ ses"), cl.random_effects("mathach ~ ses + between(ses, school)", hsb(), group="school")
+        ),
+        r"as Mundlak's terms do.*cl.mundlak_test\(re\)",
+    ),
 }  # fmt: skip
 
 

@@ -118,3 +118,67 @@ def test_deviations_do_not_count_between_groups() -> None:
         sigma2_e = fit.error_components()["variance"]["idiosyncratic"]
         expected = (between.rss - 158 * sigma2_e) / (n - trace)
         assert fit.error_components()["variance"]["school"] == pytest.approx(expected, rel=1e-10)
+
+
+# -- Hausman's test -----------------------------------------------------------------------------------------------
+CRIME = "lcrmrte ~ lprbarr + lpolpc + lprbconv + lprbpris + lavgsen + ldensity + lwcon"
+WAGE = "lwage ~ wks + south + smsa + married + exp + I(exp**2) + bluecol + ind + union"
+
+
+def pair(formula: str, data: pd.DataFrame, group: str, more: str = "") -> tuple[Any, Any]:
+    fe = cl.fixed_effects(formula, data, group=group)
+    return fe, cl.random_effects(formula + more, data, group=group)
+
+
+def test_what_is_not_defined_is_said_first() -> None:
+    for found in (
+        cl.hausman(*pair(CRIME, load_data("Crime"), "county")),
+        cl.hausman(*pair(WAGE, wages(), "id", " + sex + black + ed")),
+    ):
+        assert not found.is_defined
+        text = plain(found)
+        assert text.index("not defined for these fits: use method='auxiliary'") < text.index("chi-square =")
+        assert "Not to be used chi-square = " in text
+    assert "wks 0.00084 0.00103 -0.00020 south" in text
+    assert "I(exp ** 2) -0.000418 -0.000808 0.000390 bluecol" in text
+    assert cl.hausman(*pair("inv ~ value + capital", grunfeld(), "firm")).is_defined
+
+
+@pytest.mark.parametrize("method", ["classic", "auxiliary"])
+def test_periods_in_both_fits_are_not_tested(method: Any) -> None:
+    """In a balanced panel the other slopes are those of outcome and predictors less the means of their periods."""
+    formula, names = "inv ~ value + capital + C(year)", ["inv", "value", "capital"]
+    fe = cl.fixed_effects(formula, grunfeld(), group="firm")
+    re = cl.mixed(formula + " + (1 | firm)", grunfeld())
+    found = cl.hausman(fe, re, method=method)
+    assert found.df_num == 2.0
+    assert "Not tested: C(year)[1936]" in found.notes[0]
+    assert "and 14 more" in found.notes[0]
+    if method == "classic":
+        terms = ["value", "capital"]
+        change = fe.params[terms] - re.params[terms]
+        spread = fe.vcov.loc[terms, terms] - re.vcov.loc[terms, terms]
+        assert found.statistic == pytest.approx(change @ np.linalg.solve(spread, change), rel=1e-8)
+        return
+    assert found.frame["estimate"].notna().tolist() == [True, True] + [False] * 19
+    data = grunfeld()[names] - grunfeld().groupby("year")[names].transform("mean")
+    means = data.groupby(grunfeld()["firm"]).transform("mean")
+    theta = 1.0 - np.sqrt(re.sigma**2 / (re.sigma**2 + 20.0 * float(re.cov_re["firm"].iloc[0, 0])))
+    shares, inside = data - theta * means, (data - means)[names[1:]]
+    x = np.hstack([shares[names[1:]], inside])
+    beta = np.linalg.lstsq(x, shares["inv"], rcond=None)[0]
+    np.testing.assert_allclose(found.frame["estimate"].iloc[:2], beta[2:], rtol=1e-8)
+
+
+def test_instruments_have_a_test_of_their_own() -> None:
+    fe = cl.fixed_effects(WAGE, wages(), group="id")
+    instrumented = cl.hausman_taylor(
+        WAGE + " + sex + black + ed", wages(), group="id", endogenous=["exp", "wks", "married", "union", "ed"]
+    )
+    with pytest.raises(CrosslevelError, match=r"re.details.overidentification answers \(chi-square = 5.229 with 3 df"):
+        cl.hausman(fe, instrumented)
+    exact = cl.hausman_taylor(
+        "lwage ~ exp + wks + ed", wages(), group="id", endogenous=["wks", "ed"]
+    )  # fmt: skip
+    with pytest.raises(CrosslevelError, match="just as many instruments as coefficients, so that nothing can be"):
+        cl.hausman(cl.fixed_effects("lwage ~ exp + wks", wages(), group="id"), exact)

@@ -7,105 +7,26 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.design import CrossProducts, Design
-from crosslevel.display import Column, Document, Note, Row, Table, fixed, p_value
+from crosslevel.display import p_statement
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.panel.fit import PanelFit
-from crosslevel.estimators.summary import shown_decimals
+from crosslevel.estimators.panel.hausman_record import UNDEFINED, HausmanTest
 from crosslevel.inference.clusterings import Clustering, clustering_named
 from crosslevel.inference.estimates import Joint
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.covariance import check_covariance, panel_covariance
 from crosslevel.inference.panel.hausman import AuxiliaryRows, auxiliary_products, classic_test, wald_test
+from crosslevel.inference.panel.refusals import listed
 from crosslevel.inference.panel.regression import correlations, independent, regress
 from crosslevel.inference.wald import coefficient_table
-from crosslevel.types import FloatArray
+from crosslevel.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.mixed_fit import MixedFit
+    from crosslevel.estimators.panel.hausman_taylor import InstrumentDetails
 
 SAME = 1e-9
 """Relative difference of the outcome's sums up to which two fits have the same rows."""
-
-
-UNDEFINED = (
-    "The difference of the two covariance matrices is not positive definite, so that the statistic has no known "
-    "distribution, and its p-value, if there is one, means little. Use method='auxiliary', which tests the same "
-    "hypothesis and is always defined."
-)
-"""What is said of a classic test that is not defined."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class HausmanTest:
-    """Whether fixed and random effects agree.
-
-    Attributes
-    ----------
-    method : "classic" or "auxiliary".
-    vcov : covariance of the auxiliary regression; "iid" for the classic test.
-    fixed, random : the estimators that were compared.
-    distribution : "chi-square", or "F" with a cluster-robust covariance.
-    statistic, df_num, df_den, p_value : the test; df_den is infinite for chi-square.
-    frame : by coefficient: fixed, random, their difference (classic), or the slope within less that between groups
-        (auxiliary), as `estimate`, std_error, df, statistic, p_value, conf_low, conf_high.
-    description : of the covariance.
-    notes : what deserves a second look, in words, with what to do.
-    """
-
-    method: str
-    vcov: str
-    fixed: str
-    random: str
-    distribution: str
-    statistic: float
-    df_num: float
-    df_den: float
-    p_value: float
-    frame: pd.DataFrame = field(repr=False)
-    description: str = ""
-    notes: tuple[str, ...] = ()
-
-    def document(self) -> Document:
-        """The test as a document."""
-        facts: list[Row] = [["Fixed effects", self.fixed], ["Random effects", self.random], ["Test", self._words]]
-        auxiliary = self.method == "auxiliary"
-        heads = ("Fixed", "Random", "Within − between" if auxiliary else "Difference", "SE")
-        columns: list[str | Column] = ["Term", *(Column(name, align="decimal") for name in heads)]
-        rows: list[Row] = [_row(str(term), row) for term, row in self.frame.iterrows()]
-        notes = ["A small p speaks against random effects: the effects of groups go together with the predictors."]
-        if auxiliary:
-            notes.insert(0, "Within − between: slope within groups less slope between them.")
-            notes.append(f"Standard errors: {self.description}.")
-        warnings = [Note(note, kind="warning") for note in self.notes]
-        return Document(
-            "Hausman test of fixed against random effects",
-            [Table(["", ""], facts), *warnings, Table(columns, rows, title="Coefficients", notes=notes)],
-        )
-
-    @property
-    def _words(self) -> str:
-        """The test in a sentence."""
-        shown = p_value(self.p_value)
-        p = f"p {shown}" if shown.startswith("<") else f"p = {shown}" if shown else "no p-value"
-        form = "auxiliary regression" if self.method == "auxiliary" else "classic"
-        if self.distribution == "F":
-            value = f"F = {self.statistic:.3f} with {self.df_num:.0f} and {self.df_den:.1f} df"
-        else:
-            value = f"chi-square = {self.statistic:.3f} with {self.df_num:.0f} df"
-        return f"{value}, {p} ({form}, {self.vcov})"
-
-    def __str__(self) -> str:
-        return str(self.document())
-
-    def _repr_html_(self) -> str:
-        """Return the document for a notebook."""
-        return self.document()._repr_html_()
-
-
-def _row(term: str, row: pd.Series) -> Row:
-    """One coefficient of a printed table."""
-    decimals = 3 if np.isnan(row["std_error"]) else shown_decimals(row["std_error"], row["estimate"])
-    return [term, *(fixed(float(row[name]), decimals) for name in ("fixed", "random", "estimate", "std_error"))]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -180,14 +101,15 @@ def hausman(
             f"`re` has no {', '.join(absent)}, which `fe` has. Both need the same predictors, but for those that do "
             "not vary within groups."
         )
-    if method == "auxiliary":
-        return _auxiliary(fe, side, check_covariance(vcov))
-    if vcov is not None:
+    if method == "classic" and vcov is not None:
         raise CrosslevelError(
             f"`vcov` is {vcov!r}, but the classic test rests on the difference of two covariances that assume "
             "independent errors. Use method='auxiliary', which takes any."
         )
-    return _classic(fe, side)
+    tested = _compared(fe, side)
+    if method == "auxiliary":
+        return _auxiliary(fe, side, tested, check_covariance(vcov))
+    return _classic(fe, side, tested)
 
 
 def _checked_fixed(fe: object) -> PanelFit:
@@ -208,8 +130,11 @@ def _checked_fixed(fe: object) -> PanelFit:
 def _random_side(fe: PanelFit, re: object) -> RandomSide:
     """The random-effects model, from either fit."""
     from crosslevel.estimators.mixed_fit import MixedFit
+    from crosslevel.estimators.panel.hausman_taylor import InstrumentDetails
     from crosslevel.estimators.panel.random_effects import RandomDetails
 
+    if isinstance(re, PanelFit) and isinstance(re.details, InstrumentDetails):
+        raise _overidentified(re.details)
     if isinstance(re, PanelFit) and isinstance(re.details, RandomDetails):
         panel = re.panel
         side = RandomSide(
@@ -228,6 +153,19 @@ def _random_side(fe: PanelFit, re: object) -> RandomSide:
             "same groups."
         )
     return side
+
+
+def _overidentified(details: "InstrumentDetails") -> CrosslevelError:
+    """That the test of instruments is the one that is looked for."""
+    found = details.overidentification
+    if found["df"] > 0:
+        words = f"chi-square = {found['statistic']:.3f} with {found['df']:.0f} df, {p_statement(found['p_value'])}"
+    else:
+        words = "here there are just as many instruments as coefficients, so that nothing can be tested"
+    return CrosslevelError(
+        f"`re` is a fit of {details.estimator}. Whether it agrees with fixed effects is the same question as whether "
+        f"its instruments are valid, which re.details.overidentification answers ({words})."
+    )
 
 
 def _of_mixed(re: "MixedFit") -> RandomSide:
@@ -270,47 +208,75 @@ def _require_same_rows(fe: PanelFit, side: RandomSide) -> None:
         )
 
 
-def _classic(fe: PanelFit, side: RandomSide) -> HausmanTest:
+def _compared(fe: PanelFit, side: RandomSide) -> IntArray:
+    """Positions among the coefficients of `fe` of those that can differ from the ones of `re`.
+
+    Raises
+    ------
+    CrosslevelError : there are none.
+    """
+    products = auxiliary_products(side.products, side.design.x, side.constant, _places(fe, side), side.theta)
+    kept, _ = independent(correlations(products.pooled[:-1, :-1]))
+    found = kept[kept >= len(side.design.x)] - len(side.design.x)
+    if not len(found):
+        raise CrosslevelError(
+            f"The group means of {listed(list(fe.terms))} do not differ between groups, or predictors of `re` "
+            "determine them, as Mundlak's terms do: its slopes are those within groups, and there is nothing to test. "
+            "If it has such terms, test them: cl.mundlak_test(re)."
+        )
+    return np.asarray(found)
+
+
+def _places(fe: PanelFit, side: RandomSide) -> IntArray:
+    """Positions of the coefficients of `fe` among the columns of `re`."""
+    return np.array([side.products.names.index(term) for term in fe.terms], dtype=np.int64)
+
+
+def _left_out(fe: PanelFit, tested: IntArray) -> tuple[str, ...]:
+    """A note on coefficients that are the same within groups in both fits, if there are any."""
+    names = [term for k, term in enumerate(fe.terms) if k not in tested]
+    if not names:
+        return ()
+    return (
+        f"Not tested: {listed(names)}. Their group means do not differ between groups, or predictors of `re` determine "
+        "them, so that they tell nothing about whether effects and predictors go together.",
+    )
+
+
+def _classic(fe: PanelFit, side: RandomSide, tested: IntArray) -> HausmanTest:
     """The test of the difference of coefficients."""
     place = [side.terms.index(term) for term in fe.terms]
     within, efficient = fe.covariance_by("iid").matrix, side.vcov[np.ix_(place, place)]
-    difference = fe.beta - side.beta[place]
-    found = classic_test(difference, within, efficient)
+    difference, pairs = fe.beta - side.beta[place], np.ix_(tested, tested)
+    found = classic_test(difference[tested], within[pairs], efficient[pairs])
     spread = np.diag(within - efficient)
     errors = np.sqrt(np.where(spread > 0.0, spread, np.nan))
     return HausmanTest(
         method="classic", vcov="iid", fixed=fe.details.estimator, random=side.name, distribution="chi-square",
         statistic=found.statistic, df_num=float(found.df), df_den=np.inf, p_value=found.p_value,
-        frame=_frame(fe, side, difference, errors, np.full(found.df, np.inf)),
-        notes=() if found.is_defined else (UNDEFINED,),
+        frame=_frame(fe, side, difference, errors, np.full(len(errors), np.inf)), is_defined=found.is_defined,
+        notes=(*(() if found.is_defined else (UNDEFINED,)), *_left_out(fe, tested)),
     )  # fmt: skip
 
 
-def _auxiliary(fe: PanelFit, side: RandomSide, vcov: str) -> HausmanTest:
+def _auxiliary(fe: PanelFit, side: RandomSide, tested: IntArray, vcov: str) -> HausmanTest:
     """The test of deviations from group means in the random-effects regression."""
-    tested = np.array([side.products.names.index(term) for term in fe.terms], dtype=np.int64)
-    products = auxiliary_products(side.products, side.design.x, side.constant, tested, side.theta)
-    _, dropped = independent(correlations(products.pooled[:-1, :-1]))
-    if len(dropped):
-        names = ", ".join(side.products.names[products.columns[j]] for j in dropped)
-        raise CrosslevelError(
-            f"The group means of {names} do not differ between groups, or predictors of `re` determine them, as "
-            "Mundlak's terms do: its slopes are those within groups, and there is nothing to test. If it has such "
-            "terms, test them: cl.mundlak_test(re)."
-        )
+    places = _places(fe, side)[tested]
+    products = auxiliary_products(side.products, side.design.x, side.constant, places, side.theta)
     regression = regress(products, "rows")
     maker = AuxiliaryRows(
-        design=side.design, products=side.products, codes=side.groups.codes, x=side.design.x, tested=tested,
+        design=side.design, products=side.products, codes=side.groups.codes, x=side.design.x, tested=places,
         theta=side.theta,
     )  # fmt: skip
     covariance = panel_covariance(regression, side.groups, maker, vcov, normal=vcov == "iid")
-    k, p = len(tested), len(regression.beta)
-    contrasts, estimate = np.eye(p)[p - k :], regression.beta[p - k :]
-    errors, df = covariance.std_error(contrasts), covariance.df(contrasts)
-    joint = _joint(covariance, contrasts, estimate)
+    k, p = len(places), len(regression.beta)
+    contrasts = np.eye(p)[p - k :]
+    joint = _joint(covariance, contrasts, regression.beta[p - k :])
+    table = np.full((3, len(fe.terms)), np.nan)
+    table[:, tested] = regression.beta[p - k :], covariance.std_error(contrasts), covariance.df(contrasts)
     return HausmanTest(
-        method="auxiliary", vcov=vcov, fixed=fe.details.estimator, random=side.name,
-        frame=_frame(fe, side, estimate, errors, df), description=covariance.description,
+        method="auxiliary", vcov=vcov, fixed=fe.details.estimator, random=side.name, frame=_frame(fe, side, *table),
+        description=covariance.description, notes=_left_out(fe, tested),
         distribution="chi-square" if covariance.robust is None else "F", statistic=joint.statistic,
         df_num=joint.df_num, df_den=joint.df_den, p_value=joint.p_value,
     )  # fmt: skip

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from crosslevel.display import Block, Column, Row, Table, fixed, number
+from crosslevel.display import Block, Column, Row, Table
+from crosslevel.estimators.panel.error_components import components_frame, components_table, taken_off
 from crosslevel.estimators.panel.fit import PanelDetails, PanelFit
 from crosslevel.estimators.panel.roles import (
     METHODS,
@@ -187,17 +188,11 @@ class InstrumentDetails(PanelDetails):
     def error_components(self) -> pd.DataFrame:
         """Variances of groups and rows, with standard deviations and shares."""
         found = self.solved.components
-        variance = np.array([found.group, found.idiosyncratic])
-        index = pd.Index([self.panel.groups.name, "idiosyncratic"], name="component")
-        return pd.DataFrame(
-            {"variance": variance, "sd": np.sqrt(variance), "share": variance / variance.sum()}, index=index
-        )
+        return components_frame(self.panel.groups.name, found.group, found.idiosyncratic)
 
     def facts(self, panel: Panel) -> list[Row]:
         """Shares of the means that are taken off."""
-        low, high = self.theta.min(), self.theta.max()
-        taken = fixed(low, 3) if low == high else f"{fixed(low, 3)} to {fixed(high, 3)}"
-        return [["Quasi-demeaning", f"theta = {taken} (0: pooled, 1: within)"]]
+        return [taken_off(self.solved.components.theta)]
 
     def blocks(self, panel: Panel) -> list[Block]:
         """The predictors by kind, the test of the instruments, and the variances of the errors."""
@@ -212,7 +207,7 @@ class InstrumentDetails(PanelDetails):
             ]  # fmt: skip
             row: Row = ["Sargan", float(test["statistic"]), int(test["df"]), float(test["p_value"])]
             tables.append(Table(columns, [row], title="Test of the instruments", notes=[SMALL_P]))
-        return [*tables, variances(self.error_components(), panel.groups.name)]
+        return [*tables, components_table(self.error_components())]
 
     def notes(self, panel: Panel) -> list[str]:
         """A variance of zero; instruments that cannot be tested."""
@@ -347,16 +342,3 @@ def residuals(panel: Panel, roles: Roles, solved: Instrumented) -> tuple[FloatAr
     deviations, means = split_rows(panel, roles)
     contrast = np.append(-solved.regression.beta, 1.0)
     return contrast @ deviations, contrast @ means
-
-
-def variances(components: pd.DataFrame, group: str) -> Table:
-    """The variances of the errors as a table."""
-    rows: list[Row] = [
-        [f"Between {group}" if name != "idiosyncratic" else "Rows", number(variance), number(sd), share]
-        for name, variance, sd, share in components.itertuples()
-    ]
-    columns: list[str | Column] = [
-        "", Column("Variance", align="decimal"), Column("SD", align="decimal"),
-        Column("Share", format="percent", decimals=1),
-    ]  # fmt: skip
-    return Table(columns, rows, title="Variances of the errors")

@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from crosslevel.display import Block, Column, Row, Table, fixed, number
+from crosslevel.display import Block, Row, number
+from crosslevel.estimators.panel.error_components import components_frame, components_table, taken_off
 from crosslevel.estimators.panel.fit import PanelDetails, PanelFit
 from crosslevel.estimators.panel.rows import Levels, frame_of, predicted
 from crosslevel.inference.ordinary import OrdinaryCovariance
@@ -117,32 +118,16 @@ class RandomDetails(PanelDetails):
 
     def error_components(self) -> pd.DataFrame:
         """Variances of groups and rows, with standard deviations and shares."""
-        found = self.components
-        variance = np.array([found.sigma2_u, found.sigma2_e])
-        index = pd.Index([self.panel.groups.name, "idiosyncratic"], name="component")
-        return pd.DataFrame(
-            {"variance": variance, "sd": np.sqrt(variance), "share": variance / variance.sum()}, index=index
-        )
+        return components_frame(self.panel.groups.name, self.components.sigma2_u, self.components.sigma2_e)
 
     def facts(self, panel: Panel) -> list[Row]:
         """Shares of the means that are taken off."""
-        low, high = self.components.theta.min(), self.components.theta.max()
-        middle = f", median {fixed(float(np.median(self.components.theta)), 3)}"
-        taken = fixed(low, 3) if low == high else f"{fixed(low, 3)} to {fixed(high, 3)}{middle}"
-        return [["Quasi-demeaning", f"theta = {taken} (0: pooled, 1: within)"]]
+        return [taken_off(self.components.theta)]
 
     def blocks(self, panel: Panel) -> list[Block]:
         """The variances of the errors."""
-        rows: list[Row] = [
-            [f"Between {panel.groups.name}" if name != "idiosyncratic" else "Rows", number(variance), number(sd), share]
-            for name, variance, sd, share in self.error_components().itertuples()
-        ]
-        columns: list[str | Column] = [
-            "", Column("Variance", align="decimal"), Column("SD", align="decimal"),
-            Column("Share", format="percent", decimals=1),
-        ]  # fmt: skip
         author = AUTHORS[self.components.method]
-        return [Table(columns, rows, title="Variances of the errors", notes=[f"Estimated by {author}'s method."])]
+        return [components_table(self.error_components(), [f"Estimated by {author}'s method."])]
 
     def notes(self, panel: Panel) -> list[str]:
         """A variance that would be negative."""
