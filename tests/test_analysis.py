@@ -253,6 +253,16 @@ def test_slopes_that_the_clusters_do_not_bear_are_left_out_aloud():
     assert question.too_many == ("female",)
 
 
+@pytest.mark.parametrize("levels", [["Public", "Catholic"], ["Catholic", "Public"]])
+def test_other_frames_keep_the_order_of_their_categories(levels):
+    polars = pytest.importorskip("polars")
+    frame = polars.from_pandas(cl.datasets.load("hsb").astype({"sector": str}))
+    frame = frame.with_columns(polars.col("sector").cast(polars.Enum(levels)))
+    question = cl.analysis.question.ask("mathach ~ ses * sector", frame, "sector", group="school")
+    fit = cl.mixed("mathach ~ ses * sector + (1 | school)", frame)
+    assert question.effects(cl.mixed(question.invariant, question.frame)) == fit.design.fixed_names[2:]
+
+
 def test_the_random_part_of_the_formula_is_the_maximal_one():
     question = cl.analysis.question.ask(
         "mathach ~ ses * sector + minority + (ses || school)", cl.datasets.load("hsb"), "sector"

@@ -213,5 +213,15 @@ def rows_of(design: Design, asked: Formula, group: str) -> pd.DataFrame:
     columns = design.columns
     names = tuple(dict.fromkeys([*asked.variables, *parse(f"y ~ 1 + (1 | {group})").variables[1:]]))
     frame = columns.to_pandas(names, slice(0, columns.n_rows), design.mask).reset_index(drop=True)
+    for name in names:
+        if not columns.is_numeric(name):
+            frame[name] = _in_order(frame[name], columns.factor(name).levels)
     frame.attrs["labels"] = {name: label for name, label in columns.labels.items() if name in names}
     return frame
+
+
+def _in_order(values: pd.Series, levels: Sequence[object]) -> pd.Series:
+    """A column of categories whose order is that of the data, which decides about the reference category."""
+    if isinstance(values.dtype, pd.CategoricalDtype) and list(values.cat.categories) == list(levels):
+        return values
+    return pd.Series(pd.Categorical(values, categories=list(levels)), index=values.index, name=values.name)

@@ -268,12 +268,10 @@ def conditions(analysis: "Analysis", moderator: str) -> str:
         if name != moderator
     )
     numbers = [name for name in others if category_of(fit, name) is None]
-    categories = [name for name in others if name not in numbers]
     parts = [f"{listed(numbers)} {'is' if len(numbers) == 1 else 'are'} zero"] if numbers else []
-    variables = list(dict.fromkeys(name.partition("[")[0] for name in categories))
-    if variables:
-        has = "has its" if len(variables) == 1 else "have their"
-        parts.append(f"{listed(variables)} {has} reference category")
+    for variable in dict.fromkeys(name.rpartition("[")[0] for name in others if name not in numbers):
+        average = fit.spec.codings[variable].kind == "wec"
+        parts.append(f"{variable} {'is at its average' if average else 'has its reference category'}")
     return f" where {listed(parts)}" if parts else ""
 
 

@@ -94,6 +94,10 @@ def analyze(
     >>> found = cl.analyze("mathach ~ ses * sector", cl.datasets.load("hsb"), context="sector", group="school",
     ...                    n_boot=100, progress=False)
     >>> found.effects[["estimate", "conf_low", "conf_high"]].round(2)
+                          estimate  conf_low  conf_high
+    term
+    sector[Catholic]          2.14      1.46       2.81
+    ses:sector[Catholic]     -1.31     -1.73      -0.89
     """
     _check(n_boot, seed, level)
     if folder is not None:

@@ -135,7 +135,7 @@ def concerns(analysis: "Analysis") -> Iterator[Block]:
     for note in analysis.selected.notes:
         yield Note(f"Selected model: {note}", kind="warning")
     for name, found in skipped(analysis).items():
-        yield Note(f"Not done: {name}. {found.reason}", kind="warning")
+        yield Note(f"Not done: {name}. {found.reason}")
 
 
 def models_of(analysis: "Analysis") -> dict[str, "MixedFit"]:
