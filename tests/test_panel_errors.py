@@ -198,7 +198,8 @@ def test_notes() -> None:
     ordered = sleep().assign(wave=pd.Categorical(sleep()["wave"], [f"w{k}" for k in range(1, 11)], ordered=True))
     in_order = changes("Reaction ~ late", ordered, time="wave")
     np.testing.assert_allclose(in_order.beta, changes("Reaction ~ late").beta)
-    assert in_order.notes == ()
+    assert in_order.notes == changes("Reaction ~ late").notes
+    assert len(in_order.notes) == 1  # on the correlation of differences
     uneven = changes("Reaction ~ late", sleep()[sleep()["Days"] != 4])
     assert "Days are not equally spaced" in uneven.notes[0]
     trend = changes("Reaction ~ late + Days")

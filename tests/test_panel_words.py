@@ -182,3 +182,52 @@ def test_instruments_have_a_test_of_their_own() -> None:
     )  # fmt: skip
     with pytest.raises(CrosslevelError, match="just as many instruments as coefficients, so that nothing can be"):
         cl.hausman(cl.fixed_effects("lwage ~ exp + wks", wages(), group="id"), exact)
+
+
+# -- correlation over time ----------------------------------------------------------------------------------------
+FOLLOW = "that follow each other are correlated"
+ASSUMED = "to be independent given its effect; vcov='CR2' allows for dependence."
+
+
+def noise(kind: str) -> pd.DataFrame:
+    """60 groups at 8 times, with errors that are independent, or a random walk."""
+    rng = np.random.default_rng(5)
+    errors = rng.normal(size=(60, 8))
+    errors = errors if kind == "independent" else np.cumsum(errors, axis=1)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(60), 8), "t": np.tile(np.arange(8), 60), "x": rng.normal(size=480)})
+    return frame.assign(y=frame["x"] + errors.ravel())
+
+
+def fitted(estimator: Any, kind: str, **options: Any) -> Any:
+    return estimator("y ~ x", noise(kind), **{"group": "g", "time": "t", **options})
+
+
+def test_correlation_over_time_is_said() -> None:
+    walk = fitted(cl.fixed_effects, "walk")
+    (note,) = walk.notes
+    assert note.startswith(f"Residuals of rows {FOLLOW}: {walk.test_serial().rho:.2f}, where -0.14 is expected")
+    assert fitted(cl.fixed_effects, "walk", effect="twoways").notes
+    assert fitted(cl.fixed_effects, "walk", vcov="white1-HC0").notes
+    assert fitted(cl.fixed_effects, "walk", vcov="CR2").notes == ()
+    assert fitted(cl.fixed_effects, "independent").notes == ()
+    (note,) = fitted(cl.first_difference, "independent").notes
+    assert note.startswith(f"Residuals of differences {FOLLOW}: -0.46, where 0.00 is expected")
+    assert fitted(cl.first_difference, "walk").notes == ()
+    for quiet in (fitted(cl.fixed_effects, "independent"), walk, fitted(cl.fixed_effects, "walk", vcov="CR2")):
+        assert ASSUMED not in plain(quiet)
+
+
+def test_what_is_assumed_without_times() -> None:
+    """Nothing follows anything where times are not named, occur twice, or are two."""
+    twice = noise("walk").assign(t=noise("walk")["t"] // 2)
+    two = noise("walk").query("t < 2")
+    for fit in (
+        fitted(cl.fixed_effects, "walk", time=None),
+        cl.fixed_effects("y ~ x", twice, group="g", time="t"),
+        cl.fixed_effects("y ~ x", two, group="g", time="t"),
+        fitted(cl.random_effects, "walk"),
+    ):
+        assert not any(FOLLOW in note for note in fit.notes)
+        assert f"They take rows of a g {ASSUMED}" in plain(fit)
+    assert ASSUMED not in plain(fitted(cl.random_effects, "walk", vcov="CR1"))
+    assert ASSUMED not in plain(cl.between("y ~ x", noise("walk"), group="g"))

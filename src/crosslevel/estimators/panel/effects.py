@@ -5,18 +5,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from crosslevel.errors import CrosslevelError
+from crosslevel.errors import CrosslevelError, DesignError
 from crosslevel.inference.panel.differences import steps_between
 from crosslevel.inference.panel.effect_tests import EffectTest, f_test, multiplier_tests
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.quasi import pooled_regression
 from crosslevel.inference.panel.serial import SerialTest, expected_within, serial_test
 from crosslevel.inference.panel.within import varying_regression
-from crosslevel.types import FloatArray
+from crosslevel.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.panel.first_difference import DifferenceDetails
     from crosslevel.estimators.panel.fit import PanelFit
+
+
+ENOUGH = 3
+"""Pairs of residuals that follow each other, below which their correlation is not tested."""
 
 
 def effect_tests(fit: "PanelFit") -> pd.DataFrame:
@@ -53,7 +57,7 @@ def serial_correlation(fit: "PanelFit") -> SerialTest:
 
     details, panel = fit.details, fit.panel
     if isinstance(details, DifferenceDetails):
-        return _of_differences(details)
+        return correlation_of_differences(details, expected=-0.5)
     if not isinstance(details, WithinDetails):
         raise CrosslevelError(
             f"{details.estimator} has residuals that effects of groups correlate over time, whatever the errors of "
@@ -75,9 +79,35 @@ def _of_rows(panel: Panel, residual: FloatArray) -> SerialTest:
     return serial_test(residual, panel.groups.codes, steps.later, steps.earlier, expected)
 
 
-def _of_differences(details: "DifferenceDetails") -> SerialTest:
-    """The test of residuals of differences: those are paired that share a row."""
-    kept, steps = details.solved.maker.rows(), details.solved.steps
+def correlation_of_differences(details: "DifferenceDetails", *, expected: float) -> SerialTest:
+    """The test of residuals of differences: those are paired that share a row.
+
+    Parameters
+    ----------
+    details : the regression of differences.
+    expected : -1/2 if errors of rows are independent; 0 if their differences are.
+    """
+    kept = details.solved.maker.rows()
     residual = kept.y - details.solved.regression.beta @ kept.x
-    later = 1 + np.flatnonzero(steps.earlier[1:] == steps.later[:-1])
-    return serial_test(residual, kept.codes, later, later - 1, -0.5)
+    later = _pairs_of(details)
+    return serial_test(residual, kept.codes, later, later - 1, expected)
+
+
+def _pairs_of(details: "DifferenceDetails") -> IntArray:
+    """Differences that start where the one before ends."""
+    steps = details.solved.steps
+    return np.asarray(1 + np.flatnonzero(steps.earlier[1:] == steps.later[:-1]))
+
+
+def can_be_tested(fit: "PanelFit") -> bool:
+    """Whether times are known and enough rows follow each other: three pairs, in groups of more than two rows."""
+    from crosslevel.estimators.panel.first_difference import DifferenceDetails
+
+    if fit.panel.times is None or int(fit.panel.sizes.max()) < 3:
+        return False
+    if isinstance(fit.details, DifferenceDetails):
+        return len(_pairs_of(fit.details)) >= ENOUGH
+    try:
+        return len(steps_between(fit.panel, fit.panel.times, over_gaps=False).later) >= ENOUGH
+    except DesignError:  # which row follows which is not known: said when the test is asked for
+        return False

@@ -300,6 +300,8 @@ class PanelFit(Regression):
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What deserves a second look, in words, with what to do."""
+        from crosslevel.estimators.panel.dependence import dependence_notes
+
         robust = self.covariance.robust
         worries = [] if robust is None else concerns(robust, self.df)
         if self.covariance.name.startswith("arellano") and self.panel.n_groups < FEW_CLUSTERS:
@@ -307,7 +309,8 @@ class PanelFit(Regression):
                 f"Only {self.panel.n_groups} groups: Arellano's standard errors are estimated from as many values, and "
                 'are too small on average. vcov="CR2" corrects for it, with fewer degrees of freedom.'
             )
-        return (*notes_on_rows(self.panel.design), *self.details.notes(self.panel), *worries)
+        own = self.details.notes(self.panel)
+        return (*notes_on_rows(self.panel.design), *own, *worries, *dependence_notes(self))
 
     def glance(self) -> pd.DataFrame:
         """The fit in one row."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crosslevel.display import Block, Column, Document, Note, Row, Table, counted, fixed
+from crosslevel.estimators.panel.dependence import independence_note
 from crosslevel.estimators.robust_fit import robust_notes, robust_row
 from crosslevel.estimators.summary import percent_of, references
 
@@ -72,7 +73,8 @@ def coefficients(fit: "PanelFit", level: float) -> Table:
     if fit.covariance.robust is not None:
         notes = robust_notes(fit.covariance.robust, "errors that are independent and alike")
     else:
-        notes = [f"Standard errors: {fit.covariance.description}.", degrees_in_words(fit, normal=normal)]
+        notes = [f"Standard errors: {fit.covariance.description}.", *independence_note(fit)]
+        notes.append(degrees_in_words(fit, normal=normal))
     return Table(columns, rows, title="Coefficients", notes=[*notes, *references(described, fit.terms)])
 
 
