@@ -17,19 +17,24 @@ from crosslevel.diagnostics.coding import check_coding
 from crosslevel.diagnostics.describe import describe
 from crosslevel.diagnostics.influence import influence
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.compare import compare
+from crosslevel.estimators.compare import Comparison, compare
 from crosslevel.estimators.mixed import mixed
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols import ols
+from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.estimators.two_step import StepMethod, two_step
 from crosslevel.estimators.two_step_fit import TwoStepFit
 from crosslevel.inference.bootstrap.record import Bootstrap
 from crosslevel.inference.wald import check_level
+from crosslevel.selection.record import Selection
 from crosslevel.selection.select import select
 from crosslevel.types import Frame, Missing
 
 Made = TypeVar("Made")
 """What a step makes."""
+
+STEPS: tuple[StepMethod, ...] = ("fgls", "adjusted")
+"""Second steps of the two-step regressions."""
 
 LEAST_DRAWS = 100
 """Replicates without which the ends of a 95 % interval are guesses."""
@@ -125,54 +130,71 @@ def _analyzed(data: Frame, given: Mapping[str, Any], n_jobs: int | None, step: S
     question = ask(given["formula"], data, given["context"], group=given["group"], missing=given["missing"])
     rows, group = question.frame, question.group
     description = describe(rows, group, [name for name in rows.columns if name != group])
-
     step("coding and centring")
     coding = check_coding(question.maximal, rows)
 
-    step("null model, invariant model")
-    null = mixed(question.null, rows)
-    invariant = mixed(question.invariant, rows)
-    effects = question.effects(invariant)
-
-    step(f"search for the random effects, from the maximal model by {given['criterion']}")
-    selection = select(question.maximal, rows, given["keep"], given["criterion"], context=effects, seed=seed,
-                       progress=step.shown)  # fmt: skip
-    mixed_models = {"Invariant": invariant, "Maximal": selection.maximal, "Selected": selection.fit}
+    null, invariant, selection = fitted(question, given, step)
+    selected, mixed_models = selection.fit, models_of(invariant, selection)
 
     step("pooled regression with cluster-robust errors, two-step regressions")
     pooled = ols(question.fixed, rows, cluster=group, vcov="CR2")
-    fgls = tried(partial(two_steps, question, invariant, "fgls"))
-    adjusted = tried(partial(two_steps, question, invariant, "adjusted"))
-
+    fgls, adjusted = (tried(partial(two_steps, question, invariant, method)) for method in STEPS)
     step(f"cluster bootstrap of each model, {n_boot:,} replicates")
     bootstraps = drawn(mixed_models, n_boot=n_boot, seed=seed, n_jobs=n_jobs, progress=step.shown)
-
     step("estimators side by side")
     others = {"OLS, CR2": pooled, "Two-step, FGLS": fgls, "Two-step, adjusted": adjusted}
-    done = {name: fit for name, fit in others.items() if not isinstance(fit, Skipped)}
-    corrected = {"Selected, Kenward-Roger": (selection.fit, "kenward-roger")}
-    by_model = compare({**mixed_models, **corrected, **done}, level=level, terms=effects)
-    by_draws = compare({f"{name}, bootstrap": boot for name, boot in bootstraps.items()}, level=level, terms=effects)
+    by_model, by_draws = side_by_side(mixed_models, others, bootstraps, question.effects(invariant), level)
 
     step("heterogeneity of the coefficients")
     heterogeneity = selection.maximal.heterogeneity()
-
     step("cross-level interactions")
-    interactions = {
-        term.text: tried(partial(moderation, selection.fit, term, level=level)) for term in question.levels.cross
-    }
-
+    moderations = {term.text: tried(partial(moderation, selected, term, level=level)) for term in question.levels.cross}
     step("influence of each cluster")
-    influences = tried(partial(influence, selection.fit, level=level, progress=step.shown))
-
+    influences = tried(partial(influence, selected, level=level, progress=step.shown))
     step("the ladder of the textbooks")
     steps = ladder(selection.formula, rows)
     return Analysis(
         question=question, description=description, coding=coding, null=null, invariant=invariant, selection=selection,
         pooled=pooled, fgls=fgls, adjusted=adjusted, bootstraps=bootstraps, comparison=by_model, drawn=by_draws,
-        heterogeneity=heterogeneity, interactions=interactions, influence=influences, ladder=steps, given=given,
+        heterogeneity=heterogeneity, interactions=moderations, influence=influences, ladder=steps, given=given,
         warned=(),
     )  # fmt: skip
+
+
+def fitted(question: Question, given: Mapping[str, Any], step: Steps) -> tuple[MixedFit, MixedFit, Selection]:
+    """Fit the null and the invariant model, and search from the maximal model for the random effects."""
+    rows = question.frame
+    step("null model, invariant model")
+    null = mixed(question.null, rows)
+    invariant = mixed(question.invariant, rows)
+    step(f"search for the random effects, from the maximal model by {given['criterion']}")
+    selection = select(
+        question.maximal, rows, given["keep"], given["criterion"], context=question.effects(invariant),
+        seed=given["seed"], progress=step.shown,
+    )  # fmt: skip
+    return null, invariant, selection
+
+
+def models_of(invariant: MixedFit, selection: Selection) -> dict[str, MixedFit]:
+    """The mixed models by name."""
+    return {"Invariant": invariant, "Maximal": selection.maximal, "Selected": selection.fit}
+
+
+def side_by_side(
+    models: Mapping[str, MixedFit],
+    others: Mapping[str, OLSFit | TwoStepFit | Skipped],
+    bootstraps: Mapping[str, Bootstrap],
+    effects: Sequence[str],
+    level: float,
+) -> tuple[Comparison, Comparison]:
+    """The context effects by every estimator, and by the bootstraps, each relative to the invariant model."""
+    done = {name: fit for name, fit in others.items() if not isinstance(fit, Skipped)}
+    corrected = {"Selected, Kenward-Roger": (models["Selected"], "kenward-roger")}
+    draws = {f"{name}, bootstrap": boot for name, boot in bootstraps.items()}
+    return (
+        compare({**models, **corrected, **done}, level=level, terms=effects),
+        compare(draws, level=level, terms=effects),
+    )
 
 
 def tried(make: Callable[[], Made]) -> "Made | Skipped":
