@@ -108,6 +108,44 @@ def test_demo(monkeypatch, capsys, tmp_path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["demo.html"]
 
 
+@pytest.fixture
+def hsb(tmp_path: Path) -> Path:
+    path = tmp_path / "hsb.csv"
+    data = cl.datasets.load("hsb")
+    data[data["school"].isin(data["school"].unique()[::8])].to_csv(path, index=False)
+    return path
+
+
+ANALYZE = ["mathach ~ ses * sector", "--context", "sector", "--group", "school", "--boot", 100, "--quiet"]
+
+
+def test_analyze_prints_and_writes_a_folder(monkeypatch, capsys, hsb, tmp_path) -> None:
+    monkeypatch.setattr("crosslevel.analysis.folder.drawings", lambda _: iter(()))  # figures are tested elsewhere
+    folder = tmp_path / "out"
+    assert run(monkeypatch, "analyze", hsb, *ANALYZE, "--output", folder) == 0
+    printed = capsys.readouterr()
+    assert f"The analysis is in {folder.resolve()}" in printed.out
+    assert "ses:sector" in printed.out
+    assert printed.err == ""
+    assert {"report.html", "paper.md", "analysis.json", "log.txt", "tables"} <= {path.name for path in folder.iterdir()}
+    assert run(monkeypatch, "analyze", hsb, *ANALYZE, "--output", folder) == 2
+    assert "`--output` is" in capsys.readouterr().err
+    assert run(monkeypatch, "analyze", hsb, *ANALYZE, "--output", folder, "--overwrite", "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    found = cl.analyze(ANALYZE[0], cl.read(hsb), "sector", group="school", n_boot=100, progress=False)
+    assert [row["estimate"] for row in record["context_effects"]] == found.effects["estimate"].tolist()
+
+
+def test_analyze_interrupted_leaves_nothing(monkeypatch, capsys, hsb, tmp_path) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crosslevel.analysis.script.drawn", interrupted)
+    assert run(monkeypatch, "analyze", hsb, *ANALYZE, "--output", tmp_path / "out") == 130
+    assert "Interrupted; nothing was written." in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_not_converged_is_status_1(monkeypatch, capsys, sleepstudy) -> None:
     mixed = cl.mixed
 
@@ -124,6 +162,10 @@ def test_not_converged_is_status_1(monkeypatch, capsys, sleepstudy) -> None:
 WRONG = {
     "unknown column": (["fit", "{file}", "Reaction ~ Dais + (1 | Subject)"], "Did you mean 'Days'"),
     "no parse": (["fit", "{file}", "Reaction ~ Days + (1 | Subject"], "^"),
+    "context varies": (
+        ["analyze", "{file}", "Reaction ~ Days", "-c", "Days", "-g", "Subject"],
+        "varies within clusters",
+    ),
     "no file": (["fit", "sleepstduy.csv", FORMULA], "there is no file 'sleepstduy.csv'"),
     "file type": (["fit", "{odd}", FORMULA], "sav"),
     "truncated": (["fit", "{broken}", FORMULA], "{broken}"),

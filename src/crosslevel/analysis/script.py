@@ -125,10 +125,10 @@ def analyze(
 def _analyzed(data: Frame, given: Mapping[str, Any], n_jobs: int | None, step: Steps) -> Analysis:
     """The analysis, step by step."""
     level, seed, n_boot = given["level"], given["seed"], given["n_boot"]
-
-    step("structure of the data")
     question = ask(given["formula"], data, given["context"], group=given["group"], missing=given["missing"])
     rows, group = question.frame, question.group
+
+    step("structure of the data")
     description = describe(rows, group, [name for name in rows.columns if name != group])
     step("coding and centring")
     coding = check_coding(question.maximal, rows)
