@@ -9,6 +9,7 @@ from crosslevel.display import Row
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.panel.fit import PanelDetails, PanelFit
 from crosslevel.estimators.panel.rows import predicted
+from crosslevel.estimators.panel.uncertainty import Uncertainty
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.between import BetweenRows, between_regression
 from crosslevel.inference.panel.covariance import ADJUSTMENTS, panel_covariance
@@ -100,6 +101,12 @@ class BetweenDetails(PanelDetails):
         if new is None:
             return self.augment(panel)["fitted"].rename("prediction")
         return predicted(panel, self.regression.products.columns, self.regression.beta, (), 0.0, new)
+
+    def uncertainty(self, *, effects: bool) -> Uncertainty:
+        """That of the coefficients; outcomes are means of groups, whose variance depends on their rows if weighted."""
+        residual = np.nan if self.weighted else self.regression.sigma2
+        columns = np.asarray(self.regression.products.columns)
+        return Uncertainty.of_coefficients(columns, residual, self.maker.means()[:-1].T)
 
     def facts(self, panel: Panel) -> list[Row]:
         """What counts as a row."""

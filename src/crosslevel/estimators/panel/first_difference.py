@@ -8,6 +8,7 @@ import pandas as pd
 from crosslevel.display import Row, counted
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.panel.fit import PanelDetails, PanelFit
+from crosslevel.estimators.panel.uncertainty import Uncertainty
 from crosslevel.estimators.rows import row_index
 from crosslevel.inference.clusterings import Clustering
 from crosslevel.inference.ordinary import OrdinaryCovariance
@@ -90,6 +91,12 @@ class DifferenceDetails(PanelDetails):
                 "predictions of cl.fixed_effects, or multiply changes of predictors by fit.params."
             )
         return self.augment(panel)["fitted"].rename("prediction")
+
+    def uncertainty(self, *, effects: bool) -> Uncertainty:
+        """That of the coefficients; outcomes are differences."""
+        regression = self.solved.regression
+        own = self.solved.maker.rows().x.T
+        return Uncertainty.of_coefficients(np.asarray(regression.products.columns), regression.sigma2, own)
 
     def facts(self, panel: Panel) -> list[Row]:
         """How many differences there are, and over what."""

@@ -1,6 +1,5 @@
 """What a fitted panel estimator answers. Every method delegates."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.design.rows import RowCount
-from crosslevel.display import Block, Document, Row
-from crosslevel.errors import CrosslevelError
+from crosslevel.display import Document
+from crosslevel.estimators.asked.new_rows import Interval
 from crosslevel.estimators.notes import notes_on_rows
+from crosslevel.estimators.panel.details import PanelDetails as PanelDetails
+from crosslevel.estimators.panel.uncertainty import with_errors
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.robust_fit import FEW_CLUSTERS, ContrastTest, concerns, contrast_test
 from crosslevel.formula import Spec
@@ -23,111 +24,6 @@ from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.serial import SerialTest
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.types import FloatArray, Frame
-
-
-class PanelDetails(ABC):
-    """What one panel estimator knows beyond its coefficients.
-
-    A final class for each estimator gives the abstract members, as a frozen record of its own numbers.
-    """
-
-    @property
-    @abstractmethod
-    def estimator(self) -> str:
-        """The estimator in a few words: "Fixed effects (within id)"."""
-
-    @property
-    @abstractmethod
-    def method(self) -> str:
-        """The same in one word, for `glance`: "within"."""
-
-    @property
-    @abstractmethod
-    def title(self) -> str:
-        """Heading of the summary, without the outcome: "Fixed-effects regression"."""
-
-    @property
-    def regressed(self) -> str:
-        """What the regression that was solved has as rows."""
-        return "transformed rows"
-
-    @property
-    def degrees(self) -> str:
-        """How residual degrees of freedom are counted."""
-        return "rows - coefficients"
-
-    @abstractmethod
-    def covariance(self, vcov: str | None) -> OrdinaryCovariance:
-        """A covariance of the coefficients by name, the default if None.
-
-        Raises
-        ------
-        CrosslevelError : no such covariance of this estimator; the message lists those there are.
-        """
-
-    @abstractmethod
-    def augment(self, panel: Panel) -> pd.DataFrame:
-        """The rows used (or groups, or differences) with the columns "fitted" and "resid"."""
-
-    @abstractmethod
-    def predict(self, panel: Panel, new: Frame | None) -> pd.Series:
-        """Predicted outcomes of the rows used or of new data."""
-
-    def predict_average(self, panel: Panel, new: Frame | None) -> pd.Series:
-        """Predicted outcomes of a group with the mean effect.
-
-        Raises
-        ------
-        CrosslevelError : the estimator has no effects.
-        """
-        raise CrosslevelError(f"`effects` is False, but {self.estimator} predicts without effects of groups anyway.")
-
-    def group_effects(self, panel: Panel) -> pd.DataFrame:
-        """Effects of the groups by group.
-
-        Raises
-        ------
-        CrosslevelError : the estimator has none.
-        """
-        raise CrosslevelError(
-            f"{self.estimator} has no effects of groups. Fit cl.fixed_effects, cl.random_effects or cl.mixed."
-        )
-
-    def error_components(self) -> pd.DataFrame:
-        """Variances of the errors by component.
-
-        Raises
-        ------
-        CrosslevelError : the estimator has one variance only.
-        """
-        raise CrosslevelError(
-            f"{self.estimator} does not split the variance of the errors. Fit cl.random_effects or cl.mixed."
-        )
-
-    @property
-    def likelihood(self) -> tuple[float, int]:
-        """The log-likelihood at its maximum, and the parameters it has.
-
-        Raises
-        ------
-        CrosslevelError : the estimator does not maximise one.
-        """
-        raise CrosslevelError(
-            f"{self.estimator} maximises no likelihood, so that there is no deviance and no information criterion. Fit "
-            "the model by cl.mixed(..., method='ml'), which does."
-        )
-
-    def facts(self, panel: Panel) -> list[Row]:
-        """Lines of the summary's first table, beyond those that all estimators have."""
-        return []
-
-    def blocks(self, panel: Panel) -> list[Block]:
-        """Tables of the summary beyond those that all estimators have."""
-        return []
-
-    def notes(self, panel: Panel) -> list[str]:
-        """What deserves a second look, in words, with what to do."""
-        return []
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -327,15 +223,34 @@ class PanelFit(Regression):
         """The rows used, or the groups or differences that were regressed: outcome, group, fitted values, residuals."""
         return self.details.augment(self.panel)
 
-    def predict(self, new: Frame | None = None, *, effects: bool = True) -> pd.Series:
-        """Predicted outcomes of the rows used, or of new data.
+    def predict(
+        self,
+        new: Frame | None = None,
+        *,
+        effects: bool = True,
+        se: bool = False,
+        interval: Interval | None = None,
+        level: float = 0.95,
+    ) -> pd.Series | pd.DataFrame:
+        """Predicted outcomes of the rows used, or of new data, with standard errors and intervals if wanted.
 
         Parameters
         ----------
         new : any frame with the predictors, and the group if effects are wanted; None for the rows used.
         effects : whether with the effect of a row's group where the estimator has such (fixed effects: NaN for a group
             that is not known; random effects: their prediction, zero for such a group); else with the mean effect.
+        se : whether to give standard errors: those of the coefficients, and of the effects given iid errors. Of random
+            effects they are those of the prediction error given the variances, as in `cl.mixed`.
+        interval : "confidence" for the expected outcome; "prediction" for the outcome of a new row (of a new group, if
+            without random effects), or of what else was regressed.
+        level : confidence level.
+
+        Returns
+        -------
+        Series of predictions; with `se` or `interval` a frame of estimate, std_error, conf_low and conf_high.
         """
+        if se or interval is not None:
+            return with_errors(self, new, effects=effects, interval=interval, level=level)
         return self.details.predict(self.panel, new) if effects else self.details.predict_average(self.panel, new)
 
     # -- groups ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from crosslevel.display import Row, fixed, number
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.panel.fit import PanelDetails, PanelFit
 from crosslevel.estimators.panel.rows import Levels, frame_of, predicted
+from crosslevel.estimators.panel.uncertainty import Uncertainty
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.covariance import RowMaker, check_covariance, panel_covariance
 from crosslevel.inference.panel.estimates import PanelEstimates
@@ -113,6 +114,23 @@ class WithinDetails(PanelDetails):
     def predict_average(self, panel: Panel, new: Frame | None) -> pd.Series:
         """Predict x'beta with the mean effect."""
         return predicted(panel, self.regression.products.columns, self.regression.beta, (), self.intercept, new)
+
+    def uncertainty(self, *, effects: bool) -> Uncertainty:
+        """That of the slopes and of the effects, or of their mean over rows as it is in these groups."""
+        if self.is_two_way:
+            raise CrosslevelError(
+                "`se` and `interval` are not known for two-way effects. Fit one-way effects with dummies of the times."
+            )
+        columns, products = self.regression.products.columns, self.panel.products
+        if not effects:
+            centre = (products.origin + products.grand_mean)[columns]
+            own = np.array([self.regression.sigma2 / self.panel.n_rows])
+            return Uncertainty(columns=columns, shift=centre[None], variance=own, residual=np.nan, model_based=True)
+        means = (products.origin + products.mean)[:, columns]
+        return Uncertainty(
+            columns=columns, shift=np.vstack([means, np.full(len(columns), np.nan)]), model_based=True,
+            variance=np.append(self.regression.sigma2 / products.count, np.nan), residual=self.regression.sigma2,
+        )  # fmt: skip
 
     def group_effects(self, panel: Panel) -> pd.DataFrame:
         """Effects of the groups with their deviations from the mean and standard errors."""

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.display import Block, Column, Row, Table
+from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.panel.error_components import components_frame, components_table, taken_off
 from crosslevel.estimators.panel.fit import PanelDetails, PanelFit
 from crosslevel.estimators.panel.roles import (
@@ -20,6 +21,7 @@ from crosslevel.estimators.panel.roles import (
     unidentified,
 )
 from crosslevel.estimators.panel.rows import Levels, frame_of, predicted
+from crosslevel.estimators.panel.uncertainty import Uncertainty
 from crosslevel.inference.distributions import chi_square_tail
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.covariance import RowMaker, TransformedRows, check_covariance, panel_covariance
@@ -178,6 +180,16 @@ class InstrumentDetails(PanelDetails):
     def predict_average(self, panel: Panel, new: Frame | None) -> pd.Series:
         """Predict x'beta."""
         return predicted(panel, self.roles.columns, self.solved.regression.beta, (), 0.0, new)
+
+    def uncertainty(self, *, effects: bool) -> Uncertainty:
+        """That of the coefficients."""
+        if effects:
+            raise CrosslevelError(
+                "`se` and `interval` are not known for predicted effects of instrumented regressions. Use "
+                "effects=False, for predictions without them."
+            )
+        found = self.solved.components
+        return Uncertainty.of_coefficients(self.roles.columns, found.group + found.idiosyncratic)
 
     def group_effects(self, panel: Panel) -> pd.DataFrame:
         """Predicted effects, with the standard errors of their prediction given the coefficients."""

@@ -10,6 +10,7 @@ from crosslevel.display import Block, Row, number
 from crosslevel.estimators.panel.error_components import components_frame, components_table, taken_off
 from crosslevel.estimators.panel.fit import PanelDetails, PanelFit
 from crosslevel.estimators.panel.rows import Levels, frame_of, predicted
+from crosslevel.estimators.panel.uncertainty import Uncertainty
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.components import AUTHORS, ErrorComponents, check_method, error_components
 from crosslevel.inference.panel.covariance import check_covariance, panel_covariance
@@ -106,6 +107,17 @@ class RandomDetails(PanelDetails):
     def predict_average(self, panel: Panel, new: Frame | None) -> pd.Series:
         """Predict x'beta."""
         return predicted(panel, self.regression.products.columns, self.regression.beta, (), 0.0, new)
+
+    def uncertainty(self, *, effects: bool) -> Uncertainty:
+        """That of the coefficients, and of the predicted effects given the variances; unknown ones are zero."""
+        columns, products, found = self.regression.products.columns, self.panel.products, self.components
+        if not effects:
+            return Uncertainty.of_coefficients(columns, found.sigma2_u + found.sigma2_e)
+        means = (products.origin + products.mean)[:, columns] * self.weights[:, None]
+        return Uncertainty(
+            columns=columns, shift=np.vstack([means, np.zeros(len(columns))]), model_based=True,
+            variance=found.sigma2_u * np.append(1.0 - self.weights, 1.0), residual=found.sigma2_e,
+        )  # fmt: skip
 
     def group_effects(self, panel: Panel) -> pd.DataFrame:
         """Predicted effects with the standard errors of their prediction."""

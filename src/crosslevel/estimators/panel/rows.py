@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from crosslevel.design.factors import codes_among
+from crosslevel.estimators.panel.uncertainty import new_codes
 from crosslevel.estimators.rows import row_index
 from crosslevel.estimators.target_rows import new_rows
 from crosslevel.inference.clusterings import Clustering
@@ -37,10 +37,7 @@ class Levels:
 
     def of_new(self, columns: Columns) -> FloatArray:
         """Effects of the rows of a new frame."""
-        name = self.clusters.name
-        names = (name,) if name in columns.names or ":" not in name else tuple(name.split(":"))
-        columns.require(names, "new")
-        return np.asarray(np.append(self.effects, self.unknown)[codes_among(self.clusters.levels, columns, names)])
+        return np.asarray(np.append(self.effects, self.unknown)[new_codes(self.clusters, columns)])
 
 
 def predicted(
