@@ -13,6 +13,7 @@ import pytest
 from reference_cases import FOLDER, load_data
 
 import crosslevel as cl
+from crosslevel.errors import CrosslevelError
 
 REFERENCE = json.loads((FOLDER / "two_step" / "Hsb82__two_step_lewis_linzer.json").read_text(encoding="utf-8"))
 METHODS = {"fgls": "fgls", "ols": "ols", "wls": "wls_inverse_sampling_variance"}
@@ -374,3 +375,23 @@ def test_categories_keep_their_order_in_every_library() -> None:
     again = cl.two_step("y ~ x1", "x1 ~ c", pl.from_pandas(frame), cluster="g")
     pd.testing.assert_frame_equal(again.tidy(), fit.tidy())
     assert fit.params.index[1] == "c[v]"
+
+
+@pytest.mark.parametrize("method", ["fgls", "wls", "adjusted", "adjusted-fgls"])
+def test_standard_errors_of_predictions_far_from_zero(method: str) -> None:
+    frame = drawn()
+    given = {"cluster": "g", "method": method} | ({"covariates": ["x2"]} if method.startswith("adjusted") else {})
+    kinds = ("scaled", "unscaled", "HC2") if method == "fgls" else ("scaled",)
+    for kind in kinds:
+        near = cl.two_step("y ~ x1 + x2", "x1 ~ z", frame, vcov=kind, **given)
+        far = cl.two_step("y ~ x1 + x2", "x1 ~ z", frame.assign(z=frame["z"] + 1e9), vcov=kind, **given)
+        x = np.column_stack([np.ones(14), near.augment()["z"]])
+        errors = near.predict(se=True)["std_error"]
+        np.testing.assert_allclose(errors, np.sqrt(np.sum(x @ near.vcov.to_numpy() * x, axis=1)), rtol=1e-10)
+        np.testing.assert_allclose(far.predict(se=True)["std_error"], errors, rtol=1e-5)
+
+
+def test_no_likelihood_is_said() -> None:
+    for name in ("loglik", "deviance", "aic", "bic"):
+        with pytest.raises(CrosslevelError, match="Two-step, FGLS maximises no likelihood"):
+            getattr(hsb_fit(), name)

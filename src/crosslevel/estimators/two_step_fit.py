@@ -11,6 +11,7 @@ import pandas as pd
 from crosslevel.design.rows import RowCount
 from crosslevel.design.two_levels import SeparateDesign
 from crosslevel.display import Document
+from crosslevel.errors import CrosslevelError
 from crosslevel.estimators import two_step_rows
 from crosslevel.estimators.asked.new_rows import Interval
 from crosslevel.estimators.regression import Regression
@@ -189,6 +190,34 @@ class TwoStepFit(Regression):
     def df_residual(self) -> pd.Series:
         """Clusters - coefficients, by outcome."""
         return pd.Series({one.name: float(one.step.df) for one in self.outcomes}, name="df_residual")
+
+    @property
+    def loglik(self) -> float:
+        """Refused: least squares in two steps maximises no likelihood of the rows.
+
+        Raises
+        ------
+        CrosslevelError : always; the message says what to use.
+        """
+        raise CrosslevelError(
+            f"{self.estimator} maximises no likelihood of the rows, so that there is no deviance and no information "
+            "criterion. Fit the model by cl.mixed(..., method='ml'), which does."
+        )
+
+    @property
+    def deviance(self) -> float:
+        """-2 log-likelihood: refused, as `loglik` is."""
+        return -2.0 * self.loglik
+
+    @property
+    def aic(self) -> float:
+        """Refused, as `loglik` is."""
+        return self.deviance
+
+    @property
+    def bic(self) -> float:
+        """Refused, as `loglik` is."""
+        return self.deviance
 
     @property
     def status(self) -> str:

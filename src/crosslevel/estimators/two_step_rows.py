@@ -14,7 +14,7 @@ from crosslevel.inference.contrasts import Coefficients
 from crosslevel.inference.distributions import f_tail, t_quantile
 from crosslevel.inference.estimates import Joint
 from crosslevel.inference.robust_tests import wald
-from crosslevel.inference.second_step import CLUSTER_ERRORS, joint_covariance
+from crosslevel.inference.second_step import CLUSTER_ERRORS, covariance_root, joint_covariance
 from crosslevel.inference.separate import SeparateRegressions
 from crosslevel.inference.wald import check_level
 from crosslevel.table import Columns
@@ -200,12 +200,10 @@ def predicted(
     if interval not in (None, "confidence", "prediction"):
         raise CrosslevelError(f"`interval` is 'confidence', 'prediction' or None; got {interval!r}.")
     check_level(level)
-    found, start, out = fit.covariance_by(None), 0, {}
+    out = {}
     for one in fit.outcomes:
-        place = slice(start, start + one.step.n_context)
-        start = place.stop
         x, used, index = _context_rows(fit, one, new)
-        frame = _with_errors(x, one, found.matrix[place, place], interval, level)
+        frame = _with_errors(x, one, covariance_root(one.step, fit.vcov_kind), interval, level)
         spread = pd.DataFrame(np.nan, index=index, columns=frame.columns)
         spread.iloc[np.flatnonzero(used)] = frame.to_numpy()
         out[one.name] = spread
@@ -230,11 +228,11 @@ def _context_rows(fit: "TwoStepFit", one: OutcomeStep, new: Frame | None) -> tup
 
 
 def _with_errors(
-    x: FloatArray, one: OutcomeStep, vcov: FloatArray, interval: Interval | None, level: float
+    x: FloatArray, one: OutcomeStep, root: FloatArray, interval: Interval | None, level: float
 ) -> pd.DataFrame:
-    """Estimates, standard errors and limits of x'gamma."""
+    """Estimates, standard errors and limits of x'gamma, whose covariance is root root'."""
     estimate = x @ one.step.beta
-    errors = np.sqrt(np.einsum("ja,ab,jb->j", x, vcov, x, optimize=True))
+    errors = np.sqrt(np.sum((x @ root) ** 2, axis=1))
     wide = np.sqrt(errors**2 + max(one.sigma2_raw, 0.0)) if interval == "prediction" else errors
     half = t_quantile(0.5 + level / 2.0, np.full(len(x), float(one.step.df))) * wide
     return pd.DataFrame(

@@ -139,6 +139,19 @@ def covariance(one: SecondStep, other: SecondStep, kind: str) -> FloatArray:
     return np.asarray(drawn + one.wander @ other.wander.T * (n / (n - 1.0)))
 
 
+def covariance_root(step: SecondStep, kind: str) -> FloatArray:
+    """F (k, 2J) with F F' = `covariance(step, step, kind)`: the sum of squares of x'F is never negative.
+
+    Far from the mean of a context variable x'Cov x is a small difference of large numbers, and x'F is not.
+    """
+    if kind in ROW_ROBUST:
+        errors = _adjusted_residuals(step, kind)
+    else:
+        errors = np.sqrt((step.variance if kind == "scaled" else 1.0) / step.weights)
+    n = len(step.y)
+    return np.hstack([step.influence * errors, step.wander * np.sqrt(n / (n - 1.0))])
+
+
 def _adjusted_residuals(step: SecondStep, name: str) -> FloatArray:
     """Residuals (J,) as HC0 to HC3 take them."""
     kind = ROW_ROBUST[name]
