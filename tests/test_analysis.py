@@ -183,6 +183,10 @@ def test_what_to_write(found):
         paper.results
     )
     assert f"95% CI [{row['conf_low']:.2f}, {row['conf_high']:.2f}]; Kenward-Roger [" in paper.results
+    low, high = found.maximal.tidy().loc["meanses", ["conf_low", "conf_high"]]
+    assert f" for meanses [{low:.2f}, {high:.2f}]" in paper.results
+    moves = found.selection.sensitivity["moves"].any()
+    assert ("No context effect moves by more than half a standard error" in paper.results) == (not moves)
     assert paper.latex == latex(found.selected)
     assert r"\beta_{1j} &= \gamma_{10} + \gamma_{11}\,\text{sector[Catholic]}_{j}" in paper.latex
     assert "## Methods" in paper.markdown

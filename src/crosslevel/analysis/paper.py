@@ -216,7 +216,9 @@ def results(analysis: "Analysis") -> Iterator[str]:
         if not isinstance(found, Skipped):
             yield from moderation_sentences(analysis, found)
     yield from heterogeneity_sentences(analysis)
+    yield from maximal_sentences(analysis)
     yield from width_sentences(analysis)
+    yield from sensitivity_sentences(analysis)
     yield from influence_sentences(analysis)
 
 
@@ -327,6 +329,20 @@ def heterogeneity_sentences(analysis: "Analysis") -> Iterator[str]:
         )
 
 
+def maximal_sentences(analysis: "Analysis") -> Iterator[str]:
+    """What the context effects are in the maximal model, where that is another one."""
+    if blocks_of(analysis.selected) == blocks_of(analysis.maximal):
+        return
+    rows = analysis.maximal.tidy(level=analysis.level).T
+    parts = []
+    for term in analysis.terms:
+        row = rows[term]
+        decimals = decimals_of(row["std_error"])
+        ends = interval(row["conf_low"], row["conf_high"], decimals)
+        parts.append(f"{fixed(row['estimate'], decimals)} for {term} {ends}")
+    yield f"The maximal model estimates {listed(parts)}."
+
+
 def width_sentences(analysis: "Analysis") -> Iterator[str]:
     """How wide bootstrap intervals are beside those of the invariant model."""
     if blocks_of(analysis.selected) == blocks_of(analysis.invariant):
@@ -341,6 +357,30 @@ def width_sentences(analysis: "Analysis") -> Iterator[str]:
     same = [str(term) for term, value in widths.items() if abs(value) < NOTICED]
     parts += [f"as wide for {listed(same)}"] if same else []
     yield f"Beside those of the invariant model the bootstrap intervals of the selected model are {listed(parts)}."
+
+
+CHECKS = {
+    "correlated": "where correlations are estimated that the selected model fixes to zero",
+    "shifted": "with another origin of the variable of an uncorrelated slope",
+}
+"""What the sensitivity of the selected model is looked at for."""
+
+
+def sensitivity_sentences(analysis: "Analysis") -> Iterator[str]:
+    """Whether a context effect moves with the correlations that were fixed to zero."""
+    frame = analysis.selection.sensitivity
+    if not len(frame):
+        return
+    moved = frame[frame["moves"].astype(bool)]
+    if not len(moved):
+        yield (
+            "No context effect moves by more than half a standard error where correlations are estimated that the "
+            "selected model fixes to zero, or with another origin of an uncorrelated slope's variable."
+        )
+    for check, part in moved.groupby("check", sort=False):
+        largest = part["change_in_se"].abs().groupby(part["term"], sort=False).max()
+        sizes = listed([f"{term} by up to {fixed(float(size), 1)}" for term, size in largest.items()])
+        yield f"{capital(CHECKS[str(check)])}, estimates move: {sizes} standard errors."
 
 
 def influence_sentences(analysis: "Analysis") -> Iterator[str]:

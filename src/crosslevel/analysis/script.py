@@ -33,7 +33,7 @@ from crosslevel.types import Frame, Missing
 Made = TypeVar("Made")
 """What a step makes."""
 
-STEPS: tuple[StepMethod, ...] = ("fgls", "adjusted")
+STEPS: tuple[StepMethod, ...] = ("fgls", "adjusted-fgls")
 """Second steps of the two-step regressions."""
 
 LEAST_DRAWS = 100
@@ -170,7 +170,7 @@ def fitted(question: Question, given: Mapping[str, Any], step: Steps) -> tuple[M
     step(f"search for the random effects, from the maximal model by {given['criterion']}")
     selection = select(
         question.maximal, rows, given["keep"], given["criterion"], context=question.effects(invariant),
-        seed=given["seed"], progress=step.shown,
+        components="curable", seed=given["seed"], progress=step.shown,
     )  # fmt: skip
     return null, invariant, selection
 

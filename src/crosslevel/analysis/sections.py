@@ -129,11 +129,13 @@ def concerns(analysis: "Analysis") -> Iterator[Block]:
             "for each random effect are kept).",
             kind="warning",
         )
-    for name, fit in models_of(analysis).items():
+    for name, fit in (("Null", analysis.null), ("Invariant", analysis.invariant)):
         if not fit.converged:
             yield Note(f"{name} model: {fit.status}", kind="warning")
     for note in analysis.selected.notes:
         yield Note(f"Selected model: {note}", kind="warning")
+    for note in analysis.selection.notes:
+        yield Note(f"Search: {note}", kind="warning")
     for name, found in skipped(analysis).items():
         yield Note(f"Not done: {name}. {found.reason}")
 
