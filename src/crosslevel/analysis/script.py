@@ -1,6 +1,6 @@
 """The analysis of context effects from data to text, each step a call of what any user can call."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -110,8 +110,8 @@ def analyze(
 
         check_folder(folder, overwrite=overwrite)
     given = {
-        "formula": formula, "context": [context] if isinstance(context, str) else list(context), "group": group,
-        "keep": None if keep is None else list(keep), "criterion": criterion, "n_boot": n_boot, "seed": seed,
+        "formula": formula, "context": _names(context, "context"), "group": group,
+        "keep": None if keep is None else _names(keep, "keep"), "criterion": criterion, "n_boot": n_boot, "seed": seed,
         "level": level, "missing": missing,
     }  # fmt: skip
     with recorded() as warned:
@@ -261,6 +261,19 @@ def structure_of(fit: MixedFit) -> frozenset[frozenset[str]]:
     """The blocks of random effects that vary together."""
     names = fit.design.random_names
     return frozenset(frozenset(names[k] for k in block) for block in fit.design.structure.columns)
+
+
+def _names(given: object, argument: str) -> list[str]:
+    """Names as a list; one name may stand for itself.
+
+    Raises
+    ------
+    CrosslevelError : something else than names.
+    """
+    names = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [None]
+    if not all(isinstance(name, str) for name in names):
+        raise CrosslevelError(f"`{argument}` is a list of names, such as ['gdp', 'inequality']; got {given!r}.")
+    return [str(name) for name in names]
 
 
 def _check(n_boot: object, seed: object, level: float) -> None:
