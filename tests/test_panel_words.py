@@ -13,6 +13,7 @@ from reference_cases import load_data
 import crosslevel as cl
 from crosslevel.display import p_statement
 from crosslevel.errors import CrosslevelError
+from crosslevel.report.findings import effect_sentences
 
 
 @cache
@@ -231,3 +232,16 @@ def test_what_is_assumed_without_times() -> None:
         assert f"They take rows of a g {ASSUMED}" in plain(fit)
     assert ASSUMED not in plain(fitted(cl.random_effects, "walk", vcov="CR1"))
     assert ASSUMED not in plain(cl.between("y ~ x", noise("walk"), group="g"))
+
+
+def test_sentences_compare_with_what_is_left_out() -> None:
+    data = cl.datasets.load("hsb")
+    means = list(effect_sentences(cl.mixed("mathach ~ 0 + sector + ses + (1 | school)", data)))
+    assert means[0].startswith("sector[Public]: mathach is 11.719 for Public where all other predictors are zero (95%")
+    assert means[1].startswith("sector[Catholic]: mathach is 13.820 for Catholic where all")
+    fit = cl.mixed("mathach ~ ses:sector + (ses | school)", data)
+    slopes = list(effect_sentences(fit))
+    for text, sector in zip(slopes, ("Public", "Catholic"), strict=True):
+        assert f"the slope of ses is {fit.params[f'ses:sector[{sector}]']:.3f} for {sector} (95%" in text
+    compared = list(effect_sentences(cl.mixed("mathach ~ sector + (1 | school)", data)))
+    assert "higher for Catholic than for Public" in compared[0]

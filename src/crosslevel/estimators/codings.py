@@ -49,12 +49,7 @@ def compared_with(text: str, coding: Coding, columns: Sequence[tuple[str, ...]])
     text, coding : the component.
     columns : factors of the columns that have coefficients.
     """
-    shown: dict[frozenset[str], set[str]] = {}  # categories by what they are multiplied with
-    for factors in columns:
-        for k, factor in enumerate(factors):
-            if factor.startswith(f"{text}["):
-                beside = frozenset((*factors[:k], *factors[k + 1 :]))
-                shown.setdefault(beside, set()).add(factor[len(text) + 1 : -1])
+    shown = categories_shown(text, columns)
     names = [str(level) for level in coding.levels]
     absent = [tuple(name for name in names if name not in some) for some in shown.values()]
     if not any(absent):
@@ -65,3 +60,31 @@ def compared_with(text: str, coding: Coding, columns: Sequence[tuple[str, ...]])
     if () in sets:
         return f"compared with {coding.reference}, but for terms that have a coefficient of each category"
     return f"compared with {coding.reference}"
+
+
+def categories_shown(text: str, columns: Sequence[tuple[str, ...]]) -> dict[frozenset[str], set[str]]:
+    """The categories of a component that have coefficients, by what their dummies are multiplied with."""
+    shown: dict[frozenset[str], set[str]] = {}
+    for factors in columns:
+        for k, factor in enumerate(factors):
+            if factor.startswith(f"{text}["):
+                beside = frozenset((*factors[:k], *factors[k + 1 :]))
+                shown.setdefault(beside, set()).add(factor[len(text) + 1 : -1])
+    return shown
+
+
+def own_category(fit: Described, factors: Collection[str], factor: str) -> str | None:
+    """The category of a dummy that is compared with none, as the reference has a coefficient too; else None.
+
+    Parameters
+    ----------
+    fit : what has a formula.
+    factors : what the column of the dummy is the product of.
+    factor : the dummy among them.
+    """
+    columns = [column.factors for column in fit.spec.columns[: fit.spec.n_fixed]]
+    for text, coding in fit.spec.codings.items():
+        if factor.startswith(f"{text}[") and coding.kind == "treatment":
+            shown = categories_shown(text, columns).get(frozenset(factors) - {factor}, set())
+            return factor[len(text) + 1 : -1] if str(coding.reference) in shown else None
+    return None

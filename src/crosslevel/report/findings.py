@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from crosslevel.display import counted, fixed, p_statement, percent
+from crosslevel.estimators.codings import own_category
 from crosslevel.estimators.equations import coefficients, equation_of
 from crosslevel.estimators.summary import cluster_sizes, parts_of, rows_used, shown_decimals
 from crosslevel.report.figures.subject import named
@@ -57,7 +58,7 @@ def effect_sentences(fit: "MixedFit") -> Iterator[str]:
             yield f"{named(part.name, fit.labels)}: {level_words(fit, moderators, row)}"
         else:
             moderators = slopes[place[0]].moderators[place[1] - 1]
-            yield f"{part.name}: {slope_words(fit, base, moderators, row)}"
+            yield f"{part.name}: {slope_words(fit, base, part.factors, moderators, row)}"
 
 
 def level_words(fit: "MixedFit", factors: tuple[str, ...], row: "pd.Series[Any]") -> str:
@@ -65,16 +66,24 @@ def level_words(fit: "MixedFit", factors: tuple[str, ...], row: "pd.Series[Any]"
     outcome = fit.spec.response_name
     if len(factors) > 1:
         return f"an interaction; its coefficient is {signed(row)} {precision(row)}."
+    own = own_category(fit, factors, factors[0])
+    if own is not None:
+        return f"{outcome} is {signed(row)} for {own} where all other predictors are zero {precision(row)}."
     category = category_of(fit, factors[0])
     if category is None:
         return f"one unit more goes with {amount(row)} {direction(row)} {outcome} {precision(row)}."
     return f"{outcome} is {amount(row)} {direction(row)} for {category} {precision(row)}."
 
 
-def slope_words(fit: "MixedFit", base: str, moderators: tuple[str, ...], row: "pd.Series[Any]") -> str:
+def slope_words(
+    fit: "MixedFit", base: str, factors: tuple[str, ...], moderators: tuple[str, ...], row: "pd.Series[Any]"
+) -> str:
     """A difference of a slope, in words."""
     if len(moderators) > 1:
         return f"an interaction; its coefficient is {signed(row)} {precision(row)}."
+    own = own_category(fit, factors, moderators[0])
+    if own is not None:
+        return f"the slope of {base} is {signed(row)} for {own} {precision(row)}."
     category = category_of(fit, moderators[0])
     if category is None:
         change = "rises" if row["estimate"] > 0 else "falls"
