@@ -1,5 +1,6 @@
 """Models that cannot be estimated, refused with the reason."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 SATURATED = 1.0 - 1e-9
 """Share of a random effect's column, cluster by cluster, that the fixed columns explain when they leave nothing."""
 
+MANY_CATEGORIES = 10
+"""Coefficients of one predictor from which on its categories are doubted where there are too many coefficients."""
+
 NOTHING = 1e-13
 """Sum of squares, per row and relative to the outcome's, that counts as none."""
 
@@ -27,6 +31,8 @@ def check_columns(products: CrossProducts) -> None:
             f"`formula` uses {', '.join(huge)}, with values so large that their squares overflow. "
             "Measure them in larger units: divide by a power of ten."
         )
+    if products.n_rows == 1:
+        raise DesignError("`data` has one row that can be used, and no model can be fitted to one. Give more rows.")
     name, total = products.names[-1], float(products.total[-1, -1])
     size = float((products.grand_mean + products.origin)[-1] ** 2 * products.weight)
     if total <= 1e-26 * size or total == 0.0:
@@ -40,7 +46,9 @@ def check_identified(design: "Design") -> None:
     """Refuse a model whose residual variance cannot be told from its random effects, or is zero."""
     n, p = design.nobs, len(design.x)
     if n <= p:
-        raise DesignError(f"`formula` has {p} fixed coefficients for {n} rows. Drop predictors or add rows.")
+        raise DesignError(
+            f"`formula` has {p} fixed coefficients for {n} rows. Drop predictors or add rows.{_many_categories(design)}"
+        )
     _check_random_columns(design)
     if design.residual is not None and design.residual.known:  # random effects need no rows to be told from residuals
         return
@@ -52,6 +60,18 @@ def check_identified(design: "Design") -> None:
     else:
         _check_factors(design)
         _check_residual(design, design.crossing.gram, "as a linear function")
+
+
+def _many_categories(design: "Design") -> str:
+    """A hint at the predictor most coefficients belong to, if its categories may be numbers that are kept as text."""
+    stems = Counter(design.spec.columns[j].name.partition("[")[0] for j in design.x)
+    stem, count = stems.most_common(1)[0]
+    if 2 * count <= len(design.x) or count < MANY_CATEGORIES:
+        return ""
+    return (
+        f" {stem} alone has {count}, one for each category: if its values are numbers that are kept as text, turn them "
+        "into numbers."
+    )
 
 
 def _check_effects(design: "Design") -> None:

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from crosslevel.display import Block, Column, Document, Note, Row, Table, counted, fixed
+from crosslevel.display import Block, Column, Document, Note, Row, Table, counted
 from crosslevel.estimators.robust_fit import robust_notes, robust_row
-from crosslevel.estimators.summary import percent_of, references, rows_used
+from crosslevel.estimators.summary import percent_of, references, rows_in_each, rows_used
 
 if TYPE_CHECKING:
     from crosslevel.estimators.ols_fit import OLSFit
@@ -48,11 +48,7 @@ def facts(fit: "OLSFit") -> Table:
     if fit.design.offset is not None:
         rows.append(["Offset", fit.design.offset_column or "numbers given"])
     for name, sizes in fit.cluster_sizes.items():
-        low, high = counted(sizes.min()), counted(sizes.max())
-        spread = (
-            f"{low} rows in each" if low == high else f"{low} to {high} rows in each, mean {fixed(sizes.mean(), 1)}"
-        )
-        rows.append(["Clusters", f"{counted(len(sizes))} ({name}), {spread}"])
+        rows.append(["Clusters", f"{counted(len(sizes))} ({name}), {rows_in_each(sizes)}"])
     return Table(["", ""], rows)
 
 

@@ -112,10 +112,14 @@ def rows_used(fit: "MixedFit") -> str:
 
 def cluster_sizes(fit: "MixedFit", group: str | None = None) -> str:
     """Smallest, mean and largest cluster."""
-    sizes = fit.sizes_of(group)
+    return rows_in_each(fit.sizes_of(group))
+
+
+def rows_in_each(sizes: Any) -> str:
+    """How many rows clusters of these sizes have: "1 row in each", "3 to 7 rows in each, mean 4.2"."""
     low, high = counted(sizes.min()), counted(sizes.max())
     if low == high:
-        return f"{low} rows in each"
+        return f"{low} {'row' if low == '1' else 'rows'} in each"
     return f"{low} to {high} rows in each, mean {fixed(sizes.mean(), 1)}"
 
 

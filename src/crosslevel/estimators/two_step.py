@@ -172,7 +172,7 @@ def _complete(separate: SeparateRegressions, above: ClusterRows, missing: Missin
         reasons = Counter(one.reason for one in out.left_out).most_common(3)
         raise DesignError(
             f"`first` has no cluster with a regression of its own among {len(out.left_out)}: "
-            + "; ".join(f"{reason} ({count} clusters)" for reason, count in reasons)
+            + "; ".join(f"{reason} ({count} {'cluster' if count == 1 else 'clusters'})" for reason, count in reasons)
             + ". Predictors have to vary within clusters (variables of clusters belong into `second`), and clusters "
             "need more rows than coefficients: use fewer predictors, or cl.mixed."
         )

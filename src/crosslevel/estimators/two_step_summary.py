@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crosslevel.display import Block, Column, Document, Note, Row, Section, Table, counted, fixed, number
+from crosslevel.display import Block, Column, Document, Note, Row, Section, Table, counted, number
 from crosslevel.estimators.robust_fit import robust_row
-from crosslevel.estimators.summary import percent_of, references
+from crosslevel.estimators.summary import percent_of, references, rows_in_each
 from crosslevel.estimators.two_step_rows import reliability
 
 if TYPE_CHECKING:
@@ -53,8 +53,6 @@ def summarise(fit: "TwoStepFit", *, level: float = 0.95) -> Document:
 def facts(fit: "TwoStepFit") -> Table:
     """What was fitted to what."""
     sizes = fit.separate.n_rows
-    low, high = counted(sizes.min()), counted(sizes.max())
-    spread = f"{low} rows in each" if low == high else f"{low} to {high} rows in each, mean {fixed(sizes.mean(), 1)}"
     gone = len(fit.separate.left_out)
     used, total = counted(len(sizes)), counted(len(sizes) + gone)
     rows: list[Row] = [["First step", f"{fit.formula}, in each cluster"]]
@@ -62,7 +60,8 @@ def facts(fit: "TwoStepFit") -> Table:
     name = fit.below.spec.response_name
     rows += [["Outcome", f"{name}: {fit.labels[name]}"]] if fit.labels.get(name) else []
     rows += [["Method", SECOND_STEPS[fit.method]], ["Rows", _rows_used(fit)]]
-    rows.append(["Clusters", f"{total if not gone else f'{used} of {total}'} ({fit.below.cluster}), {spread}"])
+    count = total if not gone else f"{used} of {total}"
+    rows.append(["Clusters", f"{count} ({fit.below.cluster}), {rows_in_each(sizes)}"])
     if fit.below.weights is not None:
         rows.append(["Weights", fit.below.weights.words])
     return Table(["", ""], rows)

@@ -11,6 +11,7 @@ import numpy as np
 from crosslevel.errors import FormulaError
 from crosslevel.formula.components import ClusterMeans, Component, values
 from crosslevel.formula.expressions import Expression, compile_expression, quoted
+from crosslevel.formula.finite import refuse_undefined
 from crosslevel.formula.parse import Formula, RandomPart
 from crosslevel.formula.rows import Source
 from crosslevel.formula.spec import Spec
@@ -194,7 +195,10 @@ def _numeric(
     component: Component, expression: Expression, source: Source, clusters: Clusters, kind: Kind, stays: bool
 ) -> Predictor:
     """What the data say of numbers."""
-    columns = values(component, tuple(range(len(component.names))), source.rows(slice(None)))
+    with np.errstate(all="ignore"):
+        columns = values(component, tuple(range(len(component.names))), source.rows(slice(None)))
+    if not all(np.isfinite(column).all() for column in columns):
+        refuse_undefined([component], source)
     varies = any(clusters.varies_within(column) for column in columns)
     if varies and len(columns) > 1 and not stays:
         raise FormulaError(

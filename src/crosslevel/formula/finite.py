@@ -35,10 +35,11 @@ def _refuse_column(name: str, source: Source) -> None:
         missing += rows.n_missing(name)
         total += rows.size
     what = f"{infinite} infinite" if infinite else f"{missing} missing" if missing else ""
+    plural = "" if (infinite or missing) == 1 else "s"
     if what:
         raise DataError(
-            f"`{source.columns.argument}` has {what} values in column {name!r} (of {total} {source.rows_in_words}), "
-            "which `formula` uses. Set them to missing or leave those rows out."
+            f"`{source.columns.argument}` has {what} value{plural} in column {name!r} (of {total} "
+            f"{source.rows_in_words}), which `formula` uses. Set them to missing or leave those rows out."
         )
 
 

@@ -8,6 +8,7 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
+from crosslevel.errors import DataError
 from crosslevel.table.factor import (
     Coded,
     category_codes,
@@ -129,9 +130,14 @@ def level_codes(series: Series) -> Coded:
         return codes, [bool(level) for level in levels]
     if what == "integer":
         return _whole_number_codes(series)
-    if _is_pandas(series):
-        return factorized_codes(series.to_native())
-    return factorized_codes(pd.arrays.ArrowExtensionArray(series.to_arrow()))
+    values = series.to_native() if _is_pandas(series) else pd.arrays.ArrowExtensionArray(series.to_arrow())
+    try:
+        return factorized_codes(values)
+    except (TypeError, NotImplementedError):  # lists and dicts, or types that pyarrow does not tell apart
+        raise DataError(
+            f"`data` has {in_words(series)} in column {series.name!r}: these are no categories. Turn them into text or "
+            "numbers first."
+        ) from None
 
 
 def _whole_number_codes(series: Series) -> Coded:

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crosslevel.display import Block, Column, Document, Note, Row, Table, counted, fixed
+from crosslevel.display import Block, Column, Document, Note, Row, Table, counted
 from crosslevel.estimators.panel.dependence import independence_note
 from crosslevel.estimators.robust_fit import robust_notes, robust_row
-from crosslevel.estimators.summary import percent_of, references
+from crosslevel.estimators.summary import percent_of, references, rows_in_each
 
 if TYPE_CHECKING:
     from crosslevel.estimators.panel.fit import PanelFit
@@ -37,7 +37,7 @@ def facts(fit: "PanelFit") -> Table:
     label = fit.labels.get(fit.spec.response_name)
     rows += [["Outcome", f"{fit.spec.response_name}: {label}"]] if label else []
     rows += [["Estimator", fit.details.estimator], ["Rows", rows_used(fit)]]
-    rows.append(["Groups", f"{counted(fit.panel.n_groups)} ({fit.group}), {spread(fit.panel.sizes)}"])
+    rows.append(["Groups", f"{counted(fit.panel.n_groups)} ({fit.group}), {rows_in_each(fit.panel.sizes)}"])
     if fit.panel.times is not None:
         rows.append(["Times", f"{counted(fit.panel.times.n_clusters)} ({fit.panel.times.name})"])
     return Table(["", ""], [*rows, *fit.details.facts(fit.panel)])
@@ -51,12 +51,6 @@ def rows_used(fit: "PanelFit") -> str:
     causes = ", ".join(f"{name} ({counted(number)})" for name, number in count.missing.items() if number)
     left = f"{counted(count.dropped)} dropped for missing values in {causes}"
     return f"{counted(count.read)} read, {counted(count.used)} used; {left}"
-
-
-def spread(sizes: Any) -> str:
-    """How many rows groups have."""
-    low, high = counted(sizes.min()), counted(sizes.max())
-    return f"{low} rows in each" if low == high else f"{low} to {high} rows in each, mean {fixed(sizes.mean(), 1)}"
 
 
 def coefficients(fit: "PanelFit", level: float) -> Table:

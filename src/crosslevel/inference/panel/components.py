@@ -34,7 +34,7 @@ from crosslevel.inference.panel.between import between_regression
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.quasi import group_residuals, pooled_regression
 from crosslevel.inference.panel.regression import PanelRegression
-from crosslevel.inference.panel.within import group_effects, varying_regression
+from crosslevel.inference.panel.within import group_effects, require_repeats, varying_regression
 from crosslevel.types import FloatArray
 
 
@@ -154,8 +154,9 @@ def error_components(panel: Panel, method: str) -> ErrorComponents:
 
     Raises
     ------
-    DesignError : no positive variance of the rows.
+    DesignError : no group of several rows, or no positive variance of the rows.
     """
+    require_repeats(panel)
     sigma2_e, sigma2_u = METHODS[check_method(method)](panel)
     if not sigma2_e > 0.0:
         raise DesignError(

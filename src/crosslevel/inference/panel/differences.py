@@ -71,7 +71,8 @@ def steps_between(panel: Panel, times: Clustering, *, over_gaps: bool) -> Steps:
     if len(twice):
         at = twice[0]
         raise DesignError(
-            f"`data` has {len(twice)} rows at a {times.name} that their {groups.name} has a row of already, such as "
+            f"`data` has {len(twice)} {'row' if len(twice) == 1 else 'rows'} at a {times.name} that their "
+            f"{groups.name} has a row of already, such as "
             f"{groups.name} {groups.levels[group[at]]!r} at {times.name} {times.levels[time[at]]!r}: which of them "
             "comes first is not known. Keep one row for each, or name the column that tells them apart."
         )

@@ -99,15 +99,25 @@ def _require_variation(panel: Panel) -> None:
     DesignError : see above.
     """
     group = panel.groups.name
-    if not np.any(panel.sizes > 1):
-        raise DesignError(
-            f"`group` names {group!r}, of which each value occurs in one row: nothing varies within groups. Name the "
-            "column of what was observed repeatedly."
-        )
+    require_repeats(panel)
     if panel.constant_in_groups(np.array([panel.response])):
         raise DesignError(
             f"`formula` explains {panel.products.names[panel.response]!r}, which does not vary within {group}. Compare "
             "groups instead: cl.between, or cl.ols of group means."
+        )
+
+
+def require_repeats(panel: Panel) -> None:
+    """Refuse groups of one row each.
+
+    Raises
+    ------
+    DesignError : no group has two rows.
+    """
+    if not np.any(panel.sizes > 1):
+        raise DesignError(
+            f"`group` names {panel.groups.name!r}, of which each value occurs in one row: nothing varies within groups."
+            " Name the column of what was observed repeatedly."
         )
 
 
