@@ -138,7 +138,7 @@ def test_missing_categories_and_groups_are_noticed():
     frame = pd.DataFrame({"y": range(4), "x": range(4), "f": ["a", "b", None, "a"], "g": ["u", "u", None, "v"]})
     with pytest.raises(DataError, match="1 missing value in column 'f'"):
         run(frame, "y ~ f")
-    with pytest.raises(DataError, match="1 missing values in column 'g'"):
+    with pytest.raises(DataError, match="1 missing value in column 'g'"):
         run(frame, "y ~ within(x, g)")
 
 

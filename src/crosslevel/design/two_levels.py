@@ -162,8 +162,8 @@ def cluster_design(formula: Formula, clusters: Columns, below: SeparateDesign) -
     n = columns.shape[1]
     if n <= len(names):
         raise DesignError(
-            f"`second` has {len(names)} coefficients ({', '.join(names)}) for {n} {'cluster' if n == 1 else 'clusters'}: "
-            "it takes more clusters than coefficients. Use fewer context variables."
+            f"`second` has {len(names)} coefficients ({', '.join(names)}) for {n} {'cluster' if n == 1 else 'clusters'}"
+            ": it takes more clusters than coefficients. Use fewer context variables."
         )
     products = CrossProducts.from_rows(
         columns, np.zeros(n, dtype=np.int32), names=tuple(names), levels=("all clusters",)
