@@ -218,7 +218,8 @@ def _rung(name: str, formula: str, smaller: Rung | None, levels: Levels) -> Rung
     fit = mixed(formula, levels.frame, missing="raise")
     given = {**fit.given, "method": "ml"}
     by_ml = replace(fit, given=given, solution=solve_design(fit.design, given))
-    test = None if smaller is None else lrtest(smaller.fit, fit)
+    adds = smaller is not None and fit.n_params > smaller.fit.n_params  # not if all terms it adds are determined
+    test = lrtest(smaller.fit, fit) if adds and smaller is not None else None
     against = "" if smaller is None else smaller.name
     return Rung(name=name, fit=fit, deviance_ml=by_ml.deviance, against=against, test=test)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from crosslevel.design import Design
@@ -10,6 +11,7 @@ from crosslevel.design.levels import constant_components
 from crosslevel.errors import CrosslevelError, FormulaError
 from crosslevel.estimators.mixed import mixed
 from crosslevel.formula import Formula, parse
+from crosslevel.formula.expressions import quoted
 from crosslevel.formula.terms import Term
 from crosslevel.table import Columns
 from crosslevel.types import Frame, Missing
@@ -121,6 +123,8 @@ def levels_of(formula: str, data: Frame, *, group: str | None = None, missing: M
     random = " + ".join(dict.fromkeys(part.text for part in asked.random)) or f"(1 | {found})"
     require_intercepts(asked)
     columns = Columns.from_frame(data)
+    if not asked.random:
+        columns.require(parse(f"y ~ 1 + (1 | {found})").random[0].group, "group")
     whole = mixed(f"{asked.response.source} ~ {asked.fixed} + {random}", columns, missing=missing)
     terms = [term for term in asked.fixed_terms if term.expressions]
     constant = constant_components(whole.design)
@@ -175,6 +179,10 @@ def group_of(asked: Formula, group: str | None) -> str:
     CrosslevelError : none, several, or two that contradict each other.
     """
     found = tuple(dict.fromkeys(part.group_text for part in asked.random))
+    if group is not None and (not isinstance(group, str) or not group):
+        raise CrosslevelError(f"`group` is the name of the column that identifies the clusters; got {group!r}.")
+    if group is not None and "`" not in group:
+        group = ":".join(map(quoted, group.split(":")))
     if len(found) > 1:
         raise CrosslevelError(
             f"`formula` has {len(found)} grouping factors ({', '.join(found)}), and this analysis is of rows in the "
@@ -222,6 +230,8 @@ def rows_of(design: Design, asked: Formula, group: str) -> pd.DataFrame:
 
 def _in_order(values: pd.Series, levels: Sequence[object]) -> pd.Series:
     """A column of categories whose order is that of the data, which decides about the reference category."""
+    if all(isinstance(level, bool | np.bool_) for level in levels):  # False and True have an order, and are one column
+        return values.astype(bool)
     if isinstance(values.dtype, pd.CategoricalDtype) and list(values.cat.categories) == list(levels):
         return values
-    return pd.Series(pd.Categorical(values, categories=list(levels)), index=values.index, name=values.name)
+    return values.astype("category").cat.set_categories(list(levels))

@@ -1,6 +1,6 @@
 """What an analysis is asked: the formulas of its models, the context effects, and whether the data bear them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from crosslevel.analysis.levels import Levels, group_of, levels_of
 from crosslevel.design import Design
-from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DesignError
+from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DataError, DesignError
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.formula import DesignColumn, parse
 from crosslevel.table import Columns, Factor, group_codes
@@ -17,6 +17,9 @@ from crosslevel.types import Frame, IntArray, Missing
 
 PER_EFFECT = 2
 """Clusters for each random effect that a maximal model has at least, where it is made from the formula."""
+
+MANY = 10
+"""Categories up to which numbers as text may be codes."""
 
 SAME = 1e-9
 """Range of a variable in a cluster, in standard deviations, up to which it has one value there."""
@@ -47,8 +50,8 @@ class Question:
 
     @property
     def group(self) -> str:
-        """The clusters."""
-        return self.levels.group
+        """The clusters, as the data name them."""
+        return ":".join(_columns_of(self.levels.group))
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -108,7 +111,10 @@ def ask(
     asked = parse(formula)
     columns = Columns.from_frame(data)
     names = _named(context)
-    clusters = group_codes(columns, parse(f"y ~ 1 + (1 | {group_of(asked, group)})").random[0].group)
+    columns_of_clusters = _columns_of(group_of(asked, group))
+    columns.require(columns_of_clusters, "formula" if asked.random else "group")
+    _refuse_numbers_as_text(columns, [name for name in asked.variables if name not in columns_of_clusters])
+    clusters = group_codes(columns, tuple(columns_of_clusters))
     for name in names:
         if name in columns.names:
             _refuse_varying(columns, name, clusters)
@@ -126,6 +132,7 @@ def _question(formula: str, levels: Levels, context: tuple[str, ...], columns: S
     for name in context:
         if not context_names(design, levels, (name,)):
             _refuse_absent(name, levels, columns)
+    _refuse_determined(design, levels, context)
     n_context = sum(bool(c.factors) and set(c.factors) <= levels.context_columns for c in design.spec.columns)
     _refuse_few(n_clusters, levels.group, n_context, levels.context)
     left: tuple[str, ...] = ()
@@ -148,11 +155,40 @@ def _refuse_few(n_clusters: int, group: str, n_context: int, names: Sequence[str
     DesignError : they are.
     """
     if n_clusters < n_context + 2:
+        what = (
+            f"tell the effect of a cluster-level predictor ({names[0]}) from chance"
+            if n_context == 1
+            else f"tell the effects of {n_context} cluster-level predictors ({', '.join(names)}) apart"
+        )
+        fix = "Take data with more clusters" if n_context == 1 else "Keep fewer context variables in the formula"
         raise DesignError(
-            f"`context`: {n_clusters} clusters of {group} cannot tell the effects of {n_context} cluster-level "
-            f"{'predictor' if n_context == 1 else 'predictors'} ({', '.join(names)}) apart: each equation of clusters "
-            "needs at least two clusters more than predictors, and ten for each predictor is the usual advice. Keep "
-            "fewer context variables in the formula."
+            f"`context`: {n_clusters} {'cluster' if n_clusters == 1 else 'clusters'} of {group} cannot {what}: each "
+            "equation of clusters needs at least two clusters more than predictors, and ten for each predictor is the "
+            f"usual advice. {fix}."
+        )
+
+
+def _refuse_determined(design: Design, levels: Levels, context: Sequence[str]) -> None:
+    """Refuse context effects, and slopes that are to vary, that other terms of the formula determine.
+
+    Raises
+    ------
+    DesignError : there are some.
+    """
+    studied = context_names(design, levels, context)
+    columns = [column for column in design.spec.columns if column.name in design.aliased]
+    for column in columns:
+        inside = [name for name in column.factors if name not in levels.context_columns]
+        if studied.intersection(column.factors):
+            what = f"the effect of {column.name}, which `context` asks for,"
+        elif inside == list(column.factors) and not levels.slopes:
+            what = f"the coefficient of {column.name}"
+        else:
+            continue
+        raise DesignError(
+            f"`formula`: {what} cannot be estimated, since the terms before it determine its values (but for rounding, "
+            "if a variable's values are far from zero). Leave it out or what determines it; if it is an interaction, "
+            "centre its variables."
         )
 
 
@@ -216,7 +252,7 @@ def _named(context: Sequence[str] | str) -> tuple[str, ...]:
     ------
     CrosslevelError : none, or something else than names.
     """
-    names = [context] if isinstance(context, str) else list(context)
+    names = [context] if isinstance(context, str) else list(context) if isinstance(context, Iterable) else []
     if not names or not all(isinstance(name, str) and name for name in names):
         raise CrosslevelError(
             "`context` names the variables of clusters whose effects are studied, such as ['gdp', 'inequality']; "
@@ -240,6 +276,11 @@ def _refuse_absent(name: str, levels: Levels, columns: Sequence[str]) -> None:
             f"the cluster, put between(..., {levels.group}) into the formula and name that."
         )
     there = ", ".join(levels.context) or "none"
+    if ":" in name or "*" in name:
+        raise CrosslevelError(
+            f"`context` names {name!r}, which is an interaction. Name the cluster-level variable in it: the effects of "
+            f"its interactions are among those studied. The cluster-level terms of `formula`: {there}."
+        )
     raise ColumnNotFoundError(
         f"`context` names {name!r}, which is no cluster-level term of `formula`.{hint} Its cluster-level terms: "
         f"{there}. Add it, as in '{levels.response} ~ ... + {name}'."
@@ -274,6 +315,32 @@ def _refuse_varying(columns: Columns, name: str, clusters: Factor) -> None:
         f"several values, such as {example!r}, and a context variable has one. {fix}; if values are wrong, correct "
         "them; else it is a predictor within clusters: leave it out of `context`."
     )
+
+
+def _refuse_numbers_as_text(columns: Columns, names: Sequence[str]) -> None:
+    """Refuse predictors whose many categories are all numbers: each number would have a coefficient of its own.
+
+    Raises
+    ------
+    DataError : there is one.
+    """
+    for name in names:
+        if name not in columns.names or columns.is_numeric(name):
+            continue
+        levels = columns.factor(name).levels
+        if len(levels) > MANY and all(isinstance(level, str) and _is_number(level) for level in levels):
+            raise DataError(
+                f"`data` has numbers as text in {name!r}, such as {levels[0]!r}, so that each of its {len(levels)} "
+                f"values would be a category. Turn them into numbers first, as in data[{name!r}].astype(float)."
+            )
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a number."""
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
 
 
 def _values(columns: Columns, name: str) -> np.ndarray:
