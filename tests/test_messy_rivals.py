@@ -50,6 +50,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: cl.between("y ~ x", AS_TEXT, group="g"),
         "x alone has 107, one for each category: if its values are numbers that are kept as text",
     ),
+    "covariates": (
+        lambda: cl.two_step("y ~ x", "x ~ z", rows(), cluster="g", method="adjusted", covariates=3),  # type: ignore[arg-type]
+        "`covariates` is a list of coefficients of the first step, 'all', or None to have components chosen; got 3.",
+    ),
     "one row": (lambda: cl.ols("y ~ x", rows().head(1)), "`data` has one row that can be used"),
     "one row twice": (
         lambda: cl.first_difference("y ~ x", pd.concat([rows(), rows().head(1)]), group="g", time="t"),

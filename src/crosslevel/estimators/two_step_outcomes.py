@@ -151,7 +151,8 @@ def check_second(method: object, vcov: object, covariates: object) -> None:
         raise CrosslevelError(f"`method` is one of {', '.join(map(repr, METHODS))}; got {method!r}.")
     if vcov is not None:
         check_kind(vcov, str(method))
-    if isinstance(covariates, str) and covariates != "all":
+    names = isinstance(covariates, Sequence) and all(isinstance(name, str) for name in covariates)
+    if covariates is not None and covariates != "all" and (isinstance(covariates, str) or not names):
         raise CrosslevelError(
             f"`covariates` is a list of coefficients of the first step, 'all', or None to have components chosen; got "
             f"{covariates!r}."
