@@ -52,14 +52,27 @@ def moderation(fit: MixedFit, term: CrossLevelTerm, *, level: float = 0.95) -> M
             f"{term.text} is an interaction of more than two variables. Ask for its slopes by "
             "cl.slopes(analysis.selected, x, by=[...])."
         )
-    simple = slopes(fit, term.slope, by=[term.moderator], level=level)
-    setting = setting_of(fit, [term.slope, term.moderator], at="observed", over="auto")
-    if setting.rows.inputs[setting.name_of(term.moderator, "z")].levels is not None:
-        why = f"{term.moderator} has categories: the slopes are given for each of them, and there is nothing between."
+    slope, moderator = bare(term.slope), bare(term.moderator)
+    simple = slopes(fit, slope, by=[moderator], level=level)
+    setting = setting_of(fit, [slope, moderator], at="observed", over="auto")
+    if setting.rows.inputs[setting.name_of(moderator, "z")].levels is not None:
+        why = f"{moderator} has categories: the slopes are given for each of them, and there is nothing between."
         return Moderation(term=term, slopes=simple, regions=(), by_spread=False, no_regions=why)
-    categories = focal_of(setting, term.slope).levels
+    categories = focal_of(setting, slope).levels
     pairs = [None] if categories is None else [(category, categories[0]) for category in categories[1:]]
-    regions = tuple(johnson_neyman(fit, term.slope, term.moderator, levels=pair, level=level) for pair in pairs)
-    sampled = setting.sampled(setting.name_of(term.moderator, "z"))
+    regions = tuple(johnson_neyman(fit, slope, moderator, levels=pair, level=level) for pair in pairs)
+    sampled = setting.sampled(setting.name_of(moderator, "z"))
     spread = len(np.unique(sampled.values)) > FEW
     return Moderation(term=term, slopes=simple, regions=regions, by_spread=spread, no_regions="")
+
+
+def bare(term: str) -> str:
+    """A column's name without the backquotes that a formula needs; other terms as they are.
+
+    Examples
+    --------
+    >>> bare("`math score`"), bare("log(`math score`)")
+    ('math score', 'log(`math score`)')
+    """
+    inside = term.removeprefix("`").removesuffix("`")
+    return inside if "`" not in inside else term

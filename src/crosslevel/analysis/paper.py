@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import crosslevel
+from crosslevel.analysis.moderation_words import moderation_sentences
 from crosslevel.analysis.phrases import (
     as_percent,
     capital,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from crosslevel.analysis.moderation import Moderation
     from crosslevel.analysis.record import Analysis
-    from crosslevel.estimators.johnson_neyman import JohnsonNeyman
 
 NOTICED = 0.5
 """Percent by which widths differ that are told."""
@@ -92,8 +92,8 @@ def paper_of(analysis: "Analysis") -> Paper:
     cited += ["lewis"] if not isinstance(analysis.fgls, Skipped) else []
     cited += ["esarey"] if any(_regions(found) for found in analysis.interactions.values()) else []
     return Paper(
-        methods=" ".join(methods(analysis)),
-        results=" ".join(results(analysis)),
+        methods=" ".join(methods(analysis)).replace("`", ""),  # names with spaces are quoted in formulas, not in prose
+        results=" ".join(results(analysis)).replace("`", ""),
         equations=tuple(block for block in equations(fit, parts_of(fit)) if isinstance(block, Equations)),
         latex=latex(fit),
         references=tuple(REFERENCES[name] for name in sorted(cited)),
@@ -151,21 +151,27 @@ def predictors(analysis: "Analysis") -> str:
     there = [part for part in parts if part]
     # a list of lists needs a comma before its last "and"
     joined = there[0] if len(there) == 1 else f"{', '.join(there[:-1])}, and {there[-1]}"
-    return (
-        f"Their predictors are {joined}. The context effects under study are those of "
-        f"{listed(analysis.question.context)}."
-    )
+    number = "predictor is" if len(there) == 1 and listed(levels.fixed) in levels.fixed else "predictors are"
+    return f"Their {number} {joined}. The context effects under study are those of {listed(analysis.question.context)}."
 
 
 def search_sentences(analysis: "Analysis") -> Iterator[str]:
     """How the random effects were selected, and which they are."""
     selection = analysis.selection
+    if len(analysis.maximal.design.random_names) == 1:
+        yield "No slope can vary between clusters, so that there were no random effects to select."
+        return
     kept = [*analysis.question.levels.moderated, *(analysis.given["keep"] or ())]
     spared = f", except {listed(list(dict.fromkeys(kept)))}" if kept else ""
+    among = (
+        "the correlations of the remaining ones were chosen among all ways to put them into blocks"
+        if selection.rules.correlations == "exhaustive"
+        else "it was chosen which of the remaining ones are correlated with those that context explains"
+    )
     yield (
         f"From the maximal model the random effects were selected by {selection.criterion.title} in two steps (Heisig, "
         "Schaeffer & Giesecke, 2017): random slopes were dropped one at a time with correlations fixed to "
-        f"zero{spared}; then the correlations of the remaining ones were chosen among all ways to put them into blocks."
+        f"zero{spared}; then {among}."
     )
     yield f"In the selected model {what_varies(blocks_of(analysis.selected))}."
 
@@ -214,7 +220,7 @@ def results(analysis: "Analysis") -> Iterator[str]:
     yield from effect_sentences(analysis)
     for found in analysis.interactions.values():
         if not isinstance(found, Skipped):
-            yield from moderation_sentences(analysis, found)
+            yield from moderation_sentences(found)
     yield from heterogeneity_sentences(analysis)
     yield from maximal_sentences(analysis)
     yield from width_sentences(analysis)
@@ -275,46 +281,6 @@ def conditions(analysis: "Analysis", moderator: str) -> str:
         average = fit.spec.codings[variable].kind == "wec"
         parts.append(f"{variable} {'is at its average' if average else 'has its reference category'}")
     return f" where {listed(parts)}" if parts else ""
-
-
-def moderation_sentences(analysis: "Analysis", found: "Moderation") -> Iterator[str]:
-    """The simple slopes of a cross-level interaction, and the region where they differ from zero."""
-    frame, moderator = found.slopes.frame, found.slopes.about.by[0]
-    for contrast in dict.fromkeys(frame["contrast"]):
-        own = frame[frame["contrast"] == contrast]
-        what = found.term.slope if contrast == "slope" else f"{found.term.slope} ({contrast})"
-        numeric = all(isinstance(value, float) for value in own[moderator])
-        parts = []
-        for _, row in own.iterrows():
-            decimals = decimals_of(float(row["std_error"]))
-            place = f"where {moderator} is {fixed(float(row[moderator]), 2)}" if numeric else f"for {row[moderator]}"
-            ends = interval(float(row["conf_low"]), float(row["conf_high"]), decimals)
-            parts.append(f"{fixed(float(row['estimate']), decimals)} {place} {ends}")
-        where = ", the mean and one standard deviation on either side" if found.by_spread else ""
-        yield f"The coefficient of {what} is {listed(parts)}{where}."
-    for region in found.regions:
-        yield region_sentence(region)
-
-
-def region_sentence(region: "JohnsonNeyman") -> str:
-    """Where an effect differs from zero, the false discovery rate controlled."""
-    what = "" if region.contrast == "slope" else f" ({region.contrast})"
-    own = region.regions[(region.regions["correction"] == "fdr") & (region.regions["effect"] != "none")]
-    share, (lowest, highest) = float(own["share"].sum()), (region.values.low, region.values.high)
-    lead = (
-        f"With the false discovery rate along {region.z} kept at {percent(1.0 - region.level, decimals=0)} (Esarey & "
-        f"Sumner, 2018), the coefficient of {region.x}{what} differs from zero"
-    )
-    if not len(own):
-        return f"{lead} nowhere in the range of {region.z}."
-    if len(own) == 1 and own["low"].iloc[0] <= lowest and own["high"].iloc[0] >= highest:
-        return f"{lead} in the whole range of {region.z}."
-    places = []
-    for low, high in zip(own["low"].tolist(), own["high"].tolist(), strict=True):
-        ends = [f"above {fixed(low, 2)}"] if low > lowest else []
-        ends += [f"below {fixed(high, 2)}"] if high < highest else []
-        places.append(" and ".join(ends))
-    return f"{lead} where {region.z} is {listed(places, 'or')} ({as_percent(share)} of the {region.values.words})."
 
 
 def heterogeneity_sentences(analysis: "Analysis") -> Iterator[str]:

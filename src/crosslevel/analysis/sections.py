@@ -124,7 +124,8 @@ def concerns(analysis: "Analysis") -> Iterator[Block]:
     question = analysis.question
     if question.too_many:
         yield Note(
-            f"{question.n_clusters} clusters are too few to let all slopes vary: {listed(question.too_many)} "
+            f"{question.n_clusters} clusters are too few to let all slopes vary: "
+            f"{listed(question.too_many).replace('`', '')} "
             f"{'has' if len(question.too_many) == 1 else 'have'} no random slope in any model (at least two clusters "
             "for each random effect are kept).",
             kind="warning",
@@ -247,7 +248,7 @@ def interactions(analysis: "Analysis", pictures: Pictures) -> Iterator[Block]:
     if not analysis.interactions:
         yield Paragraph("The model has no cross-level interaction: no coefficient within clusters depends on context.")
     for text, found in analysis.interactions.items():
-        yield Heading(text.replace(":", " × "), level=2)
+        yield Heading(text.replace(":", " × ").replace("`", ""), level=2)
         if isinstance(found, Skipped):
             yield from part(found)
             continue
