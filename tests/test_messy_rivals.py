@@ -54,6 +54,22 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: cl.two_step("y ~ x", "x ~ z", rows(), cluster="g", method="adjusted", covariates=3),  # type: ignore[arg-type]
         "`covariates` is a list of coefficients of the first step, 'all', or None to have components chosen; got 3.",
     ),
+    "level": (
+        lambda: cl.ols("y ~ x", rows()).summary(level="95%"),  # type: ignore[arg-type]
+        "`level` is a probability between 0 and 1, such as 0.95; got '95%'.",
+    ),
+    "method of intervals": (
+        lambda: cl.two_step("y ~ x", "x ~ z", rows(), cluster="g").conf_int(method="CR2"),
+        "`method` is one of 'scaled', 'unscaled', 'HC0', 'HC1', 'HC2', 'HC3'; got 'CR2'.",
+    ),
+    "names": (
+        lambda: cl.compare(*[cl.ols("y ~ x", rows())] * 2, rename="x"),  # type: ignore[arg-type]
+        "`rename` is a dict by estimator of dicts",
+    ),
+    "one value": (
+        lambda: cl.ols("y ~ x", rows().assign(g=1)).dependence("g"),
+        "of which the 108 rows have 1 value: dependence needs at least two clusters",
+    ),
     "one row": (lambda: cl.ols("y ~ x", rows().head(1)), "`data` has one row that can be used"),
     "one row twice": (
         lambda: cl.first_difference("y ~ x", pd.concat([rows(), rows().head(1)]), group="g", time="t"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from functools import cache
 from typing import Any
 
@@ -389,6 +390,17 @@ def test_standard_errors_of_predictions_far_from_zero(method: str) -> None:
         errors = near.predict(se=True)["std_error"]
         np.testing.assert_allclose(errors, np.sqrt(np.sum(x @ near.vcov.to_numpy() * x, axis=1)), rtol=1e-10)
         np.testing.assert_allclose(far.predict(se=True)["std_error"], errors, rtol=1e-5)
+
+
+def test_predictions_for_many_clusters_take_little_memory() -> None:
+    rng, g = np.random.default_rng(2), np.repeat(np.arange(3000), 4)
+    frame = pd.DataFrame({"x": rng.standard_normal(12_000), "y": rng.standard_normal(12_000), "z": g % 7, "g": g})
+    fit = cl.two_step("y ~ x", "x ~ z", frame, cluster="g")
+    tracemalloc.start()
+    fit.predict(se=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6
 
 
 def test_no_likelihood_is_said() -> None:

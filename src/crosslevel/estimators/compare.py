@@ -198,6 +198,11 @@ def _told_apart(entries: list[Entry]) -> list[Entry]:
 def _renamed(entries: list[Entry], rename: Mapping[str, Mapping[str, str]]) -> list[Entry]:
     """Entries with their coefficients' names in the others."""
     names = [entry.name for entry in entries]
+    if not isinstance(rename, Mapping) or not all(isinstance(mapping, Mapping) for mapping in rename.values()):
+        raise CrosslevelError(
+            "`rename` is a dict by estimator of dicts from its names of coefficients to those of the others, such as "
+            f"{{{names[0]!r}: {{'z': 'x:z'}}}}; got {rename!r}."
+        )
     for name, mapping in rename.items():
         if name not in names:
             raise CrosslevelError(f"`rename` names the estimator {name!r}; there are {', '.join(map(repr, names))}.")

@@ -135,8 +135,9 @@ def dependence(fit: "OLSFit", cluster: str | None, level: float) -> Dependence:
         codes, values = np.repeat(codes, times), np.repeat(values, times)
     if not 1 < clusters.n_clusters < len(codes):
         raise CrosslevelError(
-            f"`cluster` names {name!r}, of which the {len(codes)} rows have {clusters.n_clusters} values: dependence "
-            "needs at least two clusters, and some with several rows. Name the column of the clusters."
+            f"`cluster` names {name!r}, of which the {len(codes)} rows have {clusters.n_clusters} "
+            f"{'value' if clusters.n_clusters == 1 else 'values'}: dependence needs at least two clusters, and some "
+            "with several rows. Name the column of the clusters."
         )
     found = residual_dependence(OrdinaryClusters.of(design, fit.solved, clusters))
     robust = fit.robust("CR2", name)

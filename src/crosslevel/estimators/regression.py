@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from crosslevel.display import Document
+from crosslevel.errors import CrosslevelError
 from crosslevel.types import FloatArray
 
 
@@ -98,7 +99,11 @@ class Regression(ABC):
 
     def conf_int(self, level: float = 0.95, method: str | None = None) -> pd.DataFrame:
         """Confidence intervals of the coefficients; `method` names the covariance."""
-        return self.tests(method, level=level)[["conf_low", "conf_high"]]
+        try:
+            table = self.tests(method, level=level)
+        except CrosslevelError as error:  # `tests` calls it `vcov`
+            raise type(error)(str(error).replace("`vcov`", "`method`")) from None
+        return table[["conf_low", "conf_high"]]
 
     @property
     def fitted(self) -> pd.Series:

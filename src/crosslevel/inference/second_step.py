@@ -140,7 +140,7 @@ def covariance(one: SecondStep, other: SecondStep, kind: str) -> FloatArray:
 
 
 def covariance_root(step: SecondStep, kind: str) -> FloatArray:
-    """F (k, 2J) with F F' = `covariance(step, step, kind)`: the sum of squares of x'F is never negative.
+    """F (k, k) with F F' = `covariance(step, step, kind)`: the sum of squares of x'F is never negative.
 
     Far from the mean of a context variable x'Cov x is a small difference of large numbers, and x'F is not.
     """
@@ -149,7 +149,8 @@ def covariance_root(step: SecondStep, kind: str) -> FloatArray:
     else:
         errors = np.sqrt((step.variance if kind == "scaled" else 1.0) / step.weights)
     n = len(step.y)
-    return np.hstack([step.influence * errors, step.wander * np.sqrt(n / (n - 1.0))])
+    drawn = np.vstack([(step.influence * errors).T, step.wander.T * np.sqrt(n / (n - 1.0))])
+    return np.asarray(np.linalg.qr(drawn, mode="r").T)
 
 
 def _adjusted_residuals(step: SecondStep, name: str) -> FloatArray:

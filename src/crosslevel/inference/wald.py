@@ -18,7 +18,7 @@ def check_level(level: float) -> float:
     ------
     CrosslevelError : anything else.
     """
-    if not 0.0 < level < 1.0:
+    if not isinstance(level, float | int | np.number) or not 0.0 < level < 1.0:
         raise CrosslevelError(f"`level` is a probability between 0 and 1, such as 0.95; got {level!r}.")
     return level
 
