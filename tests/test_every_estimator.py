@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ ESTIMATORS: dict[str, Callable[[Any], Any]] = {
     "between": lambda data: cl.between("y ~ x2 + z", data, group="g"),
     "first difference": lambda data: cl.first_difference(PANEL, data, group="g", time="t"),
     **{
-        f"random {method}": lambda data, method=method: cl.random_effects(LONG, data, group="g", method=method)
+        f"random {method}": partial(cl.random_effects, LONG, group="g", method=method)
         for method in ("swar", "amemiya", "walhus", "nerlove")
     },
     "ht": lambda data: cl.hausman_taylor(LONG + " + z2", data, **ENDOGENOUS),

@@ -1,6 +1,7 @@
 """Messy data given to the rival estimators: a right answer, or an error in words."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,14 @@ def rows(n_groups: int = 12, size: int = 9) -> pd.DataFrame:
 
 
 SINGLES = rows(20, 1)
-LISTS = rows().assign(g=[[k] for k in rows()["g"]])
+LISTS = rows().assign(g=pd.Series([[k] for k in rows()["g"]]))
+APART = rows().assign(x3=rows()["x2"] + rows()["z"])
 AS_TEXT = rows().assign(x=rows()["x"].astype(str))
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     **{
         method: (
-            lambda method=method: cl.random_effects("y ~ x", SINGLES, group="g", method=method),
+            partial(cl.random_effects, "y ~ x", SINGLES, group="g", method=method),
             "`group` names 'g', of which each value occurs in one row",
         )
         for method in ("swar", "walhus", "amemiya", "nerlove")
@@ -69,6 +71,18 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "one value": (
         lambda: cl.ols("y ~ x", rows().assign(g=1)).dependence("g"),
         "of which the 108 rows have 1 value: dependence needs at least two clusters",
+    ),
+    "other predictors": (
+        lambda: cl.hausman(
+            cl.fixed_effects("y ~ x", rows(), group="g"), cl.random_effects("y ~ x + x2 + z", rows(), group="g")
+        ),
+        "`re` has x2, which varies within g and has no coefficient in `fe`",
+    ),
+    "determined within groups": (
+        lambda: cl.hausman(
+            cl.fixed_effects("y ~ x2 + x3", APART, group="g"), cl.random_effects("y ~ x2 + x3", APART, group="g")
+        ),
+        "`re` has x3, which varies within g and has no coefficient in `fe`",
     ),
     "one row": (lambda: cl.ols("y ~ x", rows().head(1)), "`data` has one row that can be used"),
     "one row twice": (

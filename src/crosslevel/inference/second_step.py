@@ -150,7 +150,8 @@ def covariance_root(step: SecondStep, kind: str) -> FloatArray:
         errors = np.sqrt((step.variance if kind == "scaled" else 1.0) / step.weights)
     n = len(step.y)
     drawn = np.vstack([(step.influence * errors).T, step.wander.T * np.sqrt(n / (n - 1.0))])
-    return np.asarray(np.linalg.qr(drawn, mode="r").T)
+    upper: FloatArray = np.linalg.qr(drawn)[1]
+    return upper.T
 
 
 def _adjusted_residuals(step: SecondStep, name: str) -> FloatArray:

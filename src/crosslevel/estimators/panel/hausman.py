@@ -16,6 +16,7 @@ from crosslevel.inference.estimates import Joint
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.covariance import check_covariance, panel_covariance
 from crosslevel.inference.panel.hausman import AuxiliaryRows, auxiliary_products, classic_test, wald_test
+from crosslevel.inference.panel.panel import CONSTANT
 from crosslevel.inference.panel.refusals import listed
 from crosslevel.inference.panel.regression import correlations, independent, regress
 from crosslevel.inference.wald import coefficient_table
@@ -95,12 +96,7 @@ def hausman(
     _require_same_rows(fe, side)
     if method not in ("classic", "auxiliary"):
         raise CrosslevelError(f"`method` is 'classic' or 'auxiliary'; got {method!r}.")
-    absent = [term for term in fe.terms if term not in side.terms]
-    if absent:
-        raise CrosslevelError(
-            f"`re` has no {', '.join(absent)}, which `fe` has. Both need the same predictors, but for those that do "
-            "not vary within groups."
-        )
+    _require_same_predictors(fe, side)
     if method == "classic" and vcov is not None:
         raise CrosslevelError(
             f"`vcov` is {vcov!r}, but the classic test rests on the difference of two covariances that assume "
@@ -205,6 +201,27 @@ def _require_same_rows(fe: PanelFit, side: RandomSide) -> None:
             f"`re` was fitted to {theirs.weight:.0f} rows of {theirs.names[-1]!r}, `fe` to {ours.weight:.0f} rows of "
             f"{ours.names[-1]!r}, and these are not the same. Leave out rows with missing values in any predictor "
             "before you fit both."
+        )
+
+
+def _require_same_predictors(fe: PanelFit, side: RandomSide) -> None:
+    """Refuse fits whose predictors that vary within groups are not the same: coefficients would mean other things."""
+    absent = [term for term in fe.terms if term not in side.terms]
+    if absent:
+        raise CrosslevelError(
+            f"`re` has no {', '.join(absent)}, which `fe` has. Both need the same predictors, but for those that do "
+            "not vary within groups."
+        )
+    within, total = np.diag(side.products.within), np.diag(side.products.total)
+    varying = np.flatnonzero(within > CONSTANT * total)
+    names = [side.products.names[k] for k in varying]
+    further = [name for name in names if name in side.terms and name not in fe.terms]
+    if further:
+        varies, has, it = ("varies", "has", "it") if len(further) == 1 else ("vary", "have", "them")
+        raise CrosslevelError(
+            f"`re` has {listed(further)}, which {varies} within {fe.group} and {has} no coefficient in `fe` (not in "
+            "its formula, or determined by others within groups). Both need the same predictors, but for those that "
+            f"do not vary within groups: put {it} into both formulas, or into none."
         )
 
 
