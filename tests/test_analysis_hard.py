@@ -5,14 +5,17 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import crosslevel as cl
+from crosslevel.analysis.folder import check_folder
 from crosslevel.analysis.levels import CrossLevelTerm
 from crosslevel.analysis.moderation import moderation
 from crosslevel.analysis.moderation_words import moderation_sentences
 from crosslevel.analysis.question import ask
 from crosslevel.analysis.record import Skipped
-from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DataError, DesignError
+from crosslevel.cli.app import app
+from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DataError, DesignError, FileError
 
 FORMULA = "y ~ x * z + w"
 
@@ -150,3 +153,24 @@ def test_a_model_without_slopes_tells_of_no_search(rows):
     assert "Their predictor is z between clusters." in found.paper.methods
     assert "there were no random effects to select" in found.paper.methods
     assert "dropped" not in found.paper.methods
+
+
+# -- places -------------------------------------------------------------------------------------------------------
+def test_a_place_where_nothing_may_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("crosslevel.analysis.folder.os.access", lambda *_: False)
+    with pytest.raises(FileError, match=r"^`--output` is to be made in .* where you may not write"):
+        check_folder(tmp_path / "new", overwrite=False, argument="--output")
+
+
+def test_a_folder_with_one_file_holds_one_entry(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileError, match="holds 1 entry already"):
+        check_folder(tmp_path, overwrite=False)
+
+
+def test_a_baseline_beyond_the_estimators_is_refused_as_it_was_counted(rows, tmp_path):
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    result = CliRunner().invoke(
+        app, ["compare", str(tmp_path / "rows.csv"), "y ~ x + (1 | g)", "--baseline", "9", "-q"]
+    )
+    assert str(result.exception) == "`--baseline` is the place of an estimator, from 1 to 2 here; got 9."

@@ -44,13 +44,17 @@ def check_folder(folder: str | os.PathLike[str], *, overwrite: bool, argument: s
         raise FileError(f"`{argument}` is to be made in {str(target.parent)!r}, which does not exist. Make it first.")
     if target.exists() and not target.is_dir():
         raise FileError(f"`{argument}` is {str(target)!r}, which is a file. Give the name of a folder.")
+    if not os.access(target.parent, os.W_OK):
+        raise FileError(f"`{argument}` is to be made in {str(target.parent)!r}, where you may not write. Name another.")
     if not target.is_dir() or not any(target.iterdir()):
         return target
     if not overwrite:
         again = "overwrite=True" if argument == "folder" else "--overwrite"
+        count = len(list(target.iterdir()))
+        held = f"{count} {'entry' if count == 1 else 'entries'}"
         raise FileError(
-            f"`{argument}` is {str(target)!r}, which holds {len(list(target.iterdir()))} entries already. Name another "
-            f"one, or replace an earlier analysis with {again}."
+            f"`{argument}` is {str(target)!r}, which holds {held} already. Name another one, or "
+            f"replace an earlier analysis with {again}."
         )
     own = {RECORD, *_listed(target / RECORD)}
     others = sorted(str(file.relative_to(target)) for file in target.rglob("*") if file.is_file())

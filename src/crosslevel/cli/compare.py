@@ -53,7 +53,12 @@ def run_compare(
     data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
     with output.progress("Fitting", quiet):
         fits = fitted(formulas, data, cluster)
-        found = compare(*given(fits, ddf), baseline=baseline - 1, terms=terms, level=level)
+        estimators = given(fits, ddf)
+        if baseline > len(estimators):
+            raise CrosslevelError(
+                f"`--baseline` is the place of an estimator, from 1 to {len(estimators)} here; got {baseline}."
+            )
+        found = compare(*estimators, baseline=baseline - 1, terms=terms, level=level)
     output.deliver(delivered(found), json=json, path=path)
     return all(fit.converged for fit in fits)
 
