@@ -16,6 +16,7 @@ from crosslevel.analysis.question import ask
 from crosslevel.analysis.record import Skipped
 from crosslevel.cli.app import app
 from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DataError, DesignError, FileError
+from crosslevel.report.comparison import estimate_cell
 
 FORMULA = "y ~ x * z + w"
 
@@ -174,3 +175,8 @@ def test_a_baseline_beyond_the_estimators_is_refused_as_it_was_counted(rows, tmp
         app, ["compare", str(tmp_path / "rows.csv"), "y ~ x + (1 | g)", "--baseline", "9", "-q"]
     )
     assert str(result.exception) == "`--baseline` is the place of an estimator, from 1 to 2 here; got 9."
+
+
+def test_an_unknown_standard_error_is_called_so():
+    table = pd.DataFrame({"estimate": [0.6701], "std_error": [np.nan]}, index=["z"])
+    assert estimate_cell(table, "z") == "0.670 (unknown)"

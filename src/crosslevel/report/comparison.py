@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from crosslevel.display import Column, Row, Section, Table, counted, fixed, number
+from crosslevel.display import Column, Row, Section, Table, counted, decimals_for, fixed, number
 from crosslevel.estimators.summary import shown_decimals
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ def estimate_cell(table: pd.DataFrame, term: str) -> str | None:
     if term not in table.index:
         return None
     estimate, error = table["estimate"][term], table["std_error"][term]
-    decimals = shown_decimals(error, estimate)
-    return f"{fixed(estimate, decimals)} ({fixed(error, decimals)})"
+    decimals = shown_decimals(error, estimate) if np.isfinite(error) else decimals_for(estimate)
+    return (
+        f"{fixed(estimate, decimals)} ({fixed(error, decimals) or 'unknown'})"  # too few clusters for a standard error
+    )
 
 
 def variance_cells(fit: "MixedFit") -> dict[str, str]:
