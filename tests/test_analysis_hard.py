@@ -180,3 +180,9 @@ def test_a_baseline_beyond_the_estimators_is_refused_as_it_was_counted(rows, tmp
 def test_an_unknown_standard_error_is_called_so():
     table = pd.DataFrame({"estimate": [0.6701], "std_error": [np.nan]}, index=["z"])
     assert estimate_cell(table, "z") == "0.670 (unknown)"
+
+
+@pytest.mark.parametrize("argument", ["keep", "context"])
+def test_a_search_refuses_what_is_no_list_of_names(rows, argument):
+    with pytest.raises(CrosslevelError, match=f"`{argument}` is a list of names; got 3"):
+        cl.select("y ~ x * z + (x | g)", rows, progress=False, **{argument: 3})

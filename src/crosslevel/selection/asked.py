@@ -1,7 +1,7 @@
 """What a search is asked: which model, which random effects are never dropped, which effects are followed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -128,7 +128,8 @@ def _names(given: Sequence[str] | str | None, argument: str) -> tuple[str, ...]:
     ------
     CrosslevelError : something else than names.
     """
-    names = (given,) if isinstance(given, str) else tuple(given or ())
+    listed = () if given is None else given if isinstance(given, Iterable) else (given,)
+    names = (given,) if isinstance(given, str) else tuple(listed)
     if not all(isinstance(name, str) for name in names):
         raise CrosslevelError(f"`{argument}` is a list of names; got {given!r}.")
     return names
