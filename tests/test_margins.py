@@ -567,3 +567,17 @@ def test_errors_of_models(data: pd.DataFrame) -> None:
         cl.slopes(cl.mixed("y ~ 1 + (1 | school)", data))
     with pytest.raises(CrosslevelError, match=r"at which log\(v\) is not a finite number"):
         cl.margins(cl.mixed("y ~ log(v) + (1 | school)", data), {"v": [-1.0]})
+
+
+def test_the_mean_of_a_centred_moderator_is_zero_and_not_rounding() -> None:
+    data = cl.datasets.load("sleepstudy")
+    rng = np.random.default_rng(4)
+    raw = rng.standard_normal(18) * 1e3 + 0.1
+    centred = (raw - raw.mean()) / 1e3
+    assert centred.mean() != 0.0
+    people = data["Subject"].unique()
+    data = data.assign(score=data["Subject"].astype(str).map(dict(zip(map(str, people), centred, strict=True))))
+    fit = cl.mixed("Reaction ~ Days * score + (Days | Subject)", data)
+    low, middle, high = cl.slopes(fit, "Days", by="score")["score"]
+    assert middle == 0.0
+    assert (low, high) == (-np.std(centred, ddof=1), np.std(centred, ddof=1))

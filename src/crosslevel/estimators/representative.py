@@ -25,6 +25,10 @@ CONSTANT = 1e-12
 """Range within clusters, relative to the range of all rows, below which a variable is constant in them."""
 
 
+ROUNDING = 1e-14
+"""Mean, relative to the largest value, that is rounding error."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sampled:
     """Values of a variable of numbers over the units that it is a property of.
@@ -56,8 +60,9 @@ class Sampled:
 
     @property
     def mean(self) -> float:
-        """Weighted mean."""
-        return float(np.average(self.values, weights=self.weights))
+        """Weighted mean; zero where it is only the rounding error of values that were centred."""
+        mean = float(np.average(self.values, weights=self.weights))
+        return 0.0 if abs(mean) <= ROUNDING * float(np.abs(self.values).max()) else mean
 
     @property
     def sd(self) -> float:
