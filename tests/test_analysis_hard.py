@@ -80,6 +80,8 @@ def test_a_step_of_the_ladder_that_adds_nothing_has_no_test(rows):
     assert np.isnan(last["statistic"])
     assert last["n_params"] == found.frame.iloc[-2]["n_params"]
     assert "x:z" in str(found.final.notes)
+    assert found.explained["vs_previous"].min() < -10.0
+    assert "< -1000%" in str(found)
 
 
 def test_one_name_of_keep_stands_for_itself(rows):

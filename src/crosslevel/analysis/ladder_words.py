@@ -32,6 +32,9 @@ CLEAR = 0.05
 NOTICED = 0.005
 """A negative reduction that is larger is explained."""
 
+WORST = -10.0
+"""A reduction below it is told as no more than that: the variances are of different quantities."""
+
 
 def ladder_document(ladder: "Ladder") -> Document:
     """All tables of a ladder with their words."""
@@ -273,8 +276,10 @@ def _reductions(row: "object") -> list[str | None]:
 
 
 def _share(value: float) -> str | None:
-    """A reduction as a percentage, empty where there is none."""
-    return None if np.isnan(value) else percent(value)
+    """A reduction as a percentage, empty where there is none; of far more variance than before it says only that."""
+    if np.isnan(value):
+        return None
+    return f"< {percent(WORST, decimals=0)}" if value < WORST else percent(value)
 
 
 def _clear(rung: "Rung") -> bool:
