@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import crosslevel as cl
-from crosslevel.inference.anova import icc_std_error, variance_components
 from crosslevel.errors import ColumnNotFoundError, DataError
+from crosslevel.inference.anova import icc_std_error, variance_components
 
 NAN = float("nan")
 
