@@ -12,6 +12,7 @@ from crosslevel.design import Design
 from crosslevel.design.submodel import Part, with_parts
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.inference.df import m_l_1
+from crosslevel.inference.distributions import t_quantile
 from crosslevel.inference.estimates import Estimates
 from crosslevel.inference.structure_fits import StructureFit, fit_structure
 from crosslevel.optimise import Status
@@ -274,6 +275,4 @@ class Search:
     @cached_property
     def quantiles(self) -> FloatArray:
         """(m,) half widths of the context effects' 95 % intervals, in standard errors."""
-        from scipy.stats import t
-
-        return np.asarray(t.ppf(0.5 + 0.5 * LEVEL, self.df))
+        return t_quantile(0.5 + 0.5 * LEVEL, self.df)
