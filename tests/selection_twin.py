@@ -5,7 +5,6 @@ Nothing of `crosslevel.selection` is used. Structures are tuples of blocks of na
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -56,9 +55,7 @@ class Routine:
 
     def fit(self, structure: Structure) -> MixedFit:
         """One model, from the rows."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return cl.mixed(formula(self.fixed, structure, self.group), self.data, method=self.method)
+        return cl.mixed(formula(self.fixed, structure, self.group), self.data, method=self.method)
 
     def value(self, structure: Structure) -> float:
         """Its criterion."""

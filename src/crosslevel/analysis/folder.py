@@ -17,6 +17,7 @@ from crosslevel.analysis.record import Skipped
 from crosslevel.display import page, text
 from crosslevel.errors import FileError
 from crosslevel.estimators.export import plain
+from crosslevel.report.figures import theme
 from crosslevel.table import write_atomically
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def write_folder(analysis: "Analysis", folder: str | os.PathLike[str], *, overwr
     return target
 
 
+@theme.without_collection()
 def _fill(folder: Path, analysis: "Analysis") -> None:
     """Write all files into a new folder."""
     drawn = list(drawings(analysis))

@@ -19,6 +19,7 @@ from crosslevel.display import (
     counted,
     fixed,
     number,
+    p_statement,
     p_value,
     percent,
 )
@@ -121,7 +122,7 @@ def found_words(ladder: "Ladder") -> Iterator[str]:
     found = first.test_random().T["all"]
     yield (
         f"Null model: {percent(first.icc().estimate)} of the variance lies between clusters of {ladder.levels.group} "
-        f"(chi-square {fixed(found['statistic'], 2)}, {_p(found['p_value'])[1:]}."
+        f"(chi-square {fixed(found['statistic'], 2)}, {p_statement(found['p_value'])})."
     )
     singles = [rung for rung in ladder.rungs if rung.name.startswith("random slope of ")]
     vary = [rung.name.removeprefix("random slope of ") for rung in singles if _clear(rung)]
@@ -153,7 +154,7 @@ def remaining_words(ladder: "Ladder") -> Iterator[str]:
         term, _, rest = str(name).partition(" in (")
         if rest and np.isfinite(p):
             word = "still varies" if p < CLEAR else "does not clearly vary any more"
-            yield f"In the final model the slope of {term} {word} between clusters {_p(float(p))}."
+            yield f"In the final model the slope of {term} {word} between clusters ({p_statement(float(p))})."
 
 
 def explained_blocks(ladder: "Ladder") -> Iterator[Block]:
@@ -291,13 +292,7 @@ def _tested(rung: "Rung") -> str:
     """A test in brackets."""
     assert rung.test is not None
     test = rung.test
-    return f"(chi-square {fixed(test.statistic, 2)}, {test.df} df, {_p(test.p_value)[1:]}"
-
-
-def _p(value: float) -> str:
-    """A p-value in brackets."""
-    shown = p_value(value)
-    return f"(p {shown})" if shown[0] in "<>" else f"(p = {shown})"
+    return f"(chi-square {fixed(test.statistic, 2)}, {test.df} df, {p_statement(test.p_value)})"
 
 
 def _slopes(names: list[str]) -> str:

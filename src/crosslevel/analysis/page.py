@@ -12,6 +12,7 @@ import crosslevel
 from crosslevel.analysis.pictures import Drawing, drawings
 from crosslevel.analysis.sections import whole
 from crosslevel.display import Block, Code, Document, Heading, Items, Paragraph, Table, page
+from crosslevel.report.figures import theme
 from crosslevel.report.page import PACKAGES, html_file
 from crosslevel.table import write_atomically
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from crosslevel.analysis.record import Analysis
 
 
+@theme.without_collection()
 def write_page(analysis: "Analysis", path: str | os.PathLike[str]) -> Path:
     """Write the report; see `Analysis.report`."""
     file = html_file(path)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from crosslevel.display import counted, decimals_for, fixed, p_value, percent
+from crosslevel.display import counted, decimals_for, fixed, p_statement, percent
 
 SIGNIFICANT = 2
 """Digits of a standard error in running text."""
@@ -43,18 +43,6 @@ def decimals_of(std_error: float) -> int:
     return decimals_for(std_error, significant=SIGNIFICANT, least=0)
 
 
-def tested(p: float) -> str:
-    """A p-value as part of a sentence.
-
-    Examples
-    --------
-    >>> tested(0.0132), tested(1e-9)
-    ('p = .013', 'p < .001')
-    """
-    shown = p_value(p)
-    return f"p {shown}" if shown[0] in "<>" else f"p = {shown}"
-
-
 def interval(low: float, high: float, decimals: int) -> str:
     """The ends of an interval."""
     return f"[{fixed(low, decimals)}, {fixed(high, decimals)}]"
@@ -72,7 +60,7 @@ def t_test(row: "pd.Series[float]", level: float) -> str:
     df = fixed(row["df"], 0 if row["df"] > 1000 or row["df"] == round(row["df"]) else 1)
     decimals = decimals_of(row["std_error"])
     return (
-        f"t({df}) = {fixed(row['statistic'], 2)}, {tested(row['p_value'])}, {percent(level, decimals=0)} CI "
+        f"t({df}) = {fixed(row['statistic'], 2)}, {p_statement(row['p_value'])}, {percent(level, decimals=0)} CI "
         f"{interval(row['conf_low'], row['conf_high'], decimals)}"
     )
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from crosslevel.analysis.ladder_words import ladder_blocks
 from crosslevel.analysis.paper import blocks_of
-from crosslevel.analysis.phrases import decimals_of, interval, listed, several, tested, what_varies
+from crosslevel.analysis.phrases import decimals_of, interval, listed, several, what_varies
 from crosslevel.analysis.record import Skipped
 from crosslevel.display import (
     Block,
@@ -24,6 +24,7 @@ from crosslevel.display import (
     Table,
     counted,
     fixed,
+    p_statement,
     p_value,
     percent,
 )
@@ -224,7 +225,7 @@ def null_words(analysis: "Analysis") -> str:
         f"Null model: {percent(icc.estimate)} of the variance of {fit.spec.response_name} lies between clusters "
         f"(intraclass correlation {fixed(icc.estimate, 3)}, {percent(analysis.level, decimals=0)} interval "
         f"{interval(icc.conf_low, icc.conf_high, 3)}; chi-square {fixed(test['statistic'], 2)}, "
-        f"{tested(test['p_value'])}). The clusters' means have an average reliability of "
+        f"{p_statement(test['p_value'])}). The clusters' means have an average reliability of "
         f"{fixed(fit.reliability().average['Intercept'], 3)}. A mean of all rows is as precise as one of "
         f"{counted(float(effect['effective_rows']))} independent rows (design effect "
         f"{fixed(float(effect['design_effect']), 2)})."

@@ -35,6 +35,7 @@ File = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print every number as JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress messages.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to a .html, .txt, .csv or .json file.")]
 Sheet = Annotated[str | None, typer.Option(help="Sheet of an xlsx file.", show_default=False)]
 Ddf = Annotated[
     str,
@@ -86,9 +87,7 @@ def describe(
     group: Annotated[str, typer.Option("--group", "-g", help="Column that identifies the clusters.")],
     variables: Annotated[str | None, typer.Option(help="Columns, separated by commas; all if not given.")] = None,
     json: Json = False,
-    out: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to a .html, .txt, .csv or .json file.")
-    ] = None,
+    out: Output = None,
     sheet: Sheet = None,
     encoding: Encoding = None,
     quiet: Quiet = False,
@@ -129,9 +128,7 @@ def fit(
     ] = False,
     level: Annotated[float, typer.Option(help="Confidence level")] = 0.95,
     json: Json = False,
-    out: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to a .html, .txt, .csv or .json file.")
-    ] = None,
+    out: Output = None,
     sheet: Sheet = None,
     encoding: Encoding = None,
     quiet: Quiet = False,
@@ -204,9 +201,7 @@ def select(
     method: Annotated[str, typer.Option(help="reml or ml")] = "reml",
     seed: Annotated[int | None, typer.Option(help="Of criteria that draw random numbers", show_default=False)] = None,
     json: Json = False,
-    out: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to a .html, .txt, .csv or .json file.")
-    ] = None,
+    out: Output = None,
     sheet: Sheet = None,
     encoding: Encoding = None,
     quiet: Quiet = False,
@@ -246,9 +241,7 @@ def compare(
     ] = None,
     level: Annotated[float, typer.Option(help="Confidence level")] = 0.95,
     json: Json = False,
-    out: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to a .html, .txt, .csv or .json file.")
-    ] = None,
+    out: Output = None,
     sheet: Sheet = None,
     encoding: Encoding = None,
     quiet: Quiet = False,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from crosslevel.diagnostics.coding_subject import Finding, Subject, checked, correlation, fitted
-from crosslevel.display import counted, fixed, number, p_value
+from crosslevel.display import counted, fixed, number, p_statement
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.mundlak import mundlak
@@ -246,13 +246,11 @@ def _equality(fit: MixedFit | None, subject: Subject, text: str) -> tuple[str, f
     if not means:
         return "", None
     p = float(fit.contrast(means, joint=True)["p_value"].iloc[0])
-    shown = p_value(p)
-    sign = "" if shown.startswith(("<", ">")) else "= "
     if len(means) == 1 and text in fit.params.index:
         within = float(fit.params[text])
         between = within + float(fit.params[means[0]])
-        return f"Within it is {number(within)}, between {number(between)} (test of equality: p {sign}{shown}). ", p
-    return f"The test that both are equal has p {sign}{shown}. ", p
+        return f"Within it is {number(within)}, between {number(between)} (test of equality: {p_statement(p)}). ", p
+    return f"The test that both are equal has {p_statement(p)}. ", p
 
 
 def _within_between(subject: Subject, texts: list[str]) -> str:

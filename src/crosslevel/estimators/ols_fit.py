@@ -245,34 +245,14 @@ class OLSFit(Regression):
         return self.solved.deviance
 
     @property
-    def loglik(self) -> float:
-        """Log-likelihood at its maximum."""
-        return -0.5 * self.solved.deviance
-
-    @property
     def n_params(self) -> int:
         """Coefficients and sigma."""
         return len(self.solved.beta) + 1
 
     @property
-    def aic(self) -> float:
-        """Deviance + 2 parameters."""
-        return self.deviance + 2.0 * self.n_params
-
-    @property
-    def bic(self) -> float:
-        """Deviance + log(rows) parameters."""
-        return self.deviance + float(np.log(self.nobs)) * self.n_params
-
-    @property
     def status(self) -> str:
         """How the estimates were found, in a sentence."""
         return "Solved: least squares has one solution, found without a search."
-
-    @property
-    def converged(self) -> bool:
-        """Always: nothing is searched for."""
-        return True
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

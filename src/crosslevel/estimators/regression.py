@@ -1,5 +1,6 @@
 """What every regression answers in the same way: coefficients, standard errors, t tests, intervals, words."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
@@ -48,6 +49,16 @@ class Regression(ABC):
     @abstractmethod
     def ngroups(self) -> dict[str, int]:
         """Clusters by name of the grouping; empty without."""
+
+    @property
+    @abstractmethod
+    def deviance(self) -> float:
+        """-2 log-likelihood, or an error that says why there is none."""
+
+    @property
+    @abstractmethod
+    def n_params(self) -> int:
+        """Parameters of the likelihood."""
 
     @abstractmethod
     def tests(self, vcov: str | None = None, *, level: float = 0.95) -> pd.DataFrame:
@@ -104,6 +115,26 @@ class Regression(ABC):
         except CrosslevelError as error:  # `tests` calls it `vcov`
             raise type(error)(str(error).replace("`vcov`", "`method`")) from None
         return table[["conf_low", "conf_high"]]
+
+    @property
+    def loglik(self) -> float:
+        """Log-likelihood at its maximum."""
+        return -0.5 * self.deviance
+
+    @property
+    def aic(self) -> float:
+        """Deviance + 2 parameters."""
+        return self.deviance + 2.0 * self.n_params
+
+    @property
+    def bic(self) -> float:
+        """Deviance + log(rows) parameters."""
+        return self.deviance + math.log(self.nobs) * self.n_params
+
+    @property
+    def converged(self) -> bool:
+        """Always: nothing is searched for."""
+        return True
 
     @property
     def fitted(self) -> pd.Series:

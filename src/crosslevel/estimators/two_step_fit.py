@@ -192,7 +192,7 @@ class TwoStepFit(Regression):
         return pd.Series({one.name: float(one.step.df) for one in self.outcomes}, name="df_residual")
 
     @property
-    def loglik(self) -> float:
+    def deviance(self) -> float:
         """Refused: least squares in two steps maximises no likelihood of the rows.
 
         Raises
@@ -205,29 +205,14 @@ class TwoStepFit(Regression):
         )
 
     @property
-    def deviance(self) -> float:
-        """-2 log-likelihood: refused, as `loglik` is."""
-        return -2.0 * self.loglik
-
-    @property
-    def aic(self) -> float:
-        """Refused, as `loglik` is."""
-        return self.deviance
-
-    @property
-    def bic(self) -> float:
-        """Refused, as `loglik` is."""
-        return self.deviance
+    def n_params(self) -> int:
+        """Refused, as `deviance` is: parameters are counted of a likelihood."""
+        return int(self.deviance)
 
     @property
     def status(self) -> str:
         """How the estimates were found, in a sentence."""
         return "Solved: least squares in each cluster and across clusters has one solution, found without a search."
-
-    @property
-    def converged(self) -> bool:
-        """Always: nothing is searched for."""
-        return True
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

@@ -133,11 +133,11 @@ def level_codes(series: Series) -> Coded:
     values = series.to_native() if _is_pandas(series) else pd.arrays.ArrowExtensionArray(series.to_arrow())
     try:
         return factorized_codes(values)
-    except (TypeError, NotImplementedError):  # lists and dicts, or types that pyarrow does not tell apart
+    except (TypeError, NotImplementedError) as error:  # lists and dicts, or types that pyarrow does not tell apart
         raise DataError(
             f"`data` has {in_words(series)} in column {series.name!r}: these are no categories. Turn them into text or "
             "numbers first."
-        ) from None
+        ) from error
 
 
 def _whole_number_codes(series: Series) -> Coded:

@@ -159,14 +159,9 @@ class PanelFit(Regression):
         return self.estimates.adj_r_squared
 
     @property
-    def loglik(self) -> float:
-        """Log-likelihood at its maximum; see `nobs` for its rows."""
-        return self.details.likelihood[0]
-
-    @property
     def deviance(self) -> float:
-        """-2 log-likelihood."""
-        return -2.0 * self.loglik
+        """-2 log-likelihood; see `nobs` for its rows."""
+        return -2.0 * self.details.likelihood[0]
 
     @property
     def n_params(self) -> int:
@@ -174,24 +169,9 @@ class PanelFit(Regression):
         return self.details.likelihood[1]
 
     @property
-    def aic(self) -> float:
-        """Deviance + 2 parameters."""
-        return self.deviance + 2.0 * self.n_params
-
-    @property
-    def bic(self) -> float:
-        """Deviance + log(rows) parameters."""
-        return self.deviance + float(np.log(self.nobs)) * self.n_params
-
-    @property
     def status(self) -> str:
         """How the estimates were found, in a sentence."""
         return "Solved: the estimates have a closed form, found without a search."
-
-    @property
-    def converged(self) -> bool:
-        """Always: nothing is searched for."""
-        return True
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The house style of figures: legible in print, safe for the colour-blind, and without a trace in global settings."""
 
+import gc
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -111,6 +112,18 @@ def svg(figure: "Figure") -> bytes:
     finally:
         figure.set_canvas(canvas)
     return buffer.getvalue()
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Many figures drawn without looking for garbage in cycles meanwhile: a fifth of the time goes into that else."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def settled(figure: "Figure") -> "Figure":
