@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from crosslevel.report import figures as plot
     from crosslevel.report.page import report
     from crosslevel.selection.select import select
+    from crosslevel.simulation import lab
     from crosslevel.table.read import read
     from crosslevel.weights import Frequency, Precision, Sampling
 
@@ -89,6 +90,7 @@ __all__ = [
     "hausman_taylor",
     "influence",
     "johnson_neyman",
+    "lab",
     "ladder",
     "lrtest",
     "margins",
@@ -135,6 +137,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "hausman_taylor": ("crosslevel.estimators.panel.hausman_taylor", "hausman_taylor"),
     "influence": ("crosslevel.diagnostics.influence", "influence"),
     "johnson_neyman": ("crosslevel.estimators.johnson_neyman", "johnson_neyman"),
+    "lab": ("crosslevel.simulation.lab", None),
     "ladder": ("crosslevel.analysis.ladder", "ladder"),
     "lrtest": ("crosslevel.estimators.comparison", "lrtest"),
     "margins": ("crosslevel.estimators.margins", "margins"),
