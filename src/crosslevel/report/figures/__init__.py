@@ -12,6 +12,7 @@ from crosslevel.report.figures.fitted_lines import fitted_lines, fitted_lines_da
 from crosslevel.report.figures.heterogeneity import heterogeneity, heterogeneity_data
 from crosslevel.report.figures.influence import influence, influence_data
 from crosslevel.report.figures.johnson_neyman import johnson_neyman, johnson_neyman_data
+from crosslevel.report.figures.lab import study, study_data
 from crosslevel.report.figures.margins import margins, margins_data, slopes, slopes_data
 from crosslevel.report.figures.raw import raw, raw_data, raw_lines
 from crosslevel.report.figures.residuals import residual_fitted, residual_fitted_data, residual_qq, residual_qq_data
@@ -52,6 +53,8 @@ __all__ = [
     "shrinkage_data",
     "slopes",
     "slopes_data",
+    "study",
+    "study_data",
     "zeta",
     "zeta_data",
 ]
