@@ -52,6 +52,8 @@ def test_lines_are_what_tells_points_apart():
     frame = results()
     both = cl.plot.study_data(frame, "coverage")
     assert set(both["line"]) == {f"{a}: {b}" for a in ("ME-Correct", "ME-Invariant") for b in ("m-l-1", "growth-curve")}
+    terms = cl.plot.study_data(results(terms=("z", "x1:z")))
+    assert set(terms["line"]) == {f"{a}: {b}" for a in ("ME-Correct", "ME-Invariant") for b in ("z", "x1:z")}
     one = cl.plot.study_data(frame[frame["estimator"] == "ME-Correct"], "coverage")
     assert set(one["line"]) == {"m-l-1", "growth-curve"}
 
@@ -84,7 +86,7 @@ def test_one_condition_is_a_list():
         (results(), {"measure": "power"}, "rmse, coverage; got 'power'"),
         (results(), {"x": "size"}, "`x` is a factor of the study"),
         (results(), {"x": "slopes"}, "factors clusters, slopes, slope_sd vary"),
-        (results(terms=("z", "x1:z")), {}, "Choose one term"),
+        (results(terms=("z", "x1:z")).replace({"term": {"x1:z": "z"}}), {}, "Several values of 'rmse'"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_words(frame, options, words):

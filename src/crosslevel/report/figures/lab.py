@@ -23,8 +23,8 @@ LOOKS = (
 AFTER_FACTORS = "estimator"
 """The first column of results that is no factor."""
 
-PER_CENT = ("rmse", "bias", "coverage", "power", "type-I error", "convergence", "singular")
-ON_LOG_SCALE = ("rmse", "width", "median width")
+UNITS = {"percent of truth": "percent of the effect", "percent": "percent", "effect": "units of the effect"}
+ON_LOG_SCALE = ("rmse", "sd", "standard error", "width", "median width")
 NAMES = {"rmse": "RMSE", "type-I error": "Type-I error"}
 APART = 0.012
 """Distance of the points of two lines at the same level, as a share of the axis."""
@@ -42,6 +42,7 @@ class Shown:
     frame : its points: row, column, x, line, value, mcse and published.
     lines : their names, in order.
     x, columns, rows : factors along the axis and over the panels; None if there is none.
+    name : the measure with its unit.
     """
 
     frame: pd.DataFrame
@@ -49,6 +50,7 @@ class Shown:
     x: str | None
     columns: str | None
     rows: str | None
+    name: str
 
 
 def study_data(
@@ -154,13 +156,13 @@ def _shown(
     double = frame.duplicated(["row", "column", "x", "line", "published"])
     if double.any():
         raise CrosslevelError(
-            f"`results` has several values of {measure!r} for {frame['line'][double].iloc[0]!r} in one place. "
+            f"Several values of {measure!r} for {frame['line'][double].iloc[0]!r} are in one place. "
             "Choose one term before drawing: results[results['term'] == ...]."
         )
     lines = tuple(dict.fromkeys(frame["line"]))
     if x is not None and len(lines) > len(LOOKS):
         raise CrosslevelError(f"`results` has {len(lines)} lines, {len(LOOKS)} can be told apart; choose some of them.")
-    return Shown(frame=frame, lines=lines, x=x, columns=columns, rows=rows)
+    return Shown(frame=frame, lines=lines, x=x, columns=columns, rows=rows, name=_named(measure, mine))
 
 
 def _of_measure(results: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -207,11 +209,15 @@ def _alike(published: pd.DataFrame, mine: pd.DataFrame, factors: Sequence[str]) 
 
 
 def _line_names(points: pd.DataFrame) -> "pd.Series[str]":
-    """Estimators, intervals, or both, whatever tells the points apart."""
+    """Estimators, intervals and terms: whatever of them tells the points apart."""
     estimators, intervals = points[AFTER_FACTORS], points["interval"]
-    if points.groupby(AFTER_FACTORS)["interval"].nunique().max() == 1:
-        return estimators
-    return intervals if estimators.nunique() == 1 else estimators + ": " + intervals
+    parts = [estimators] if estimators.nunique() > 1 else []
+    parts += [intervals] if points.groupby(AFTER_FACTORS)["interval"].nunique().max() > 1 else []
+    parts += [points["term"]] if "term" in points and points["term"].nunique() > 1 else []
+    names = parts[0] if parts else estimators
+    for part in parts[1:]:
+        names = names + ": " + part.fillna("")
+    return names
 
 
 def _draw_panels(
@@ -233,7 +239,7 @@ def _draw_panels(
             panel.set_title(heading, loc="left", fontsize=9, color=theme.INK)
         for first in range(0, len(panels), len(columns)):
             _scale(panels[first : first + len(columns)], measure)
-            panels[first].set_ylabel(_axis_name(measure))
+            panels[first].set_ylabel(shown.name)
         panels[len(panels) - len(columns) + (len(columns) - 1) // 2].set_xlabel(words[shown.x or ""])
         figure = theme.entitle(panels, title, notes, own=True)
         handles, labels = panels[0].get_legend_handles_labels()
@@ -312,7 +318,7 @@ def _draw_list(shown: Shown, measure: str, nominal: float | None, title: str, no
         panel.set_yticks(range(len(lines)), list(reversed(lines)))
         panel.set_ylim(-0.6, len(lines) - 0.4)
         panel.grid(visible=False, axis="y")
-        panel.set_xlabel(_axis_name(measure))
+        panel.set_xlabel(shown.name)
         if frame["published"].any():
             panel.legend(loc="best")
         return theme.entitle(panels, title, notes, own=True)
@@ -323,10 +329,11 @@ def _level(level: Any) -> str:
     return f"{level:g}" if isinstance(level, int | float | np.number) else str(level)
 
 
-def _axis_name(measure: str) -> str:
-    """The name of the axis of a measure."""
+def _named(measure: str, mine: pd.DataFrame) -> str:
+    """A measure with its unit, where all its values have the same."""
+    units: list[str] = list(mine["unit"].unique()) if "unit" in mine else []
     what = NAMES.get(measure, measure.capitalize())
-    return f"{what} (percent)" if measure in PER_CENT else what
+    return f"{what} ({UNITS.get(units[0], units[0])})" if len(units) == 1 else what
 
 
 def _titled(measure: str, factors: Sequence[str]) -> str:
