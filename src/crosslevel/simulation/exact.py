@@ -1,0 +1,128 @@
+"""Cross-products of normal data drawn without rows, exactly as if they had been summed over rows.
+
+For normal predictors and residuals a cluster's means are normal and independent of its centred scatter, which is
+Wishart: its cost does not depend on the number of rows. A batch of replications is one call of compiled code, each with
+random numbers of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crosslevel.simulation.columns import LinearColumn
+from crosslevel.simulation.correlations import RandomCorrelation
+from crosslevel.simulation.drawn import Drawn
+from crosslevel.simulation.sampling import Sampler
+from crosslevel.simulation.variables import Arms, Context, Normal
+
+if TYPE_CHECKING:
+    from crosslevel.kernels.simulated import Recipe
+    from crosslevel.simulation.process import Process
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExactSampler(Sampler):
+    """Draws counts, means and scatters directly; see the module.
+
+    Attributes
+    ----------
+    recipe : the process and the columns as arrays.
+    """
+
+    recipe: "Recipe" = field(repr=False)
+
+    @property
+    def description(self) -> str:
+        """How data are drawn."""
+        return "Cross-products are drawn exactly, without rows: predictors are normal and every column is linear."
+
+    def draw(self, seeds: Sequence[np.random.SeedSequence]) -> Drawn:
+        """Draw one replication per seed."""
+        from crosslevel.kernels.simulated import draw_moments
+
+        shape = (len(seeds), self.process.clusters)
+        m = len(self.names)
+        states = np.array([seed.generate_state(4, np.uint64) for seed in seeds], dtype=np.uint64).reshape(-1, 4)
+        count, mean, scatter = np.empty(shape), np.empty((*shape, m)), np.empty((*shape, m, m))
+        draw_moments(states, self.recipe, count, mean, scatter)
+        return Drawn(names=self.names, count=count, mean=mean, scatter=scatter)
+
+
+def recipe_of(process: "Process", union: Sequence[LinearColumn], own: Sequence[LinearColumn]) -> "Recipe":
+    """A process and columns as arrays.
+
+    Parameters
+    ----------
+    process : the process; its row variables are all normal.
+    union : columns to draw.
+    own : the process's own columns, in the order of its formula.
+    """
+    from crosslevel.kernels.simulated import Recipe
+
+    columns = list(union)
+    for column in own:
+        if column.name not in [each.name for each in union]:
+            columns.append(column)
+    place = {column.name: j for j, column in enumerate(columns)}
+    coefficient, effect = np.zeros(len(columns)), np.full(len(columns), -1)
+    for name, value in process.effects.items():
+        coefficient[place[name]] = value
+    for k, name in enumerate(process.random_names):
+        effect[place[name]] = k
+    contexts, rows = list(process.contexts), list(process.predictors)
+    law = process.size_law
+    return Recipe(
+        low=law.low, high=law.high, size_mean=law.mean, size_shape=law.shape,
+        **_context_arrays(process), **_row_arrays(process),
+        effect_sd=np.array([process.sd[name] for name in process.random_names], dtype=np.float64),
+        effect_root=np.ascontiguousarray(process.effect_root), effect_b=_shape(process.correlation),
+        block=process.blocks.astype(np.int64), sigma=float(process.sigma),
+        scale=np.array([column.scale for column in columns], dtype=np.float64),
+        factors=_factors(columns, contexts, rows),
+        row=np.array([rows.index(column.row) if column.row else -1 for column in columns], dtype=np.int64),
+        centred=np.array([column.centred for column in columns], dtype=np.int64),
+        coefficient=coefficient, effect=effect.astype(np.int64),
+    )  # fmt: skip
+
+
+def _factors(columns: Sequence[LinearColumn], contexts: list[str], rows: list[str]) -> "np.ndarray":
+    """(M, F) factors of columns that are constant within clusters, -1 where there are fewer."""
+    lists = [
+        [contexts.index(name) for name in column.contexts] + [len(contexts) + rows.index(name) for name in column.means]
+        for column in columns
+    ]
+    out = np.full((len(columns), max(1, *map(len, lists))), -1, dtype=np.int64)
+    for j, places in enumerate(lists):
+        out[j, : len(places)] = places
+    return out
+
+
+def _context_arrays(process: "Process") -> dict[str, "np.ndarray"]:
+    """Arrays of the context variables."""
+    found = [process.all_variables[name] for name in process.contexts]
+    return {
+        "context_mean": np.array([v.mean if isinstance(v, Context) else 0.0 for v in found], dtype=np.float64),
+        "context_sd": np.array([v.sd if isinstance(v, Context) else 1.0 for v in found], dtype=np.float64),
+        "context_ones": np.array(
+            [v.ones(process.clusters) if isinstance(v, Arms) else -1 for v in found], dtype=np.int64
+        ),
+    }
+
+
+def _row_arrays(process: "Process") -> dict[str, object]:
+    """Arrays of the row variables."""
+    found = [v for v in process.all_variables.values() if isinstance(v, Normal)]
+    return {
+        "row_mean": np.array([v.mean for v in found], dtype=np.float64),
+        "row_sd": np.array([v.sd for v in found], dtype=np.float64),
+        "row_between": np.array([v.sd_between for v in found], dtype=np.float64),
+        "row_root": np.ascontiguousarray(process.predictor_root),
+        "row_b": _shape(process.predictor_correlation),
+    }
+
+
+def _shape(given: object) -> float:
+    """Parameter of random correlations, 0 if they are fixed."""
+    return given.b if isinstance(given, RandomCorrelation) else 0.0

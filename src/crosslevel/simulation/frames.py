@@ -1,0 +1,107 @@
+"""Rows of a simulated process."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.formula import Spec, learn
+from crosslevel.simulation.correlations import RandomCorrelation
+from crosslevel.simulation.given import read_formula
+from crosslevel.table import Columns
+from crosslevel.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from crosslevel.simulation.process import Process
+
+FEW_CLUSTERS, FEW_ROWS, FEW_SEED = 12, 10, 20
+"""Data from which the columns of a process are learnt."""
+
+TEMPLATE_ROWS, TEMPLATE_LEAST = 1500, 30
+"""Rows of a template in all, and the least of a cluster."""
+
+
+def learnt_spec(process: "Process") -> Spec:
+    """The formula of a process, learnt from a few rows of its predictors."""
+    rng = np.random.default_rng(FEW_SEED)
+    frame = predictor_frame(process, np.full(FEW_CLUSTERS, FEW_ROWS), rng, correlated=False)
+    return learn(read_formula(process.formula), Columns.from_frame(frame))
+
+
+def rows_frame(process: "Process", rng: np.random.Generator) -> pd.DataFrame:
+    """Rows of one data set: predictors, clusters and outcome."""
+    counts = process.size_law.draw(rng)
+    frame = predictor_frame(process, counts, rng)
+    sd = np.array([process.sd[name] for name in process.random_names])
+    root = sd[:, None] * _root(process.correlation, process.effect_root, process.blocks, rng)
+    effects = rng.standard_normal((process.clusters, len(sd))) @ root.T
+    spec = learn(read_formula(process.formula), Columns.from_frame(frame))
+    columns = frame_columns(spec, frame)
+    y = process.sigma * rng.standard_normal(len(frame))
+    for position, name in enumerate(process.fixed_names):
+        y += process.effects[name] * columns[position]
+    codes = frame[process.group].to_numpy()
+    for k, position in enumerate(process.effect_columns):
+        y += effects[codes, k] * columns[position]
+    frame[process.response] = y
+    return frame
+
+
+def predictor_frame(
+    process: "Process", counts: IntArray, rng: np.random.Generator, *, correlated: bool = True
+) -> pd.DataFrame:
+    """Predictors and clusters of some rows; the outcome is 0.
+
+    Parameters
+    ----------
+    process : the process.
+    counts : (J,) rows of the clusters.
+    rng : random numbers.
+    correlated : whether the predictors are correlated as they should be.
+    """
+    codes = np.repeat(np.arange(len(counts)), counts)
+    latent = rng.standard_normal((len(codes), len(process.predictors)))
+    if correlated and len(process.predictors):
+        zeros = np.zeros(len(process.predictors), dtype=np.int64)
+        latent = latent @ _root(process.predictor_correlation, process.predictor_root, zeros, rng).T
+    centres = rng.standard_normal((len(counts), len(process.predictors)))
+    data: dict[str, FloatArray] = {}
+    for name, variable in process.all_variables.items():
+        if variable.is_context:
+            own = rng.standard_normal(len(counts))
+            data[name] = variable.draw(own, own, rng)[codes]
+        else:
+            k = process.predictors.index(name)
+            data[name] = variable.draw(latent[:, k], centres[codes, k], rng)
+    return pd.DataFrame({**data, process.group: codes, process.response: np.zeros(len(codes))})
+
+
+def frame_columns(spec: Spec, frame: pd.DataFrame) -> FloatArray:
+    """Design columns (m, n) of a learnt formula."""
+    return spec.bind(Columns.from_frame(frame), response=False).evaluate()
+
+
+def _root(given: object, fixed: FloatArray, blocks: IntArray, rng: np.random.Generator) -> FloatArray:
+    """Lower root of a correlation matrix, drawn block by block if it is random."""
+    if not isinstance(given, RandomCorrelation):
+        return fixed
+    out = np.zeros_like(fixed)
+    for block in np.unique(blocks):
+        places = np.flatnonzero(blocks == block)
+        out[np.ix_(places, places)] = given.root(len(places), rng)
+    return out
+
+
+def few_rows(process: "Process") -> pd.DataFrame:
+    """A few rows, with an outcome that means nothing: enough to learn a formula from."""
+    rng = np.random.default_rng(FEW_SEED)
+    frame = predictor_frame(process, np.full(FEW_CLUSTERS, FEW_ROWS), rng, correlated=False)
+    return frame.assign(**{process.response: rng.standard_normal(len(frame))})
+
+
+def template_rows(process: "Process") -> pd.DataFrame:
+    """Rows with all clusters of a process, though no more of them than it takes to look at a model."""
+    rng = np.random.default_rng(FEW_SEED)
+    each = max(TEMPLATE_ROWS // process.clusters, TEMPLATE_LEAST)
+    frame = predictor_frame(process, np.full(process.clusters, each), rng, correlated=False)
+    return frame.assign(**{process.response: rng.standard_normal(len(frame))})

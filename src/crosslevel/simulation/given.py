@@ -1,0 +1,102 @@
+"""Checks of what a simulated process is given."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from numbers import Integral, Real
+
+import numpy as np
+
+from crosslevel.errors import CrosslevelError
+from crosslevel.formula import Formula, parse
+from crosslevel.simulation.variables import Variable
+
+
+@lru_cache(maxsize=64)
+def read_formula(formula: str) -> Formula:
+    """The formula of a process.
+
+    Raises
+    ------
+    FormulaError : it cannot be read.
+    CrosslevelError : it is no two-level model with one outcome.
+    """
+    parsed = parse(formula)
+    groups = list(dict.fromkeys(part.group_text for part in parsed.random))
+    if len(groups) != 1 or len(parsed.random[0].group) != 1 or parsed.random[0].membership is not None:
+        found = f"it has {', '.join(groups)}" if groups else "it has no random term"
+        raise CrosslevelError(
+            f"`formula` of a process needs one grouping factor, as in 'y ~ x + (1 | g)'; {found}. "
+            "A random effect that does not vary has `sd` 0."
+        )
+    if not parsed.response.is_column:
+        raise CrosslevelError(
+            f"`formula` of a process has the outcome `{parsed.response.text}`; it must be a plain name, as the outcome "
+            "is made, not read. Transform it in the formulas of estimators."
+        )
+    for part in parsed.random:
+        if part.structure not in ("us", "diag"):
+            raise CrosslevelError(
+                f"`formula` of a process has {part.text}; its `sd` and `correlation` say how effects vary together. "
+                "Write the term without a structure; estimators may have one."
+            )
+    predictors = [name for each in parsed.fixed_terms for one in each.expressions for name in one.variables]
+    if parsed.response.text in predictors or parsed.response.text in parsed.random[0].group:
+        raise CrosslevelError(f"`formula` has its outcome {parsed.response.text!r} on both sides of the ~.")
+    return parsed
+
+
+def check_variables(variables: object, formula: Formula) -> None:
+    """Refuse variables that are none, and names that something else has."""
+    if not isinstance(variables, Mapping):
+        raise CrosslevelError(f"`variables` maps names to variables such as Context(); got {variables!r}.")
+    for name, variable in variables.items():
+        if not isinstance(variable, Variable):
+            raise CrosslevelError(
+                f"`variables` has {variable!r} for {name!r}; it must be a variable such as Normal(), Context(), Arms() "
+                "or Binary()."
+            )
+        if name == formula.response.text:
+            raise CrosslevelError(f"`variables` has {name!r}, which is the outcome. Take it out: the process makes it.")
+        if name in formula.random[0].group:
+            raise CrosslevelError(f"`variables` has {name!r}, the name of the clusters. Take it out.")
+
+
+def whole_number(argument: str, value: object, *, least: int) -> None:
+    """Refuse what is no whole number of at least `least`."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise CrosslevelError(f"`{argument}` is a whole number of at least {least}; got {value!r}.")
+
+
+def check_amounts(argument: str, values: Mapping[str, float], *, positive: bool) -> None:
+    """Refuse negative amounts, and zero where they must be positive."""
+    for name, value in values.items():
+        number = isinstance(value, Real) and not isinstance(value, bool) and np.isfinite(value)
+        if not number or value < 0.0 or (positive and value == 0.0):
+            where = f"`{argument}`" if name == argument else f"`{argument}` of {name}"
+            raise CrosslevelError(f"{where} must be {'more than 0' if positive else '0 or more'}; got {value!r}.")
+
+
+def named_numbers(argument: str, values: object, names: Sequence[str], what: str) -> None:
+    """Refuse a mapping that does not have exactly one finite number for each name.
+
+    Raises
+    ------
+    CrosslevelError : the names that are missing and unknown, and all that there are.
+    """
+    if not isinstance(values, Mapping):
+        raise CrosslevelError(f"`{argument}` maps names of {what} to numbers; got {values!r}.")
+    missing = [name for name in names if name not in values]
+    unknown = [name for name in values if name not in names]
+    if missing or unknown:
+        problems = [f"lacks {', '.join(missing)}"] if missing else []
+        for name in unknown:
+            close = get_close_matches(str(name), list(names), n=1, cutoff=0.6)
+            problems.append(f"has {name!r}, which is none" + (f" (did you mean {close[0]!r}?)" if close else ""))
+        raise CrosslevelError(
+            f"`{argument}` {' and '.join(problems)}. The {what} of `formula` are {', '.join(names)}; "
+            "give each of them a number."
+        )
+    for name, value in values.items():
+        if not isinstance(value, Real) or isinstance(value, bool) or not np.isfinite(value):
+            raise CrosslevelError(f"`{argument}` of {name} must be a finite number; got {value!r}.")
