@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from crosslevel.simulation.columns import LinearColumn, linear_columns
+from crosslevel.simulation.draws_itself import DrawsItself
 from crosslevel.simulation.exact import ExactSampler, recipe_of
 from crosslevel.simulation.process import Process
 from crosslevel.simulation.rows import RowSampler
@@ -42,6 +43,8 @@ def sampler_of(process: Process, formulas: Sequence[str]) -> Sampler:
     >>> sampler_of(process, ["y ~ x + I(x**2) + (1 | g)"]).description
     'Rows are drawn and summed, since I(x ** 2) is no fixed linear function of the rows.'
     """
+    if isinstance(process, DrawsItself):
+        return process.sampler()
     specs = learnt_formulas(process, formulas)
     names = union_of(specs)
     found: dict[str, LinearColumn] = {}
