@@ -1,0 +1,197 @@
+"""Studies and their results as tables for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.display import Block, Column, Document, Items, Note, Paragraph, Table, decimals_for, fixed
+from crosslevel.errors import CrosslevelError
+from crosslevel.simulation.description import KIND, name_of, plain, shown
+from crosslevel.simulation.measures import COLUMNS, FAILURES, MEASURES
+
+if TYPE_CHECKING:
+    from crosslevel.simulation.study import Study
+
+
+def study_document(study: "Study") -> Document:
+    """A study in words: factors, process, estimators, what is measured."""
+    count = len(study)
+    blocks: list[Block] = [
+        Paragraph(f"{count} condition{'s' if count != 1 else ''}; {100 * study.level:g} % intervals.")
+    ]
+    if study.factors:
+        rows = [[name, ", ".join(str(shown(level)) for level in levels)] for name, levels in study.factors.items()]
+        blocks.append(Table(["Factor", "Levels"], rows))
+    if study.where:
+        kept = study.where
+        words = _listed(kept) if isinstance(kept, Mapping) else name_of(kept)
+        blocks.append(Note(f"Restricted to: {words}."))
+    for title, value in (("Process", study.process), ("Estimators", study.estimators), ("Terms", study.terms)):
+        parts = [value] if not isinstance(value, Sequence) else list(value)
+        blocks += [Paragraph(f"{title}:"), Items([_words(part) for part in parts])]
+    return Document(study.title or "Monte Carlo study", blocks)
+
+
+def _words(part: Any) -> str:
+    """A process, an estimator or a term on one line."""
+    value = plain(part)
+    if isinstance(value, dict):
+        kind = value.pop(KIND, "")
+        return f"{kind}: {_listed(value)}" if value else kind
+    return str(value)
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {shown(value)}" for name, value in values.items())
+
+
+def table(
+    results: pd.DataFrame, measure: str = "rmse", *, term: str | None = None, interval: str | None = None
+) -> Document:
+    """One measure of a study: conditions as rows, estimators as columns, Monte Carlo standard errors in brackets.
+
+    Parameters
+    ----------
+    results : as `Study.run` gives.
+    measure : one of `cl.lab.MEASURES`.
+    term : the coefficient; all if None, a table each.
+    interval : the kind of intervals; all that the measure has if None, a column each.
+
+    Raises
+    ------
+    CrosslevelError : the results have no such measure, term or interval.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> process = cl.lab.Process(
+    ...     formula="y ~ z + (1 | g)", effects={"Intercept": 0, "z": 1}, sd={"Intercept": 1}, clusters=20, size=30,
+    ...     variables={"z": cl.lab.Context()},
+    ... )
+    >>> study = cl.lab.Study(
+    ...     process=process, estimators=[cl.lab.OLS(name="OLS", formula="y ~ z")], terms=["z"],
+    ...     factors={"clusters": [10, 40]},
+    ... )
+    >>> found = study.run(reps=100, seed=1, progress=False)
+    >>> cl.lab.table(found, "rmse").title
+    'rmse of z (percent of truth)'
+    """
+    rows = chosen(results, measure=measure, term=term, interval=interval)
+    blocks: list[Block] = []
+    terms = list(dict.fromkeys(rows["term"]))
+    for one in terms:
+        own = rows[rows["term"] == one]
+        unit = ", ".join(dict.fromkeys(own["unit"]))
+        title = f"{measure}{f' of {one}' if one else ''} ({unit})"
+        blocks.append(_pivot(own, factors_of(results), title if len(terms) > 1 else ""))
+    return Document(title if len(terms) == 1 else measure, blocks)
+
+
+def chosen(results: pd.DataFrame, *, measure: str, term: str | None, interval: str | None) -> pd.DataFrame:
+    """The rows of one measure.
+
+    Raises
+    ------
+    CrosslevelError : there are none; the message lists what there is.
+    """
+    rows = results
+    for name, value in (("measure", measure), ("term", term), ("interval", interval)):
+        if value is not None:
+            known = list(dict.fromkeys(rows[name]))
+            if value not in known:
+                raise CrosslevelError(f"`{name}` is {value!r}; the results have {', '.join(map(repr, known))}.")
+            rows = rows[rows[name] == value]
+    return rows
+
+
+def factors_of(results: pd.DataFrame) -> list[str]:
+    """The columns of the factors, which are those before the others."""
+    if list(results.columns)[-len(COLUMNS) :] != list(COLUMNS):
+        raise CrosslevelError(f"`results` is a frame of `Study.run`, which ends with the columns {', '.join(COLUMNS)}.")
+    return [str(name) for name in results.columns[: -len(COLUMNS)]]
+
+
+def _pivot(rows: pd.DataFrame, factors: Sequence[str], title: str) -> Table:
+    """One table: conditions by estimators and kinds of intervals; factors with one level are left out."""
+    varied = [name for name in factors if rows[name].nunique() > 1]
+    heads = [
+        f"{name}, {kind}" if kind else str(name) for name, kind in zip(rows["estimator"], rows["interval"], strict=True)
+    ]
+    columns = list(dict.fromkeys(heads))
+    keys = list(zip(*(rows[name] for name in factors), strict=True)) if factors else [()] * len(rows)
+    decimals = decimals_of(rows["mcse"])
+    cells: dict[tuple[Any, ...], dict[str, str]] = {}
+    for key, head, value, mcse in zip(keys, heads, rows["value"], rows["mcse"], strict=True):
+        cells.setdefault(key, {})[head] = f"{fixed(value, decimals)} ({fixed(mcse, decimals)})"
+    shown_rows = []
+    for key, found in cells.items():
+        own = dict(zip(factors, key, strict=True))
+        shown_rows.append([*(own[name] for name in varied), *(found.get(head) for head in columns)])
+    first = [Column(name) for name in varied]
+    return Table([*first, *(Column(head, align="right") for head in columns)], shown_rows, title=title)
+
+
+def decimals_of(mcse: pd.Series) -> int:
+    """Decimals that show one significant digit of a typical Monte Carlo standard error, and one at least."""
+    finite = np.asarray(mcse, dtype=np.float64)
+    finite = finite[np.isfinite(finite) & (finite > 0.0)]
+    return decimals_for(float(np.median(finite)), significant=1, least=1, most=6) if len(finite) else 1
+
+
+def failures(results: pd.DataFrame) -> pd.DataFrame:
+    """How the fits of each estimator ended: numbers of replications, over all conditions.
+
+    Parameters
+    ----------
+    results : as `Study.run` gives.
+
+    Returns
+    -------
+    frame : a row for each estimator: `replications`, `fitted`, `unidentified`, `unconverged`, `refused`, `singular`.
+    """
+    factors_of(results)
+    rows = results[results["term"] == ""]
+    out = {}
+    for name, own in rows.groupby("estimator", sort=False):
+        counts = {measure: part for measure, part in own.groupby("measure")}
+        whole, singular = counts["convergence"], counts["singular"]
+        fitted = whole["reps"] - whole["failed"]
+        row = {"replications": whole["reps"].sum(), "fitted": fitted.sum()}
+        for measure in FAILURES:
+            part = counts[measure]
+            row[measure] = (part["value"] * part["reps"] / 100.0).round().sum()
+        row["singular"] = (
+            (singular["value"].fillna(0.0) * (singular["reps"] - singular["failed"]) / 100.0).round().sum()
+        )
+        out[name] = {key: int(value) for key, value in row.items()}
+    return pd.DataFrame.from_dict(out, orient="index").rename_axis("estimator")
+
+
+def results_document(results: pd.DataFrame, title: str = "") -> Document:
+    """All measures of a study, a table each, and how fits ended."""
+    reps = int(results["reps"].max())
+    fixed_ones = [name for name in factors_of(results) if results[name].nunique() == 1]
+    words = ", ".join(f"{name} = {results[name].iloc[0]}" for name in fixed_ones)
+    where = f" ({words})" if words else ""
+    opening = f"{reps:,} replications of each condition{where}; in brackets Monte Carlo standard errors."
+    blocks: list[Block] = [Paragraph(opening)]
+    for measure in [
+        one for one in MEASURES if one in set(results["measure"]) and one not in (*FAILURES, "convergence")
+    ]:
+        found = table(results, measure)
+        blocks += [
+            Table(one.columns, one.rows, title=one.title or found.title)
+            for one in found.blocks
+            if isinstance(one, Table)
+        ]
+    ended = failures(results)
+    heads = ["Estimator", *(Column(str(name), format="count") for name in ended.columns)]
+    rows = [
+        [str(name), *(int(value) for value in row)] for name, row in zip(ended.index, ended.to_numpy(), strict=True)
+    ]
+    blocks.append(Table(heads, rows, title="How fits ended"))
+    if (ended["fitted"] < ended["replications"]).any():
+        blocks.append(Note("Replications without a fit are in no other measure; `failed` counts them.", kind="warning"))
+    return Document(title, blocks)
