@@ -60,65 +60,60 @@ class Recipe(NamedTuple):
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def draw_sizes(state: STREAM, recipe: Recipe, out: FloatArray) -> None:
-    """Rows of each cluster (J,)."""
+def draw_sizes(state: STREAM, low: IntArray, high: IntArray, mean: float, shape: float, out: FloatArray) -> None:
+    """Rows of each cluster (J,): uniform from `low` to `high`, or rounded gamma variables if `shape` is positive."""
     for g in range(out.shape[0]):
-        if recipe.size_shape > 0.0:
-            drawn = gamma(state, recipe.size_shape) * recipe.size_mean / recipe.size_shape
-            out[g] = max(np.floor(drawn + 0.5), 1.0)
-        elif recipe.low[g] == recipe.high[g]:
-            out[g] = recipe.low[g]
+        if shape > 0.0:
+            out[g] = max(np.floor(gamma(state, shape) * mean / shape + 0.5), 1.0)
+        elif low[g] == high[g]:
+            out[g] = low[g]
         else:
-            out[g] = integer(state, recipe.low[g], recipe.high[g])
+            out[g] = integer(state, low[g], high[g])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def draw_contexts(state: STREAM, recipe: Recipe, out: FloatArray) -> None:
-    """Values of the context variables (C, J)."""
+def draw_contexts(state: STREAM, mean: FloatArray, sd: FloatArray, ones: IntArray, out: FloatArray) -> None:
+    """Values of the context variables (C, J): normal, or 0 and 1 where `ones` is not negative."""
     for c in range(out.shape[0]):
-        if recipe.context_ones[c] < 0:
+        if ones[c] < 0:
             fill_normal(state, out[c])
             for g in range(out.shape[1]):
-                out[c, g] = recipe.context_mean[c] + recipe.context_sd[c] * out[c, g]
+                out[c, g] = mean[c] + sd[c] * out[c, g]
         else:
             for g in range(out.shape[1]):
-                out[c, g] = 1.0 if g < recipe.context_ones[c] else 0.0
+                out[c, g] = 1.0 if g < ones[c] else 0.0
             shuffle(state, out[c])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def draw_roots(state: STREAM, recipe: Recipe, row_out: FloatArray, effect_out: FloatArray) -> None:
-    """Roots of covariances: of the row variables and the residual (K + 1, K + 1), of the random effects (q, q)."""
-    n_rows, q = recipe.row_sd.shape[0], recipe.effect_sd.shape[0]
-    row_out[:] = 0.0
-    effect_out[:] = 0.0
-    row_out[:n_rows, :n_rows] = recipe.row_root
-    effect_out[:] = recipe.effect_root
-    if recipe.row_b > 0.0:
-        random_root(state, recipe.row_b, row_out[:n_rows, :n_rows])
-    if recipe.effect_b > 0.0:
-        start = 0
-        for k in range(1, q + 1):
-            if k == q or recipe.block[k] != recipe.block[start]:
-                random_root(state, recipe.effect_b, effect_out[start:k, start:k])
+def draw_root(state: STREAM, root: FloatArray, b: float, sd: FloatArray, block: IntArray, out: FloatArray) -> None:
+    """Lower root of a covariance matrix: the leading (K, K) of `out`.
+
+    Correlations have the given root, or are drawn for each run of equal numbers in `block` if `b` is positive.
+    """
+    size, start = sd.shape[0], 0
+    for k in range(size):
+        for i in range(size):
+            out[i, k] = root[i, k]
+    if b > 0.0:
+        for k in range(1, size + 1):
+            if k == size or block[k] != block[start]:
+                random_root(state, b, out[start:k, start:k])
                 start = k
-    for k in range(n_rows):
+    for k in range(size):
         for i in range(k + 1):
-            row_out[k, i] *= recipe.row_sd[k]
-    row_out[n_rows, n_rows] = recipe.sigma
-    for k in range(q):
-        for i in range(k + 1):
-            effect_out[k, i] *= recipe.effect_sd[k]
+            out[k, i] *= sd[k]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def times_root(root: FloatArray, vector: FloatArray) -> None:
-    """Replace a vector (p,) by the product of a lower triangle (p, p) and it."""
-    for i in range(vector.shape[0] - 1, -1, -1):
+def draw_vector(state: STREAM, root: FloatArray, out: FloatArray) -> None:
+    """Normal vector (p,) with covariance root root'; `root` (p, p) is lower triangular."""
+    fill_normal(state, out)
+    for i in range(out.shape[0] - 1, -1, -1):
         total = 0.0
         for k in range(i + 1):
-            total += root[i, k] * vector[k]
-        vector[i] = total
+            total += root[i, k] * out[k]
+        out[i] = total
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -151,37 +146,49 @@ def draw_scatter_root(state: STREAM, root: FloatArray, count: float, normals: Fl
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def place_columns(
-    recipe: Recipe, contexts: FloatArray, g: int, means: FloatArray, effects: FloatArray, turn: FloatArray,
+    scale: FloatArray,
+    factors: IntArray,
+    row: IntArray,
+    centred: IntArray,
+    coefficient: FloatArray,
+    effect: IntArray,
+    contexts: FloatArray,
+    g: int,
+    means: FloatArray,
+    effects: FloatArray,
+    turn: FloatArray,
     mean_out: FloatArray,
-) -> None:  # fmt: skip
+) -> None:
     """Columns and outcome of a cluster as linear functions of its row variables and residual.
 
     Parameters
     ----------
+    scale, factors, row, centred, coefficient, effect : as in `Recipe`.
     contexts, g : (C, J) values of the context variables, and the cluster.
     means : (K + 1,) means of the row variables and of the residual in it.
     effects : (q,) its random effects.
-    turn : (m + 1, K + 1) slopes of each column on the row variables, the outcome's last; filled.
+    turn : (m + 1, K + 1) slope of each column on its row variable, and, last, those of the outcome on all; filled.
     mean_out : (m + 1,) means of the columns in the cluster.
     """
     n_rows, n_contexts, m = means.shape[0] - 1, contexts.shape[0], mean_out.shape[0] - 1
-    turn[:] = 0.0
+    for k in range(n_rows):
+        turn[m, k] = 0.0
     turn[m, n_rows] = 1.0
     mean_out[m] = means[n_rows]
-    for j in range(recipe.scale.shape[0]):
-        level = recipe.scale[j]
-        for f in recipe.factors[j]:
-            if f >= n_contexts:
-                level *= means[f - n_contexts]
-            elif f >= 0:
-                level *= contexts[f, g]
-        k = recipe.row[j]
+    for j in range(scale.shape[0]):
+        level = scale[j]
+        for i in range(factors.shape[1]):
+            if factors[j, i] >= n_contexts:
+                level *= means[factors[j, i] - n_contexts]
+            elif factors[j, i] >= 0:
+                level *= contexts[factors[j, i], g]
+        k = row[j]
         mean = level
         if k >= 0:
-            mean = 0.0 if recipe.centred[j] else level * means[k]
-        slope = recipe.coefficient[j]
-        if recipe.effect[j] >= 0:
-            slope += effects[recipe.effect[j]]
+            mean = 0.0 if centred[j] else level * means[k]
+        slope = coefficient[j]
+        if effect[j] >= 0:
+            slope += effects[effect[j]]
         mean_out[m] += slope * mean
         if k >= 0:
             turn[m, k] += slope * level
@@ -193,19 +200,18 @@ def place_columns(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def turned_scatter(
-    recipe: Recipe, turn: FloatArray, root: FloatArray, rank: int, half: FloatArray, out: FloatArray
+    row: IntArray, turn: FloatArray, root: FloatArray, rank: int, half: FloatArray, out: FloatArray
 ) -> None:
     """Scatter (m + 1, m + 1) of the columns: turn H H' turn', with H (K + 1, rank) = `root`; `half` is scratch."""
     m, p = turn.shape[0] - 1, turn.shape[1]
     for j in range(m + 1):
-        k = recipe.row[j] if j < m else -1
         for i in range(rank):
             total = 0.0
             if j == m:
                 for a in range(p):
                     total += turn[j, a] * root[a, i]
-            elif k >= 0:
-                total = turn[j, k] * root[k, i]
+            elif row[j] >= 0:
+                total = turn[j, row[j]] * root[row[j], i]
             half[j, i] = total
     for j in range(m + 1):
         for other in range(j + 1):
@@ -234,28 +240,31 @@ def draw_moments(
         recipe's columns and, last, of the outcome.
     """
     n_draws, n_clusters, n_columns = mean_out.shape
-    n_rows, q = recipe.row_sd.shape[0], recipe.effect_sd.shape[0]
+    p, q = recipe.row_sd.shape[0] + 1, recipe.effect_sd.shape[0]
+    together = np.zeros(p, dtype=np.int64)
     contexts = np.empty((recipe.context_sd.shape[0], n_clusters))
-    row_root, effect_root = np.empty((n_rows + 1, n_rows + 1)), np.empty((q, q))
-    centre, means, normals, effects = np.empty(n_rows), np.empty(n_rows + 1), np.empty(n_rows + 1), np.empty(q)
-    root, turn = np.empty((n_rows + 1, n_rows + 1)), np.empty((n_columns, n_rows + 1))
-    half = np.empty((n_columns, n_rows + 1))
+    row_root, effect_root = np.zeros((p, p)), np.empty((q, q))
+    centre, means, normals, effects = np.empty(p - 1), np.empty(p), np.empty(p), np.empty(q)
+    root, turn, half = np.empty((p, p)), np.empty((n_columns, p)), np.empty((n_columns, p))
+    row_root[p - 1, p - 1] = recipe.sigma
     for r in range(n_draws):
         state = states[r]
-        draw_sizes(state, recipe, count_out[r])
-        draw_contexts(state, recipe, contexts)
-        draw_roots(state, recipe, row_root, effect_root)
+        draw_sizes(state, recipe.low, recipe.high, recipe.size_mean, recipe.size_shape, count_out[r])
+        draw_contexts(state, recipe.context_mean, recipe.context_sd, recipe.context_ones, contexts)
+        draw_root(state, recipe.row_root, recipe.row_b, recipe.row_sd, together, row_root)
+        draw_root(state, recipe.effect_root, recipe.effect_b, recipe.effect_sd, recipe.block, effect_root)
         for g in range(n_clusters):
             count = count_out[r, g]
             fill_normal(state, centre)
-            fill_normal(state, means)
-            fill_normal(state, effects)
-            times_root(row_root, means)
-            times_root(effect_root, effects)
-            for k in range(n_rows + 1):
+            draw_vector(state, row_root, means)
+            draw_vector(state, effect_root, effects)
+            for k in range(p):
                 means[k] /= np.sqrt(count)
-            for k in range(n_rows):
+            for k in range(p - 1):
                 means[k] += recipe.row_mean[k] + recipe.row_between[k] * centre[k]
             rank = draw_scatter_root(state, row_root, count, normals, root)
-            place_columns(recipe, contexts, g, means, effects, turn, mean_out[r, g])
-            turned_scatter(recipe, turn, root, rank, half, scatter_out[r, g])
+            place_columns(
+                recipe.scale, recipe.factors, recipe.row, recipe.centred, recipe.coefficient, recipe.effect, contexts,
+                g, means, effects, turn, mean_out[r, g],
+            )  # fmt: skip
+            turned_scatter(recipe.row, turn, root, rank, half, scatter_out[r, g])
