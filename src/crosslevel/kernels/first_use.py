@@ -22,9 +22,10 @@ KERNELS = {
     "iterative": (("iterative", "eliminate_eight"), ("iterative", "middle_blocks")),
     "twofold": (("twofold", "eliminate_twofold"),),
     "refits": (("refits", "refit_draws"),),
+    "simulated": (("simulated", "draw_moments"),),
 }  # fmt: skip
 """The slowest kernels to compile of models with one grouping factor, with several, of the iterative algebra, of
-models that need twice the digits, and of refits without a step of Python."""
+models that need twice the digits, of refits without a step of Python, and of simulated data."""
 
 
 @cache

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
@@ -41,7 +42,7 @@ class RandomCorrelation:
     mean_absolute: float = 0.33
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.mean_absolute < 1.0:
+        if not (isinstance(self.mean_absolute, Real) and 0.0 < self.mean_absolute < 1.0):
             raise CrosslevelError(
                 f"`mean_absolute` of RandomCorrelation is {self.mean_absolute!r}; it must lie between 0 and 1."
             )
@@ -90,6 +91,15 @@ def mean_absolute(b: float) -> float:
     0.5
     """
     return float(1.0 / (b * beta_function(0.5, b)))
+
+
+def plain_correlation(given: object) -> object:
+    """A correlation as it can be compared and printed: a matrix as tuples of numbers, all else as it is."""
+    if isinstance(given, (np.ndarray, list, tuple)) and all(
+        isinstance(row, (np.ndarray, list, tuple)) for row in given
+    ):
+        return tuple(tuple(np.asarray(row).tolist()) for row in given)
+    return given
 
 
 def fixed_root(given: object, blocks: IntArray, names: Sequence[str], argument: str) -> FloatArray:

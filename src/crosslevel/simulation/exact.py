@@ -3,6 +3,10 @@
 For normal predictors and residuals a cluster's means are normal and independent of its centred scatter, which is
 Wishart: its cost does not depend on the number of rows. A batch of replications is one call of compiled code, each with
 random numbers of its own.
+
+Compiled code could take numpy's generators, one per replication, but then a replication would be a call of its own and
+its generator an object of Python. Streams that are rows of an array (`kernels.streams`) are seeded by the same
+`SeedSequence` and need neither: 25 clusters with 10 columns take 0.14 ms a replication, seeding included.
 """
 
 from collections.abc import Sequence
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.simulation.columns import LinearColumn
 from crosslevel.simulation.correlations import RandomCorrelation
 from crosslevel.simulation.drawn import Drawn
@@ -42,6 +47,7 @@ class ExactSampler(Sampler):
         """Draw one replication per seed."""
         from crosslevel.kernels.simulated import draw_moments
 
+        announce_compilation("simulated")
         shape = (len(seeds), self.process.clusters)
         m = len(self.names)
         states = np.array([seed.generate_state(4, np.uint64) for seed in seeds], dtype=np.uint64).reshape(-1, 4)

@@ -40,9 +40,8 @@ def rows_frame(process: "Process", rng: np.random.Generator) -> pd.DataFrame:
     y = process.sigma * rng.standard_normal(len(frame))
     for position, name in enumerate(process.fixed_names):
         y += process.effects[name] * columns[position]
-    codes = frame[process.group].to_numpy()
     for k, position in enumerate(process.effect_columns):
-        y += effects[codes, k] * columns[position]
+        y += np.repeat(effects[:, k], counts) * columns[position]
     frame[process.response] = y
     return frame
 
@@ -59,21 +58,22 @@ def predictor_frame(
     rng : random numbers.
     correlated : whether the predictors are correlated as they should be.
     """
-    codes = np.repeat(np.arange(len(counts)), counts)
-    latent = rng.standard_normal((len(codes), len(process.predictors)))
-    if correlated and len(process.predictors):
-        zeros = np.zeros(len(process.predictors), dtype=np.int64)
-        latent = latent @ _root(process.predictor_correlation, process.predictor_root, zeros, rng).T
-    centres = rng.standard_normal((len(counts), len(process.predictors)))
-    data: dict[str, FloatArray] = {}
+    n, size = int(counts.sum()), len(process.predictors)
+    latent = rng.standard_normal((size, n))
+    if correlated and size:
+        together = np.zeros(size, dtype=np.int64)
+        latent = _root(process.predictor_correlation, process.predictor_root, together, rng) @ latent
+    centres = rng.standard_normal((size, len(counts)))
+    data: dict[str, FloatArray | IntArray] = {}
     for name, variable in process.all_variables.items():
         if variable.is_context:
             own = rng.standard_normal(len(counts))
-            data[name] = variable.draw(own, own, rng)[codes]
+            data[name] = np.repeat(variable.draw(own, own, rng), counts)
         else:
             k = process.predictors.index(name)
-            data[name] = variable.draw(latent[:, k], centres[codes, k], rng)
-    return pd.DataFrame({**data, process.group: codes, process.response: np.zeros(len(codes))})
+            data[name] = variable.draw(latent[k], np.repeat(centres[k], counts), rng)
+    data[process.group] = np.repeat(np.arange(len(counts)), counts)
+    return pd.DataFrame({**data, process.response: np.zeros(n)}, copy=False)
 
 
 def frame_columns(spec: Spec, frame: pd.DataFrame) -> FloatArray:
@@ -90,13 +90,6 @@ def _root(given: object, fixed: FloatArray, blocks: IntArray, rng: np.random.Gen
         places = np.flatnonzero(blocks == block)
         out[np.ix_(places, places)] = given.root(len(places), rng)
     return out
-
-
-def few_rows(process: "Process") -> pd.DataFrame:
-    """A few rows, with an outcome that means nothing: enough to learn a formula from."""
-    rng = np.random.default_rng(FEW_SEED)
-    frame = predictor_frame(process, np.full(FEW_CLUSTERS, FEW_ROWS), rng, correlated=False)
-    return frame.assign(**{process.response: rng.standard_normal(len(frame))})
 
 
 def template_rows(process: "Process") -> pd.DataFrame:

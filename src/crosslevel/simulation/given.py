@@ -40,10 +40,22 @@ def read_formula(formula: str) -> Formula:
                 f"`formula` of a process has {part.text}; its `sd` and `correlation` say how effects vary together. "
                 "Write the term without a structure; estimators may have one."
             )
-    predictors = [name for each in parsed.fixed_terms for one in each.expressions for name in one.variables]
-    if parsed.response.text in predictors or parsed.response.text in parsed.random[0].group:
-        raise CrosslevelError(f"`formula` has its outcome {parsed.response.text!r} on both sides of the ~.")
+    _check_sides(parsed)
     return parsed
+
+
+def _check_sides(formula: Formula) -> None:
+    """Refuse the outcome and the clusters as predictors."""
+    slopes = [term for part in formula.random for block in part.blocks for term in block]
+    used = [one for term in (*formula.fixed_terms, *slopes) for one in term.expressions]
+    group, response = formula.random[0].group[0], formula.response.text
+    if any(one.variables == (group,) for one in used):
+        raise CrosslevelError(
+            f"`formula` of a process uses {group!r}, the name of the clusters, as a predictor. Give clusters values of "
+            "their own by a variable such as Context()."
+        )
+    if response == group or any(response in one.variables for one in used):
+        raise CrosslevelError(f"`formula` has its outcome {response!r} on both sides of the ~.")
 
 
 def check_variables(variables: object, formula: Formula) -> None:

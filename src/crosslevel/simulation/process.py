@@ -9,7 +9,7 @@ import pandas as pd
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Spec
-from crosslevel.simulation.correlations import Correlation, RandomCorrelation, fixed_root
+from crosslevel.simulation.correlations import Correlation, RandomCorrelation, fixed_root, plain_correlation
 from crosslevel.simulation.frames import frame_columns, learnt_spec, rows_frame
 from crosslevel.simulation.given import check_amounts, check_variables, named_numbers, read_formula, whole_number
 from crosslevel.simulation.sizes import Size, SizeLaw, size_law
@@ -70,6 +70,10 @@ class Process:
     rows: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("correlation", "predictor_correlation"):
+            object.__setattr__(self, name, plain_correlation(getattr(self, name)))
+        if not isinstance(self.rows, bool):
+            raise CrosslevelError(f"`rows` is True or False; got {self.rows!r}.")
         parsed = read_formula(self.formula)
         check_variables(self.variables, parsed)
         whole_number("clusters", self.clusters, least=2)

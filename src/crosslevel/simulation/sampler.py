@@ -46,6 +46,7 @@ def sampler_of(process: Process, formulas: Sequence[str]) -> Sampler:
     if isinstance(process, DrawsItself):
         return process.sampler()
     specs = learnt_formulas(process, formulas)
+    union_of((process.spec, *specs))
     names = union_of(specs)
     found: dict[str, LinearColumn] = {}
     own, problems = linear_columns(process.spec, process.all_variables, process.group)

@@ -10,7 +10,7 @@ import numpy as np
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Formula, Spec, learn, parse
 from crosslevel.simulation.drawn import Drawn
-from crosslevel.simulation.frames import few_rows
+from crosslevel.simulation.frames import template_rows
 from crosslevel.table import Columns
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def learnt_formulas(process: "Process", formulas: Sequence[str]) -> tuple[Spec, 
     ------
     CrosslevelError : a formula has variables that the process lacks, or another outcome.
     """
-    columns = Columns.from_frame(few_rows(process))
+    columns = Columns.from_frame(template_rows(process))
     return tuple(learn(read_for(process, formula), columns) for formula in formulas)
 
 
@@ -74,5 +74,18 @@ def read_for(process: "Process", formula: str) -> Formula:
 
 
 def union_of(specs: Sequence[Spec]) -> tuple[str, ...]:
-    """Names of the design columns of several formulas, each once."""
-    return tuple(dict.fromkeys(column.name for spec in specs for column in spec.columns))
+    """Names of the design columns of several formulas, each once.
+
+    Raises
+    ------
+    CrosslevelError : two formulas multiply a column by different numbers, as in 2:x, which does not show in its name.
+    """
+    scales: dict[str, float] = {}
+    for spec in specs:
+        for column, product in zip(spec.columns, spec.products, strict=True):
+            if scales.setdefault(column.name, product.scale) != product.scale:
+                raise CrosslevelError(
+                    f"The formula {spec.formula.text!r} multiplies {column.name} by {product.scale:g}, another formula of "
+                    f"the study by {scales[column.name]:g}. Write it in the same way in all formulas."
+                )
+    return tuple(scales)

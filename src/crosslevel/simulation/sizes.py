@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
@@ -29,7 +30,8 @@ class Sizes:
     cv: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.mean) and self.mean >= 1.0 and np.isfinite(self.cv) and self.cv >= 0.0):
+        proper = all(isinstance(each, Real) and np.isfinite(float(each)) for each in (self.mean, self.cv))
+        if not (proper and self.mean >= 1.0 and self.cv >= 0.0):
             raise CrosslevelError(
                 "Sizes needs a `mean` of at least 1 row and a `cv` that is not negative; "
                 f"got mean={self.mean!r}, cv={self.cv!r}."
