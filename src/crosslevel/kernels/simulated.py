@@ -132,7 +132,7 @@ def draw_scatter_root(state: STREAM, root: FloatArray, count: float, normals: Fl
     Bartlett (1933), Proc. Royal Soc. Edinburgh 53: 260-283; Srivastava (2003), Ann. Statist. 31: 1537-1560 (singular).
     """
     p = root.shape[0]
-    rank = min(p, int(count) - 1)
+    rank: int = min(p, int(count) - 1)
     for k in range(rank):
         fill_normal(state, normals[k + 1 :])
         normals[k] = np.sqrt(2.0 * gamma(state, 0.5 * (count - 1.0 - k)))

@@ -5,13 +5,15 @@ Bits come from xoshiro256++ (Blackman & Vigna 2021, ACM Trans. Math. Softw. 47(4
 passed to compiled code one by one only.
 """
 
+from typing import TypeAlias
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from crosslevel.types import FloatArray
 
-STREAM = NDArray[np.uint64]
+STREAM: TypeAlias = NDArray[np.uint64]
 """(4,) state, updated by every draw; not all zero."""
 
 TO_UNIT = 1.0 / 9007199254740992.0
@@ -22,7 +24,7 @@ TO_UNIT = 1.0 / 9007199254740992.0
 def bits(state: STREAM) -> np.uint64:
     """64 random bits."""
     total = state[0] + state[3]
-    result = ((total << np.uint64(23)) | (total >> np.uint64(41))) + state[0]
+    result: np.uint64 = ((total << np.uint64(23)) | (total >> np.uint64(41))) + state[0]
     shifted = state[1] << np.uint64(17)
     state[2] ^= state[0]
     state[3] ^= state[1]
@@ -74,7 +76,7 @@ def gamma(state: STREAM, shape: float) -> float:
         x = pair[0]
         v = (1.0 + c * x) ** 3
         if v > 0.0 and np.log(1.0 - uniform(state)) < 0.5 * x * x + d - d * v + d * np.log(v):
-            return boost * d * v
+            return float(boost * d * v)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy.optimize import brentq
 from scipy.special import beta as beta_function
 
 from crosslevel.errors import CrosslevelError
+from crosslevel.simulation.amounts import is_number
 from crosslevel.types import FloatArray, IntArray
 
 ROUNDING = 1e-10
@@ -42,7 +42,7 @@ class RandomCorrelation:
     mean_absolute: float = 0.33
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.mean_absolute, Real) and 0.0 < self.mean_absolute < 1.0):
+        if not (is_number(self.mean_absolute) and 0.0 < self.mean_absolute < 1.0):
             raise CrosslevelError(
                 f"`mean_absolute` of RandomCorrelation is {self.mean_absolute!r}; it must lie between 0 and 1."
             )

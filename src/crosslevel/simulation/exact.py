@@ -21,6 +21,7 @@ from crosslevel.simulation.correlations import RandomCorrelation
 from crosslevel.simulation.drawn import Drawn
 from crosslevel.simulation.sampling import Sampler
 from crosslevel.simulation.variables import Arms, Context, Normal
+from crosslevel.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from crosslevel.kernels.simulated import Recipe
@@ -67,33 +68,42 @@ def recipe_of(process: "Process", union: Sequence[LinearColumn], own: Sequence[L
     """
     from crosslevel.kernels.simulated import Recipe
 
-    columns = list(union)
-    for column in own:
-        if column.name not in [each.name for each in union]:
-            columns.append(column)
-    place = {column.name: j for j, column in enumerate(columns)}
-    coefficient, effect = np.zeros(len(columns)), np.full(len(columns), -1)
-    for name, value in process.effects.items():
-        coefficient[place[name]] = value
-    for k, name in enumerate(process.random_names):
-        effect[place[name]] = k
+    names = [column.name for column in union]
+    columns = [*union, *(column for column in own if column.name not in names)]
     contexts, rows = list(process.contexts), list(process.predictors)
-    law = process.size_law
+    law, z = process.size_law, [process.all_variables[name] for name in contexts]
+    x = [variable for variable in process.all_variables.values() if isinstance(variable, Normal)]
+    ones = [each.ones(process.clusters) if isinstance(each, Arms) else -1 for each in z]
     return Recipe(
         low=law.low, high=law.high, size_mean=law.mean, size_shape=law.shape,
-        **_context_arrays(process), **_row_arrays(process),
-        effect_sd=np.array([process.sd[name] for name in process.random_names], dtype=np.float64),
+        context_mean=_numbers([each.mean if isinstance(each, Context) else 0.0 for each in z]),
+        context_sd=_numbers([each.sd if isinstance(each, Context) else 1.0 for each in z]),
+        context_ones=np.array(ones, dtype=np.int64),
+        row_mean=_numbers([each.mean for each in x]), row_sd=_numbers([each.sd for each in x]),
+        row_between=_numbers([each.sd_between for each in x]),
+        row_root=np.ascontiguousarray(process.predictor_root), row_b=_shape(process.predictor_correlation),
+        effect_sd=_numbers([process.sd[name] for name in process.random_names]),
         effect_root=np.ascontiguousarray(process.effect_root), effect_b=_shape(process.correlation),
         block=process.blocks.astype(np.int64), sigma=float(process.sigma),
-        scale=np.array([column.scale for column in columns], dtype=np.float64),
-        factors=_factors(columns, contexts, rows),
+        scale=_numbers([column.scale for column in columns]), factors=_factors(columns, contexts, rows),
         row=np.array([rows.index(column.row) if column.row else -1 for column in columns], dtype=np.int64),
         centred=np.array([column.centred for column in columns], dtype=np.int64),
-        coefficient=coefficient, effect=effect.astype(np.int64),
+        coefficient=_numbers([process.effects.get(column.name, 0.0) for column in columns]),
+        effect=np.array([_place(process.random_names, column.name) for column in columns], dtype=np.int64),
     )  # fmt: skip
 
 
-def _factors(columns: Sequence[LinearColumn], contexts: list[str], rows: list[str]) -> "np.ndarray":
+def _numbers(values: Sequence[float]) -> FloatArray:
+    """Values as an array."""
+    return np.array(values, dtype=np.float64)
+
+
+def _place(names: Sequence[str], name: str) -> int:
+    """Place of a name, -1 if it is none of them."""
+    return names.index(name) if name in names else -1
+
+
+def _factors(columns: Sequence[LinearColumn], contexts: list[str], rows: list[str]) -> IntArray:
     """(M, F) factors of columns that are constant within clusters, -1 where there are fewer."""
     lists = [
         [contexts.index(name) for name in column.contexts] + [len(contexts) + rows.index(name) for name in column.means]
@@ -103,30 +113,6 @@ def _factors(columns: Sequence[LinearColumn], contexts: list[str], rows: list[st
     for j, places in enumerate(lists):
         out[j, : len(places)] = places
     return out
-
-
-def _context_arrays(process: "Process") -> dict[str, "np.ndarray"]:
-    """Arrays of the context variables."""
-    found = [process.all_variables[name] for name in process.contexts]
-    return {
-        "context_mean": np.array([v.mean if isinstance(v, Context) else 0.0 for v in found], dtype=np.float64),
-        "context_sd": np.array([v.sd if isinstance(v, Context) else 1.0 for v in found], dtype=np.float64),
-        "context_ones": np.array(
-            [v.ones(process.clusters) if isinstance(v, Arms) else -1 for v in found], dtype=np.int64
-        ),
-    }
-
-
-def _row_arrays(process: "Process") -> dict[str, object]:
-    """Arrays of the row variables."""
-    found = [v for v in process.all_variables.values() if isinstance(v, Normal)]
-    return {
-        "row_mean": np.array([v.mean for v in found], dtype=np.float64),
-        "row_sd": np.array([v.sd for v in found], dtype=np.float64),
-        "row_between": np.array([v.sd_between for v in found], dtype=np.float64),
-        "row_root": np.ascontiguousarray(process.predictor_root),
-        "row_b": _shape(process.predictor_correlation),
-    }
 
 
 def _shape(given: object) -> float:

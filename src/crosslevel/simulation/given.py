@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
-from numbers import Integral, Real
-
-import numpy as np
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Formula, parse
+from crosslevel.simulation.amounts import is_number, is_whole
 from crosslevel.simulation.variables import Variable
 
 
@@ -74,17 +72,16 @@ def check_variables(variables: object, formula: Formula) -> None:
             raise CrosslevelError(f"`variables` has {name!r}, the name of the clusters. Take it out.")
 
 
-def whole_number(argument: str, value: object, *, least: int) -> None:
+def whole_number(argument: str, value: int, *, least: int) -> None:
     """Refuse what is no whole number of at least `least`."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+    if not is_whole(value) or value < least:
         raise CrosslevelError(f"`{argument}` is a whole number of at least {least}; got {value!r}.")
 
 
 def check_amounts(argument: str, values: Mapping[str, float], *, positive: bool) -> None:
     """Refuse negative amounts, and zero where they must be positive."""
     for name, value in values.items():
-        number = isinstance(value, Real) and not isinstance(value, bool) and np.isfinite(value)
-        if not number or value < 0.0 or (positive and value == 0.0):
+        if not is_number(value) or value < 0.0 or (positive and value == 0.0):
             where = f"`{argument}`" if name == argument else f"`{argument}` of {name}"
             raise CrosslevelError(f"{where} must be {'more than 0' if positive else '0 or more'}; got {value!r}.")
 
@@ -110,5 +107,5 @@ def named_numbers(argument: str, values: object, names: Sequence[str], what: str
             "give each of them a number."
         )
     for name, value in values.items():
-        if not isinstance(value, Real) or isinstance(value, bool) or not np.isfinite(value):
+        if not is_number(value):
             raise CrosslevelError(f"`{argument}` of {name} must be a finite number; got {value!r}.")

@@ -85,7 +85,7 @@ def union_of(specs: Sequence[Spec]) -> tuple[str, ...]:
         for column, product in zip(spec.columns, spec.products, strict=True):
             if scales.setdefault(column.name, product.scale) != product.scale:
                 raise CrosslevelError(
-                    f"The formula {spec.formula.text!r} multiplies {column.name} by {product.scale:g}, another formula of "
-                    f"the study by {scales[column.name]:g}. Write it in the same way in all formulas."
+                    f"The formula {spec.formula.text!r} multiplies {column.name} by {product.scale:g}, another one by"
+                    f" {scales[column.name]:g}. Write it in the same way in all formulas."
                 )
     return tuple(scales)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
 
 from crosslevel.errors import CrosslevelError
+from crosslevel.simulation.amounts import is_number
 from crosslevel.types import IntArray
 
 
@@ -30,8 +30,7 @@ class Sizes:
     cv: float = 0.0
 
     def __post_init__(self) -> None:
-        proper = all(isinstance(each, Real) and np.isfinite(float(each)) for each in (self.mean, self.cv))
-        if not (proper and self.mean >= 1.0 and self.cv >= 0.0):
+        if not (is_number(self.mean) and is_number(self.cv) and self.mean >= 1.0 and self.cv >= 0.0):
             raise CrosslevelError(
                 "Sizes needs a `mean` of at least 1 row and a `cv` that is not negative; "
                 f"got mean={self.mean!r}, cv={self.cv!r}."

@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from numbers import Real
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from crosslevel.errors import CrosslevelError
+from crosslevel.simulation.amounts import is_number
 from crosslevel.types import FloatArray
 
 
@@ -108,7 +108,7 @@ class StudentT(Variable):
     def __post_init__(self) -> None:
         _check_moments(self, self.mean, self.sd)
         _check_between(self, self.between)
-        if not (_is_number(self.df) and self.df > 2.0):
+        if not (is_number(self.df) and self.df > 2.0):
             raise CrosslevelError(
                 f"`df` of {self!r} is {self.df!r}; it must be more than 2, or the variable has no variance."
             )
@@ -154,7 +154,7 @@ class Skewed(Variable):
     def __post_init__(self) -> None:
         _check_moments(self, self.mean, self.sd)
         _check_between(self, self.between)
-        if not (_is_number(self.skewness) and 0.0 < self.skewness <= 100.0):
+        if not (is_number(self.skewness) and 0.0 < self.skewness <= 100.0):
             raise CrosslevelError(f"`skewness` of {self!r} is {self.skewness!r}; it must be more than 0, at most 100.")
 
     @property
@@ -311,19 +311,15 @@ def changed_variable(variable: Variable, name: str, key: str, value: object) -> 
     return type(variable)(**{**{each: getattr(variable, each) for each in known}, key: value})
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(float(value)))
-
-
 def _check_moments(variable: Variable, mean: float, sd: float) -> None:
-    if not (_is_number(mean) and _is_number(sd) and sd > 0.0):
+    if not (is_number(mean) and is_number(sd) and sd > 0.0):
         raise CrosslevelError(
             f"{type(variable).__name__} needs a finite `mean` and an `sd` above 0; got mean={mean!r}, sd={sd!r}."
         )
 
 
 def _check_between(variable: Variable, between: float) -> None:
-    if not (_is_number(between) and 0.0 <= between < 1.0):
+    if not (is_number(between) and 0.0 <= between < 1.0):
         raise CrosslevelError(
             f"`between` of {type(variable).__name__} is {between!r}; it is the share of the variance that lies between "
             "clusters, from 0 to less than 1."
@@ -331,7 +327,7 @@ def _check_between(variable: Variable, between: float) -> None:
 
 
 def _check_share(variable: Variable, share: float) -> None:
-    if not (_is_number(share) and 0.0 < share < 1.0):
+    if not (is_number(share) and 0.0 < share < 1.0):
         raise CrosslevelError(
             f"`share` of {type(variable).__name__} is {share!r}; it is the share of ones, more than 0 and less than 1."
         )
