@@ -1,4 +1,4 @@
-"""`crosslevel describe | fit | select | analyze | report | demo`.
+"""`crosslevel describe | fit | select | analyze | report | simulate | demo`.
 
 Exit status: 0 done; 1 a fit did not converge; 2 wrong input, with one message on standard error.
 """
@@ -305,6 +305,42 @@ def analyze(
 
 
 @app.command(
+    epilog="Example: crosslevel simulate study.toml --reps 1000 --jobs 2 --folder study --resume --out results.csv",
+    short_help="Run a Monte Carlo study: bias, precision, coverage and power of estimators.",
+)
+def simulate(
+    file: Annotated[Path, typer.Argument(help="The study, a TOML file", show_default=False)],
+    reps: Annotated[int, typer.Option(help="Replications of each condition")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of all random numbers")] = 1,
+    jobs: Annotated[int, typer.Option(help="Worker processes; -1 for one on each core")] = 1,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder for finished batches, from which it can be resumed", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.")] = False,
+    batch: Annotated[int | None, typer.Option(help="Replications in a batch", show_default=False)] = None,
+    measures: Annotated[
+        str | None, typer.Option(help="To print, separated by commas; all if not given", show_default=False)
+    ] = None,
+    json: Json = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "--out", "-o", help="Write to a .csv, .parquet, .html, .txt or .json file."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate data of a process many times, apply estimators, and measure how they do."""
+    from crosslevel.cli.select import names_in
+    from crosslevel.cli.simulate import run_simulate
+
+    fitted = run_simulate(
+        file, reps=reps, seed=seed, n_jobs=jobs, folder=folder, resume=resume, batch=batch, measures=names_in(measures),
+        json=json, path=out, quiet=quiet,
+    )  # fmt: skip
+    if not fitted:
+        raise typer.Exit(NOT_CONVERGED)
+
+
+@app.command(
     epilog="Example: crosslevel demo --output hsb.html",
     short_help="The whole analysis of the High School & Beyond data, and its report.",
 )
@@ -330,7 +366,7 @@ def main() -> None:
             print(f"Error: {error}", file=sys.stderr)
             raise SystemExit(WRONG_INPUT) from None
         except SystemExit as end:
-            if end.code == INTERRUPTED:
+            if end.code == INTERRUPTED and not isinstance(end, output.Told):
                 print("Interrupted; nothing was written.", file=sys.stderr)
             raise
         except BrokenPipeError:

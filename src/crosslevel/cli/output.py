@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from crosslevel.estimators.mixed import MixedFit
 
 
+class Told(SystemExit):
+    """An end whose reason has been said already."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
     """One result in the forms a command can deliver.

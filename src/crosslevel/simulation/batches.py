@@ -1,6 +1,5 @@
 """Batches of replications: drawn and estimated wherever there is a worker."""
 
-import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -144,30 +143,23 @@ _ready: "OrderedDict[tuple[str, int], Ready]" = OrderedDict()
 """What this process keeps ready, by the run and the number of the condition."""
 
 
-def computed(run: str, number: int, condition: Condition | bytes, span: tuple[int, int], entropy: int) -> Batch:
+def computed(run: str, condition: Condition, span: tuple[int, int], entropy: int) -> Batch:
     """A batch, computed in this process.
 
     Parameters
     ----------
     run : names the run: nothing is shared between two of them.
-    number, condition : the condition, or its pickle, which is read and made ready once in each process.
+    condition : made ready once in each process.
     span : the first replication, and that after the last.
     entropy : of the seeds.
     """
-    ready = _ready.get((run, number))
+    key = (run, condition.number)
+    ready = _ready.get(key)
     if ready is None:
-        own: Condition = pickle.loads(condition) if isinstance(condition, bytes) else condition
-        ready = _ready[run, number] = Ready.of(own)
+        ready = _ready[key] = Ready.of(condition)
         while len(_ready) > KEPT:
             _ready.popitem(last=False)
     return ready.batch(*span, entropy)
-
-
-def pickled(condition: Condition) -> bytes:
-    """A condition for other processes, functions of scripts and notebooks included."""
-    from joblib.externals import cloudpickle
-
-    return bytes(cloudpickle.dumps(condition))
 
 
 def joined(parts: Sequence[Estimates]) -> Estimates:

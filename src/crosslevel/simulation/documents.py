@@ -1,12 +1,13 @@
 """Studies and their results as tables for people."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from crosslevel.display import Block, Column, Document, Items, Note, Paragraph, Table, decimals_for, fixed
+from crosslevel.display import Block, Cell, Column, Document, Items, Note, Paragraph, Table, decimals_for, fixed
 from crosslevel.errors import CrosslevelError
 from crosslevel.simulation.description import KIND, name_of, plain, shown
 from crosslevel.simulation.measures import COLUMNS, FAILURES, MEASURES
@@ -79,14 +80,13 @@ def table(
     'rmse of z (percent of truth)'
     """
     rows = chosen(results, measure=measure, term=term, interval=interval)
-    blocks: list[Block] = []
-    terms = list(dict.fromkeys(rows["term"]))
-    for one in terms:
-        own = rows[rows["term"] == one]
-        unit = ", ".join(dict.fromkeys(own["unit"]))
-        title = f"{measure}{f' of {one}' if one else ''} ({unit})"
-        blocks.append(_pivot(own, factors_of(results), title if len(terms) > 1 else ""))
-    return Document(title if len(terms) == 1 else measure, blocks)
+    parts = list(dict.fromkeys(zip(rows["term"], rows["unit"], strict=True)))
+    titles = [f"{measure}{f' of {one}' if one else ''} ({unit})" for one, unit in parts]
+    blocks = [
+        _pivot(rows[(rows["term"] == one) & (rows["unit"] == unit)], factors_of(results), title)
+        for (one, unit), title in zip(parts, titles, strict=True)
+    ]
+    return Document(titles[0], [replace(blocks[0], title="")]) if len(parts) == 1 else Document(measure, blocks)
 
 
 def chosen(results: pd.DataFrame, *, measure: str, term: str | None, interval: str | None) -> pd.DataFrame:
@@ -169,17 +169,28 @@ def failures(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(out, orient="index").rename_axis("estimator")
 
 
-def results_document(results: pd.DataFrame, title: str = "") -> Document:
-    """All measures of a study, a table each, and how fits ended."""
+def results_document(results: pd.DataFrame, title: str = "", measures: Sequence[str] | None = None) -> Document:
+    """Measures of a study, a table each, and how fits ended.
+
+    Parameters
+    ----------
+    results : as `Study.run` gives.
+    title : of the document.
+    measures : which; all but those of failures, which are counted in a table of their own, if None.
+
+    Raises
+    ------
+    CrosslevelError : the results have no such measure.
+    """
     reps = int(results["reps"].max())
     fixed_ones = [name for name in factors_of(results) if results[name].nunique() == 1]
     words = ", ".join(f"{name} = {results[name].iloc[0]}" for name in fixed_ones)
     where = f" ({words})" if words else ""
     opening = f"{reps:,} replications of each condition{where}; in brackets Monte Carlo standard errors."
     blocks: list[Block] = [Paragraph(opening)]
-    for measure in [
-        one for one in MEASURES if one in set(results["measure"]) and one not in (*FAILURES, "convergence")
-    ]:
+    counted = ("convergence", *FAILURES, "singular")
+    there = [one for one in MEASURES if one in set(results["measure"]) and one not in counted]
+    for measure in there if measures is None else measures:
         found = table(results, measure)
         blocks += [
             Table(one.columns, one.rows, title=one.title or found.title)
@@ -187,11 +198,11 @@ def results_document(results: pd.DataFrame, title: str = "") -> Document:
             if isinstance(one, Table)
         ]
     ended = failures(results)
-    heads = ["Estimator", *(Column(str(name), format="count") for name in ended.columns)]
-    rows = [
+    heads: list[str | Column] = ["Estimator", *(Column(str(name), format="count") for name in ended.columns)]
+    counts: list[list[Cell]] = [
         [str(name), *(int(value) for value in row)] for name, row in zip(ended.index, ended.to_numpy(), strict=True)
     ]
-    blocks.append(Table(heads, rows, title="How fits ended"))
+    blocks.append(Table(heads, counts, title="How fits ended"))
     if (ended["fitted"] < ended["replications"]).any():
         blocks.append(Note("Replications without a fit are in no other measure; `failed` counts them.", kind="warning"))
     return Document(title, blocks)

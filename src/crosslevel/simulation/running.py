@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from crosslevel.errors import CrosslevelError
-from crosslevel.simulation.batches import Batch, computed, pickled
+from crosslevel.simulation.batches import Batch, computed
 from crosslevel.simulation.condition import Condition
 from crosslevel.simulation.fold import Fold, Found, Outline, spans
 from crosslevel.simulation.measures import measured
@@ -125,12 +125,11 @@ def _measured(fold: Fold) -> pd.DataFrame:
     return measured(fold.outline, fold.tallies)
 
 
-def _tasks(plan: Plan, cells: Sequence[Cell], *, pickle: bool) -> Iterator[tuple[Any, ...]]:
+def _tasks(plan: Plan, cells: Sequence[Cell]) -> Iterator[tuple[Any, ...]]:
     """Arguments of `computed` for all that is lacking, in order."""
     for cell in cells:
-        condition = pickled(cell.condition) if pickle else cell.condition
         for span in cell.lacking:
-            yield plan.run, cell.condition.number, condition, span, plan.entropy
+            yield plan.run, cell.condition, span, plan.entropy
 
 
 def _batches(plan: Plan, cells: Sequence[Cell], n_jobs: int) -> Generator[Batch, None, None]:
@@ -144,13 +143,13 @@ def _batches(plan: Plan, cells: Sequence[Cell], n_jobs: int) -> Generator[Batch,
 
     name = type(get_active_backend()[0]).__name__
     if n_jobs == 1 and name in ("LokyBackend", "SequentialBackend"):
-        for task in _tasks(plan, cells, pickle=False):
+        for task in _tasks(plan, cells):
             yield computed(*task)
         return
     own = parallel_config(backend="loky", inner_max_num_threads=1) if name == "LokyBackend" else parallel_config()
     with own:
         pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
-        found = pool(delayed(computed)(*task) for task in _tasks(plan, cells, pickle=True))
+        found = pool(delayed(computed)(*task) for task in _tasks(plan, cells))
     with closing(found):
         yield from found
 
@@ -159,7 +158,7 @@ def _what_is_left(plan: Plan) -> str:
     """What can be done after an end before the end."""
     if plan.store is None:
         return "Nothing was kept; give `folder` to keep finished batches and resume."
-    return f"Finished batches are in {str(plan.store.folder)!r}; go on from there with resume=True."
+    return f"Finished batches are in {str(plan.store.folder)!r}; resume to go on from there."
 
 
 def failures_in_words(found: pd.DataFrame) -> str:

@@ -143,7 +143,10 @@ def write(study: "Study", path: str | os.PathLike[str] | None) -> str:
             f"A study with functions as {', '.join(functions)} cannot be written as TOML. Give a Process, lists, and "
             "factors that name its fields; or keep the study as Python."
         )
-    text = "\n".join(_lines(contents(study)))
+    text = "\n".join(_lines(contents(study))).lstrip()
+    again = built(tomllib.loads(text))  # an estimator that is not in `cl.lab` has no name there
+    if plain(contents(again)) != plain(contents(study)):
+        raise CrosslevelError("The study holds values that TOML cannot keep as they are. Keep the study as Python.")
     if path is not None:
         write_atomically(path, text + "\n")
     return text + "\n"
@@ -162,7 +165,7 @@ def contents(study: "Study") -> dict[str, Any]:
     own = fields_of(study)
     if study.published:
         arguments = own.pop("published")["arguments"]
-        kept = {name: own[name] for name in ("title", "level", "where") if name in own}
+        kept = {name: value for name, value in own.items() if name in PUBLISHED_KEYS}
         return {"published": study.published["name"], **kept, "arguments": arguments}
     own["process"].pop(KIND)
     return {name: own[name] for name in KEYS if name in own}
