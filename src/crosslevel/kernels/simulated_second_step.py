@@ -14,8 +14,8 @@ from crosslevel.types import BoolArray, FloatArray, IntArray
 FITTED, UNIDENTIFIED, REFUSED = 0, 1, 3
 """How a replication ends, as in `inference.bootstrap.batch.Outcome`."""
 
-OLS, WLS, FGLS, ADJUSTED, ADJUSTED_FGLS = 0, 1, 2, 3, 4
-"""Methods."""
+FGLS, OLS, WLS, ADJUSTED, ADJUSTED_FGLS = 0, 1, 2, 3, 4
+"""Methods, in the order of `estimators.two_step_outcomes.METHODS`."""
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
