@@ -170,6 +170,15 @@ def component_reliabilities(estimates: Estimates, k: int, effects: IntArray) -> 
     return np.asarray(np.clip(np.linalg.svd(half, compute_uv=False) ** 2, 0.0, 1.0))
 
 
+def adjustments(design: Design) -> tuple[IntArray, ...]:
+    """For each coefficient of a model with one grouping factor, the random effects that it is adjusted for."""
+    found = equations(design)
+    regressors = [_regressors(design, each, i) for i, each in enumerate(found)]
+    none = np.zeros(0, dtype=np.int64)
+    each = (list(_adjusted_for(design, found, regressors, np.array([i]))) for i in range(len(found)))
+    return tuple(some[0][1] if some else none for some in each)
+
+
 def _adjusted_for(
     design: Design, found: list[Equation | None], regressors: list[frozenset[str]], columns: IntArray
 ) -> Iterator[tuple[int, IntArray]]:

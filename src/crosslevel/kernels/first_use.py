@@ -22,6 +22,7 @@ KERNELS = {
     "iterative": (("iterative", "eliminate_eight"), ("iterative", "middle_blocks")),
     "twofold": (("twofold", "eliminate_twofold"),),
     "refits": (("refits", "refit_draws"),),
+    "simulated fits": (("simulated_fit", "fit_replications"),),
     "simulated": (("simulated", "draw_moments"),),
 }  # fmt: skip
 """The slowest kernels to compile of models with one grouping factor, with several, of the iterative algebra, of

@@ -6,6 +6,7 @@ from crosslevel.simulation.documents import failures, table
 from crosslevel.simulation.drawn import Drawn
 from crosslevel.simulation.estimates import Estimates, Estimator, Prepared
 from crosslevel.simulation.measures import MEASURES
+from crosslevel.simulation.mixed import Mixed
 from crosslevel.simulation.model import Model
 from crosslevel.simulation.ols import OLS
 from crosslevel.simulation.ordinary import Custom
@@ -29,6 +30,7 @@ __all__ = [
     "Drawn",
     "Estimates",
     "Estimator",
+    "Mixed",
     "Model",
     "Normal",
     "Prepared",

@@ -1,0 +1,142 @@
+"""Fits of a model with one grouping factor to many simulated data sets, each from its own cross-products."""
+
+import numba
+import numpy as np
+
+from crosslevel.kernels.reduction import reduce_groups
+from crosslevel.kernels.refit import CONVERGED, UNDEFINED, flatten
+from crosslevel.kernels.refit_point import derive, evaluate
+from crosslevel.kernels.refits import UNIDENTIFIED, search
+from crosslevel.kernels.small import copy
+from crosslevel.kernels.steps import newton_step
+from crosslevel.types import BoolArray, FloatArray, IntArray
+
+POLISH_STEPS, LAST_DIGIT = 3, 1e-15
+"""Newton steps at the end, taken while the decrease they promise exceeds this: 7 digits of Lambda."""
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def reduce_replications(
+    count: FloatArray,
+    mean: FloatArray,
+    scatter: FloatArray,
+    z: IntArray,
+    z_shift: FloatArray,
+    intercept: int,
+    x: IntArray,
+    x_shift: FloatArray,
+    inside: BoolArray,
+    root_out: FloatArray,
+    image_out: FloatArray,
+    remainder_out: FloatArray,
+) -> None:
+    """`reduction.reduce_groups` of R replications: all but z, intercept, x and inside have a first axis of length R."""
+    once = np.ones(count.shape[1])
+    for r in range(count.shape[0]):
+        reduce_groups(
+            count[r], mean[r], scatter[r], once, z, z_shift[r], intercept, x, x_shift[r], inside, root_out[r],
+            image_out[r], remainder_out[r],
+        )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def fit_replications(
+    root: FloatArray,
+    image: FloatArray,
+    remainder: FloatArray,
+    n_rows: FloatArray,
+    n_starts: IntArray,
+    rows: IntArray,
+    columns: IntArray,
+    block: IntArray,
+    starts: FloatArray,
+    restricted: bool,
+    global_limit: float,
+    tolerance: float,
+    status_out: IntArray,
+    value_out: FloatArray,
+    factor_out: FloatArray,
+    precision_out: FloatArray,
+    cross_out: FloatArray,
+    chol_out: FloatArray,
+    contrast_out: FloatArray,
+    hessian_out: FloatArray,
+) -> None:
+    """Fit one model to R replications.
+
+    Parameters
+    ----------
+    root, image, remainder : (R, J, q, q), (R, J, q, p + 1), (R, p + 1, p + 1) reduced cross-products.
+    n_rows : (R,) n.
+    n_starts : (R,) how many of the starts are searched from; none where coefficients are not identified.
+    rows, columns, block : (k,) places of the elements of Lambda, (q,) the block of each effect.
+    starts : (S, q, q) Lambdas to start from; the lowest minimum is kept.
+    restricted, tolerance : see `refit.minimise`.
+    global_limit : products up to which REML's term over pairs of groups enters the Hessian.
+    status_out, value_out : (R,) how each search ended, and the deviance less what does not depend on Lambda.
+    factor_out : (R, q, q) Lambda.
+    precision_out, cross_out, chol_out, contrast_out : first axis R, as in `refit_point.evaluate`.
+    hessian_out : (R, k, k) of the deviance in the elements of Lambda.
+    """
+    _, n_groups, q, p1 = image.shape
+    p, n = p1 - 1, len(rows)
+    weight, global_term = np.ones(n_groups), float(n_groups) * q * q * (p1 - 1) * (p1 - 1) <= global_limit
+    factor, best, start = np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
+    score, p_sum, pp = np.empty((q, q)), np.empty((q, q)), np.empty((q, q, q, q))
+    gradient, work, step = np.empty(n), np.empty((n, n)), np.empty(n)
+    for r in range(image.shape[0]):
+        nu = n_rows[r] - p if restricted else n_rows[r]
+        status_out[r] = UNIDENTIFIED
+        if n_starts[r] == 0:
+            continue
+
+        # the lowest minimum, if its search converged
+        least, lowest = np.inf, np.inf
+        status_out[r] = UNDEFINED
+        for s in range(n_starts[r]):
+            for i in range(q):
+                for j in range(q):
+                    start[i, j] = starts[s, i, j]
+            status, value = search(
+                start, rows, columns, block, root[r], image[r], weight, remainder[r], nu, n_rows[r], restricted,
+                global_term, tolerance, factor,
+            )  # fmt: skip
+            least = min(least, value)
+            if status == CONVERGED and value < lowest:
+                lowest = value
+                copy(factor, best)
+        if not lowest <= least + tolerance:
+            continue
+        status_out[r] = CONVERGED
+
+        # first without the negligible variances, then as it was, then Newton's last steps
+        moved, promised, tried = flatten(best, block, factor), np.inf, False
+        if not moved:
+            copy(best, factor)
+        for done in range(POLISH_STEPS + 3):
+            value = evaluate(
+                factor, root[r], image[r], weight, remainder[r], nu, restricted, precision_out[r], cross_out[r],
+                chol_out[r], contrast_out[r],
+            )  # fmt: skip
+            if done == 0 and moved and not value <= lowest + tolerance:
+                copy(best, factor)
+                continue
+            derive(
+                factor, rows, columns, block, weight, precision_out[r], cross_out[r], chol_out[r], contrast_out[r], nu,
+                restricted, global_term, score, p_sum, pp, gradient, hessian_out[r],
+            )  # fmt: skip
+            expected = newton_step(gradient, hessian_out[r], work, step)
+            if tried and not 0.0 <= expected < 0.01 * promised:  # no better: back
+                copy(best, factor)
+                promised, tried = 0.0, False
+                continue
+            if promised == 0.0 or done > POLISH_STEPS or not expected > LAST_DIGIT:
+                break
+            copy(factor, best)
+            for a in range(n):
+                factor[rows[a], columns[a]] += step[a]
+            promised, tried = expected, True
+        value_out[r] = value
+        for i in range(q):
+            for j in range(q):
+                factor_out[r, i, j] = factor[i, j]
