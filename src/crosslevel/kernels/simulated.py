@@ -30,8 +30,9 @@ class Recipe(NamedTuple):
         variable k in the cluster, -1 none.
     row : (M,) its factor that varies between rows, -1 if none does.
     centred : (M,) whether that one is measured from its cluster mean.
-    coefficient : (M,) effect of the column on the outcome.
-    effect : (M,) random effect that is added to it, -1 for none.
+    own : (P,) positions of the columns that make up the outcome.
+    coefficient : (P,) their fixed effects on it.
+    effect : (P,) the random effect that is added to that, -1 for none.
     """
 
     low: IntArray
@@ -55,6 +56,7 @@ class Recipe(NamedTuple):
     factors: IntArray
     row: IntArray
     centred: IntArray
+    own: IntArray
     coefficient: FloatArray
     effect: IntArray
 
@@ -150,31 +152,23 @@ def place_columns(
     factors: IntArray,
     row: IntArray,
     centred: IntArray,
-    coefficient: FloatArray,
-    effect: IntArray,
     contexts: FloatArray,
     g: int,
     means: FloatArray,
-    effects: FloatArray,
-    turn: FloatArray,
+    level_out: FloatArray,
     mean_out: FloatArray,
 ) -> None:
-    """Columns and outcome of a cluster as linear functions of its row variables and residual.
+    """Columns of a cluster as functions of its row variables.
 
     Parameters
     ----------
-    scale, factors, row, centred, coefficient, effect : as in `Recipe`.
+    scale, factors, row, centred : (M, ...) as in `Recipe`.
     contexts, g : (C, J) values of the context variables, and the cluster.
     means : (K + 1,) means of the row variables and of the residual in it.
-    effects : (q,) its random effects.
-    turn : (m + 1, K + 1) slope of each column on its row variable, and, last, those of the outcome on all; filled.
-    mean_out : (m + 1,) means of the columns in the cluster.
+    level_out : (M,) product of the factors that are constant in the cluster: the slope on the row variable.
+    mean_out : (M,) means of the columns.
     """
-    n_rows, n_contexts, m = means.shape[0] - 1, contexts.shape[0], mean_out.shape[0] - 1
-    for k in range(n_rows):
-        turn[m, k] = 0.0
-    turn[m, n_rows] = 1.0
-    mean_out[m] = means[n_rows]
+    n_contexts = contexts.shape[0]
     for j in range(scale.shape[0]):
         level = scale[j]
         for i in range(factors.shape[1]):
@@ -182,37 +176,74 @@ def place_columns(
                 level *= means[factors[j, i] - n_contexts]
             elif factors[j, i] >= 0:
                 level *= contexts[factors[j, i], g]
-        k = row[j]
-        mean = level
-        if k >= 0:
-            mean = 0.0 if centred[j] else level * means[k]
-        slope = coefficient[j]
-        if effect[j] >= 0:
-            slope += effects[effect[j]]
-        mean_out[m] += slope * mean
-        if k >= 0:
-            turn[m, k] += slope * level
-        if j < m:
-            mean_out[j] = mean
-            if k >= 0:
-                turn[j, k] = level
+        level_out[j] = mean_out[j] = level
+        if row[j] >= 0:
+            mean_out[j] = 0.0 if centred[j] else level * means[row[j]]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def place_outcome(
+    own: IntArray,
+    coefficient: FloatArray,
+    effect: IntArray,
+    row: IntArray,
+    effects: FloatArray,
+    level: FloatArray,
+    mean: FloatArray,
+    slope_out: FloatArray,
+) -> float:
+    """Outcome of a cluster as a linear function of its row variables and residual.
+
+    The sum runs over the columns as the process has them, so that it is the same to the last bit whatever else is
+    drawn.
+
+    Parameters
+    ----------
+    own, coefficient, effect, row : as in `Recipe`.
+    effects : (q,) random effects of the cluster.
+    level, mean : (M,) slopes of the columns on their row variables, and their means.
+    slope_out : (K + 1,) slopes of the outcome; the last is that on the residual.
+
+    Returns
+    -------
+    mean : of the outcome, the residual's excepted.
+    """
+    for k in range(slope_out.shape[0] - 1):
+        slope_out[k] = 0.0
+    slope_out[slope_out.shape[0] - 1] = 1.0
+    total = 0.0
+    for i in range(own.shape[0]):
+        slope = coefficient[i]
+        if effect[i] >= 0:
+            slope += effects[effect[i]]
+        total += slope * mean[own[i]]
+        if row[own[i]] >= 0:
+            slope_out[row[own[i]]] += slope * level[own[i]]
+    return total
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def turned_scatter(
-    row: IntArray, turn: FloatArray, root: FloatArray, rank: int, half: FloatArray, out: FloatArray
+    row: IntArray, level: FloatArray, slope: FloatArray, root: FloatArray, rank: int, half: FloatArray, out: FloatArray
 ) -> None:
-    """Scatter (m + 1, m + 1) of the columns: turn H H' turn', with H (K + 1, rank) = `root`; `half` is scratch."""
-    m, p = turn.shape[0] - 1, turn.shape[1]
-    for j in range(m + 1):
-        for i in range(rank):
-            total = 0.0
-            if j == m:
-                for a in range(p):
-                    total += turn[j, a] * root[a, i]
-            elif row[j] >= 0:
-                total = turn[j, row[j]] * root[row[j], i]
-            half[j, i] = total
+    """Scatter of m columns and the outcome in a cluster: T H H' T', with the rows of T their slopes.
+
+    Parameters
+    ----------
+    row, level : (M,) row variable of each column, and its slope on it.
+    slope : (K + 1,) slopes of the outcome.
+    root, rank : H, the first `rank` columns of (K + 1, K + 1).
+    half : (m + 1, K + 1) scratch.
+    out : (m + 1, m + 1) the scatter.
+    """
+    m = out.shape[0] - 1
+    for i in range(rank):
+        for j in range(m):
+            half[j, i] = level[j] * root[row[j], i] if row[j] >= 0 else 0.0
+        total = 0.0
+        for a in range(slope.shape[0]):
+            total += slope[a] * root[a, i]
+        half[m, i] = total
     for j in range(m + 1):
         for other in range(j + 1):
             total = 0.0
@@ -245,7 +276,8 @@ def draw_moments(
     contexts = np.empty((recipe.context_sd.shape[0], n_clusters))
     row_root, effect_root = np.zeros((p, p)), np.empty((q, q))
     centre, means, normals, effects = np.empty(p - 1), np.empty(p), np.empty(p), np.empty(q)
-    root, turn, half = np.empty((p, p)), np.empty((n_columns, p)), np.empty((n_columns, p))
+    level, column_mean = np.empty(recipe.scale.shape[0]), np.empty(recipe.scale.shape[0])
+    root, slope, half = np.empty((p, p)), np.empty(p), np.empty((n_columns, p))
     row_root[p - 1, p - 1] = recipe.sigma
     for r in range(n_draws):
         state = states[r]
@@ -264,7 +296,12 @@ def draw_moments(
                 means[k] += recipe.row_mean[k] + recipe.row_between[k] * centre[k]
             rank = draw_scatter_root(state, row_root, count, normals, root)
             place_columns(
-                recipe.scale, recipe.factors, recipe.row, recipe.centred, recipe.coefficient, recipe.effect, contexts,
-                g, means, effects, turn, mean_out[r, g],
-            )  # fmt: skip
-            turned_scatter(recipe.row, turn, root, rank, half, scatter_out[r, g])
+                recipe.scale, recipe.factors, recipe.row, recipe.centred, contexts, g, means, level, column_mean
+            )
+            outcome = place_outcome(
+                recipe.own, recipe.coefficient, recipe.effect, recipe.row, effects, level, column_mean, slope
+            )
+            for j in range(n_columns - 1):
+                mean_out[r, g, j] = column_mean[j]
+            mean_out[r, g, n_columns - 1] = outcome + means[p - 1]
+            turned_scatter(recipe.row, level, slope, root, rank, half, scatter_out[r, g])

@@ -70,6 +70,7 @@ def recipe_of(process: "Process", union: Sequence[LinearColumn], own: Sequence[L
 
     names = [column.name for column in union]
     columns = [*union, *(column for column in own if column.name not in names)]
+    places = [column.name for column in columns]
     contexts, rows = list(process.contexts), list(process.predictors)
     law, z = process.size_law, [process.all_variables[name] for name in contexts]
     x = [variable for variable in process.all_variables.values() if isinstance(variable, Normal)]
@@ -88,8 +89,9 @@ def recipe_of(process: "Process", union: Sequence[LinearColumn], own: Sequence[L
         scale=_numbers([column.scale for column in columns]), factors=_factors(columns, contexts, rows),
         row=np.array([rows.index(column.row) if column.row else -1 for column in columns], dtype=np.int64),
         centred=np.array([column.centred for column in columns], dtype=np.int64),
-        coefficient=_numbers([process.effects.get(column.name, 0.0) for column in columns]),
-        effect=np.array([_place(process.random_names, column.name) for column in columns], dtype=np.int64),
+        own=np.array([_place(places, column.name) for column in own], dtype=np.int64),
+        coefficient=_numbers([process.effects.get(column.name, 0.0) for column in own]),
+        effect=np.array([_place(process.random_names, column.name) for column in own], dtype=np.int64),
     )  # fmt: skip
 
 

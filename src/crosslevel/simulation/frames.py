@@ -1,5 +1,6 @@
 """Rows of a simulated process."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,24 +9,20 @@ import pandas as pd
 from crosslevel.formula import Spec, learn
 from crosslevel.simulation.correlations import RandomCorrelation
 from crosslevel.simulation.given import read_formula
+from crosslevel.simulation.variables import Arms, Binary
 from crosslevel.table import Columns
 from crosslevel.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from crosslevel.simulation.process import Process
 
-FEW_CLUSTERS, FEW_ROWS, FEW_SEED = 12, 10, 20
-"""Data from which the columns of a process are learnt."""
-
-TEMPLATE_ROWS, TEMPLATE_LEAST = 1500, 30
-"""Rows of a template in all, and the least of a cluster."""
+TEMPLATE_ROWS, TEMPLATE_LEAST, TEMPLATE_SEED = 1500, 30, 20
+"""Rows of a template in all, the least of a cluster, and the seed of their random numbers."""
 
 
 def learnt_spec(process: "Process") -> Spec:
     """The formula of a process, learnt from a few rows of its predictors."""
-    rng = np.random.default_rng(FEW_SEED)
-    frame = predictor_frame(process, np.full(FEW_CLUSTERS, FEW_ROWS), rng, correlated=False)
-    return learn(read_formula(process.formula), Columns.from_frame(frame))
+    return learn(read_formula(process.formula), Columns.from_frame(template_rows(process)))
 
 
 def rows_frame(process: "Process", rng: np.random.Generator) -> pd.DataFrame:
@@ -47,7 +44,7 @@ def rows_frame(process: "Process", rng: np.random.Generator) -> pd.DataFrame:
 
 
 def predictor_frame(
-    process: "Process", counts: IntArray, rng: np.random.Generator, *, correlated: bool = True
+    process: "Process", counts: IntArray, rng: np.random.Generator, *, template: bool = False
 ) -> pd.DataFrame:
     """Predictors and clusters of some rows; the outcome is 0.
 
@@ -56,16 +53,17 @@ def predictor_frame(
     process : the process.
     counts : (J,) rows of the clusters.
     rng : random numbers.
-    correlated : whether the predictors are correlated as they should be.
+    template : draw uncorrelated predictors, 0 and 1 in equal numbers.
     """
     n, size = int(counts.sum()), len(process.predictors)
     latent = rng.standard_normal((size, n))
-    if correlated and size:
+    if size and not template:
         together = np.zeros(size, dtype=np.int64)
         latent = _root(process.predictor_correlation, process.predictor_root, together, rng) @ latent
     centres = rng.standard_normal((size, len(counts)))
     data: dict[str, FloatArray | IntArray] = {}
-    for name, variable in process.all_variables.items():
+    for name, given in process.all_variables.items():
+        variable = replace(given, share=0.5) if template and isinstance(given, Binary | Arms) else given
         if variable.is_context:
             own = rng.standard_normal(len(counts))
             data[name] = np.repeat(variable.draw(own, own, rng), counts)
@@ -93,8 +91,11 @@ def _root(given: object, fixed: FloatArray, blocks: IntArray, rng: np.random.Gen
 
 
 def template_rows(process: "Process") -> pd.DataFrame:
-    """Rows with all clusters of a process, though no more of them than it takes to look at a model."""
-    rng = np.random.default_rng(FEW_SEED)
-    each = max(TEMPLATE_ROWS // process.clusters, TEMPLATE_LEAST)
-    frame = predictor_frame(process, np.full(process.clusters, each), rng, correlated=False)
+    """Rows with all clusters of a process, though no more of them than it takes to learn the columns of a formula.
+
+    The outcome means nothing. Rare values of variables occur as often as others, so that every category is there.
+    """
+    rng = np.random.default_rng(TEMPLATE_SEED)
+    counts = np.full(process.clusters, max(TEMPLATE_ROWS // process.clusters, TEMPLATE_LEAST))
+    frame = predictor_frame(process, counts, rng, template=True)
     return frame.assign(**{process.response: rng.standard_normal(len(frame))})

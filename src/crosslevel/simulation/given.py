@@ -7,7 +7,7 @@ from functools import lru_cache
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Formula, parse
 from crosslevel.simulation.amounts import is_number, is_whole
-from crosslevel.simulation.variables import Variable
+from crosslevel.simulation.variables import Arms, Variable
 
 
 @lru_cache(maxsize=64)
@@ -70,6 +70,16 @@ def check_variables(variables: object, formula: Formula) -> None:
             raise CrosslevelError(f"`variables` has {name!r}, which is the outcome. Take it out: the process makes it.")
         if name in formula.random[0].group:
             raise CrosslevelError(f"`variables` has {name!r}, the name of the clusters. Take it out.")
+
+
+def check_arms(variables: Mapping[str, Variable], clusters: int) -> None:
+    """Refuse arms without a cluster."""
+    for name, variable in variables.items():
+        if isinstance(variable, Arms) and not 0 < variable.ones(clusters) < clusters:
+            raise CrosslevelError(
+                f"`variables` has {variable!r} for {name!r}, of which {variable.ones(clusters)} of "
+                f"{clusters} clusters would have a 1. Choose a share nearer to one half, or more clusters."
+            )
 
 
 def whole_number(argument: str, value: int, *, least: int) -> None:

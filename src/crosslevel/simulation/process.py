@@ -11,7 +11,14 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Spec
 from crosslevel.simulation.correlations import Correlation, RandomCorrelation, fixed_root, plain_correlation
 from crosslevel.simulation.frames import frame_columns, learnt_spec, rows_frame
-from crosslevel.simulation.given import check_amounts, check_variables, named_numbers, read_formula, whole_number
+from crosslevel.simulation.given import (
+    check_amounts,
+    check_arms,
+    check_variables,
+    named_numbers,
+    read_formula,
+    whole_number,
+)
 from crosslevel.simulation.sizes import Size, SizeLaw, size_law
 from crosslevel.simulation.variables import Normal, Variable, changed_variable
 from crosslevel.types import FloatArray, IntArray
@@ -81,6 +88,7 @@ class Process:
         named_numbers("effects", self.effects, self.fixed_names, "coefficients")
         named_numbers("sd", self.sd, self.random_names, "random effects")
         check_amounts("sd", self.sd, positive=False)
+        check_arms(self.variables, self.clusters)
         self.size_law  # noqa: B018 - the checks are its own
         self.effect_root  # noqa: B018
         self.predictor_root  # noqa: B018
