@@ -20,14 +20,18 @@ class Progress:
     def __init__(self, *, total: int, shown: bool) -> None:
         self.total, self.shown, self.done = total, shown, 0
         self._began = self._last = time.monotonic()
+        self._first: tuple[float, int] | None = None  # the first batch takes longer: it makes things ready
         self._written = False
 
     def add(self, count: int) -> None:
         """So many more; write a line if the last one is old enough."""
         self.done += count
         now = time.monotonic()
+        if self._first is None:
+            self._first = now, self.done
         if self.shown and now - self._last >= PATIENCE and self.done < self.total:
-            left = (now - self._began) / self.done * (self.total - self.done)
+            since, before = self._first if self.done > self._first[1] else (self._began, 0)
+            left = (now - since) / (self.done - before) * (self.total - self.done)
             self._write(f"{self._counted}, {duration(left)} left")
             self._last, self._written = now, True
 

@@ -1,10 +1,12 @@
 """Running a study: batches to workers, finished ones into the folder and into the tallies."""
 
 import secrets
+import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from crosslevel.simulation.fold import Fold, Found, Outline, spans
 from crosslevel.simulation.measures import measured
 from crosslevel.simulation.progress import Progress
 from crosslevel.simulation.store import Store
+
+ROUND = 32
+"""Batches that each worker is given before all are waited for."""
 
 BATCH = 100
 """Replications in a batch, unless told otherwise."""
@@ -136,9 +141,10 @@ def _batches(plan: Plan, cells: Sequence[Cell], n_jobs: int) -> Generator[Batch,
     """Finished batches, as they come.
 
     One job without another backend than joblib's own stays in this process. Workers of joblib's own use one thread
-    each, for there is nothing in a replication that would gain by more.
+    each, for there is nothing in a replication that would gain by more. Tasks are given out in rounds, because joblib
+    would go on while finished batches pile up here, if they come faster than they can be written.
     """
-    from joblib import Parallel, delayed, parallel_config
+    from joblib import Parallel, delayed, effective_n_jobs, parallel_config
     from joblib.parallel import get_active_backend
 
     name = type(get_active_backend()[0]).__name__
@@ -147,11 +153,13 @@ def _batches(plan: Plan, cells: Sequence[Cell], n_jobs: int) -> Generator[Batch,
             yield computed(*task)
         return
     own = parallel_config(backend="loky", inner_max_num_threads=1) if name == "LokyBackend" else parallel_config()
-    with own:
-        pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
-        found = pool(delayed(computed)(*task) for task in _tasks(plan, cells))
-    with closing(found):
-        yield from found
+    tasks = _tasks(plan, cells)
+    with own, warnings.catch_warnings():
+        # what joblib says of batches that nobody waits for any more after an error or an interrupt
+        warnings.filterwarnings("ignore", message=r"\d+ tasks ", category=UserWarning)
+        while calls := [delayed(computed)(*task) for task in islice(tasks, ROUND * effective_n_jobs(n_jobs))]:
+            with closing(Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(calls)) as found:
+                yield from found
 
 
 def _what_is_left(plan: Plan) -> str:
