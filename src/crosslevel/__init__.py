@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from crosslevel.report.page import report
     from crosslevel.selection.select import select
     from crosslevel.simulation import lab
+    from crosslevel.simulation.power.power import power
     from crosslevel.table.read import read
     from crosslevel.weights import Frequency, Precision, Sampling
 
@@ -100,6 +101,7 @@ __all__ = [
     "ols",
     "plot",
     "population_weight",
+    "power",
     "random_effects",
     "read",
     "report",
@@ -147,6 +149,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "ols": ("crosslevel.estimators.ols", "ols"),
     "plot": ("crosslevel.report.figures", None),
     "population_weight": ("crosslevel.diagnostics.population", "population_weight"),
+    "power": ("crosslevel.simulation.power.power", "power"),
     "random_effects": ("crosslevel.estimators.panel.random_effects", "random_effects"),
     "read": ("crosslevel.table.read", "read"),
     "report": ("crosslevel.report.page", "report"),

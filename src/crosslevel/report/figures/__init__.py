@@ -14,6 +14,7 @@ from crosslevel.report.figures.influence import influence, influence_data
 from crosslevel.report.figures.johnson_neyman import johnson_neyman, johnson_neyman_data
 from crosslevel.report.figures.lab import study, study_data
 from crosslevel.report.figures.margins import margins, margins_data, slopes, slopes_data
+from crosslevel.report.figures.power import power, power_data
 from crosslevel.report.figures.raw import raw, raw_data, raw_lines
 from crosslevel.report.figures.residuals import residual_fitted, residual_fitted_data, residual_qq, residual_qq_data
 from crosslevel.report.figures.selection import selection, selection_data
@@ -40,6 +41,8 @@ __all__ = [
     "johnson_neyman_data",
     "margins",
     "margins_data",
+    "power",
+    "power_data",
     "raw",
     "raw_data",
     "raw_lines",

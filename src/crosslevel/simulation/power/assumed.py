@@ -12,6 +12,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Formula
 from crosslevel.simulation.correlations import Correlation, RandomCorrelation
 from crosslevel.simulation.given import read_formula
+from crosslevel.simulation.power.planned import Planned, PlannedProcess
 from crosslevel.simulation.power.predictors import predictor_variables
 from crosslevel.simulation.power.variances import INTERCEPT, Variances
 from crosslevel.simulation.process import Process
@@ -51,13 +52,27 @@ class Assumed:
     rows: bool
     design: Design = field(repr=False, compare=False)
 
-    def process(self, effects: Mapping[str, float], clusters: int, size: Size) -> Process:
-        """The process of one design."""
-        return Process(
-            formula=self.formula, effects=effects, sd=self.sd, correlation=self.correlation, sigma=self.sigma,
+    @property
+    def least_size(self) -> int:
+        """Fewest rows of a cluster that can be planned."""
+        return 2
+
+    def planned(self, clusters: int, size: Size | None, effects: Mapping[str, float]) -> Planned:
+        """The process of one design.
+
+        Raises
+        ------
+        CrosslevelError : the design is impossible.
+        """
+        assert size is not None
+        own = {**self.effects, **effects}
+        process = Process(
+            formula=self.formula, effects=own, sd=self.sd, correlation=self.correlation, sigma=self.sigma,
             clusters=clusters, size=self.sizes(size), variables=self.variables,
             predictor_correlation=self.predictor_correlation, rows=self.rows,
         )  # fmt: skip
+        truth = {**own, **{f"sd({name}|{self.group})": value for name, value in self.sd.items()}}
+        return PlannedProcess(process=process, truth=truth)
 
     def sizes(self, size: Size) -> Size:
         """Sizes with the imbalance that is assumed."""

@@ -16,13 +16,18 @@ chosen anew in each replication: with J = J0 the design is that of the data.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from crosslevel.design import CrossProducts
+from crosslevel.design import CrossProducts, Design
 from crosslevel.errors import CrosslevelError
 from crosslevel.simulation.drawn import Drawn
-from crosslevel.types import FloatArray, IntArray
+from crosslevel.simulation.model import Model
+from crosslevel.simulation.power.planned import Planned
+from crosslevel.simulation.sampling import Sampler
+from crosslevel.types import FloatArray, IntArray, Method
 
 NOTHING = 1e-11
 """Eigenvalue of the columns' correlations in a cluster that counts as zero."""
@@ -89,7 +94,7 @@ class Clusters:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FittedProcess:
+class FittedProcess(Planned):
     """New outcomes, and more or fewer clusters, of the data of a fitted model.
 
     Attributes
@@ -103,6 +108,7 @@ class FittedProcess:
     effects : true values of coefficients and components, by name.
     clusters : J.
     size : rows of each; None for those of the data.
+    formula, design, given : of the fit; the design has no rows.
     """
 
     data: Clusters = field(repr=False)
@@ -114,6 +120,9 @@ class FittedProcess:
     effects: Mapping[str, float]
     clusters: int
     size: int | None
+    formula: str
+    design: Design = field(repr=False)
+    given: Mapping[str, Any] = field(repr=False)
 
     def effect(self, term: str) -> float:
         """True value of a coefficient, or of a component."""
@@ -128,6 +137,19 @@ class FittedProcess:
     def names(self) -> tuple[str, ...]:
         """Names of the columns, the outcome last."""
         return (*self.data.names, self.response)
+
+    def sampler(self) -> Sampler:
+        """What draws its data."""
+        return ClustersAgain(process=self, columns=self.data.names)  # type: ignore[arg-type]
+
+    def model(self, method: Method) -> Model:
+        """The model of the fit, with this many clusters."""
+        one = self.draw([np.random.SeedSequence(0)]).products(0)
+        n = round(one.n_rows)
+        factor = replace(self.design.factors[0], levels=one.levels)
+        template = replace(self.design, products=one, factors=(factor,), rows=replace(self.design.rows, read=n, used=n))
+        given = {**self.given, "method": method}
+        return Model(formula=self.formula, group=factor.name, template=template, frame=pd.DataFrame(), given=given)
 
     def draw(self, seeds: Sequence[np.random.SeedSequence]) -> Drawn:
         """Draw one replication per seed."""
@@ -173,3 +195,18 @@ class FittedProcess:
             np.einsum("rgi,rgi->rg", coefficients, explained + 2.0 * sigma * noise) + sigma**2 * noise_square
         )
         return Drawn(names=self.names, count=count, mean=out_mean, scatter=out)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClustersAgain(Sampler):
+    """Draws the data of a `FittedProcess`."""
+
+    @property
+    def description(self) -> str:
+        """How data are drawn, and why so."""
+        return "The clusters of the fit are repeated, and outcomes are drawn given the moments of their predictors."
+
+    def draw(self, seeds: Sequence[np.random.SeedSequence]) -> Drawn:
+        """Draw one replication per seed."""
+        assert isinstance(self.process, FittedProcess)
+        return self.process.draw(seeds)

@@ -27,6 +27,10 @@ STEPS, SMALL = 200, 1e-10
 """Most Newton steps, and the relative change of the coefficients that ends them."""
 
 
+class NoCurveError(CrosslevelError):
+    """The simulated points do not say how power depends on the design."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Surface:
     """Power as a smooth function of the design.
@@ -64,20 +68,20 @@ class Surface:
 
         Raises
         ------
-        CrosslevelError : power is 0 or 1 at all points, or does not rise.
+        NoCurveError : power is 0 or 1 at all points, or does not rise.
         """
         use = (reps > 0) & np.isfinite(power)
         found, total = power[use] * reps[use], reps[use]
         if not len(found) or np.all((found < 0.5) | (found > total - 0.5)):
             said = "was not simulated" if not len(found) else f"is {power[use].min():.0%} to {power[use].max():.0%}"
-            raise CrosslevelError(
+            raise NoCurveError(
                 f"Power {said} at every point, so that there is no curve to read off. Choose designs (or an effect) "
                 "with a power between 0 and 1."
             )
         x, offset = _linear(shape, clusters[use], size[use], effect[use])
         theta, information = _fitted(x, offset, found, total)
         if not theta[1] > 0.0:
-            raise CrosslevelError(
+            raise NoCurveError(
                 "Power does not rise along the points that were simulated: the effect is (nearly) zero, or `reps` are "
                 "too few. Take a larger effect, a wider range of designs, or more replications."
             )

@@ -1,0 +1,95 @@
+"""The record of the best design for its cost."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.display import Column, Document, Note, Paragraph, Table, counted, number, percent
+from crosslevel.simulation.power.cheapest import Best, Costs
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Optimal:
+    """The best design for its cost, with those around it.
+
+    Attributes
+    ----------
+    target, effect : whose power it is.
+    best : the design that the curve through all simulated points says is best.
+    costs : of clusters and persons, and what is asked for.
+    share : of the variance of the clusters' coefficient that more rows do not average away.
+    frame : designs that were simulated for the comparison, with their cost; see `Power.frame`.
+    """
+
+    target: str
+    effect: float
+    best: Best
+    costs: Costs
+    share: float
+    frame: pd.DataFrame = field(repr=False)
+
+    @property
+    def clusters(self) -> int:
+        """Clusters of the best design."""
+        return self.best.clusters
+
+    @property
+    def size(self) -> int:
+        """Rows of each of its clusters."""
+        return self.best.size
+
+    @property
+    def cost(self) -> float:
+        """What it costs."""
+        return self.best.cost
+
+    @property
+    def power(self) -> float:
+        """Its power, by the curve through all simulated points."""
+        return self.best.power
+
+    def document(self) -> Document:
+        """The best design in words, and a table of others."""
+        asked = (
+            f"the most power for a budget of {counted(self.costs.budget)}"
+            if self.costs.budget is not None
+            else f"a power of {percent(self.costs.power, decimals=0)} at the lowest cost"
+        )
+        said = (
+            f"{asked[0].upper()}{asked[1:]}: {counted(self.clusters)} clusters of {counted(self.size)} rows. They cost "
+            f"{counted(self.cost)}, and find {self.target} of {number(self.effect)} with a power of "
+            f"{percent(self.power)}."
+        )
+        start = (
+            f"In a balanced design {counted(round(self.best.start))} rows per cluster would be cheapest."
+            if np.isfinite(self.best.start)
+            else "In a balanced design few large clusters would be cheapest: the effect is the same in all of them."
+        )
+        columns = [
+            Column("Clusters", format="count"), Column("Rows each", format="count"), Column("Cost", format="count"),
+            Column("Power", format="percent", decimals=1),
+            Column("MC error", format="percent", decimals=1), Column("Failed", format="count"),
+        ]  # fmt: skip
+        rows = [[row.clusters, row.size, row.cost, row.power, row.mcse, row.failed] for row in self.frame.itertuples()]
+        notes = [f"A cluster costs {self.costs.cluster:,g}, a row in it {self.costs.person:,g}."]
+        return Document(
+            f"Best design for {self.target}",
+            [Paragraph(said), Table(columns, rows, title="Designs around it, simulated", notes=notes), Note(start)],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every number as plain values."""
+        from crosslevel.estimators.export import records
+
+        return {
+            "target": self.target, "effect": self.effect, "clusters": self.clusters, "size": self.size,
+            "cost": self.cost, "power": self.power, "designs": records(self.frame),
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        return str(self.document())
+
+    def _repr_html_(self) -> str:
+        return self.document()._repr_html_()
