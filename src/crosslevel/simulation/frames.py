@@ -90,12 +90,18 @@ def _root(given: object, fixed: FloatArray, blocks: IntArray, rng: np.random.Gen
     return out
 
 
-def template_rows(process: "Process") -> pd.DataFrame:
+def template_rows(process: "Process", counts: IntArray | None = None) -> pd.DataFrame:
     """Rows with all clusters of a process, though no more of them than it takes to learn the columns of a formula.
 
     The outcome means nothing. Rare values of variables occur as often as others, so that every category is there.
+
+    Parameters
+    ----------
+    process : the process.
+    counts : (J,) rows of the clusters; by default as many in each.
     """
     rng = np.random.default_rng(TEMPLATE_SEED)
-    counts = np.full(process.clusters, max(TEMPLATE_ROWS // process.clusters, TEMPLATE_LEAST))
+    if counts is None:
+        counts = np.full(process.clusters, max(TEMPLATE_ROWS // process.clusters, TEMPLATE_LEAST))
     frame = predictor_frame(process, counts, rng, template=True)
     return frame.assign(**{process.response: rng.standard_normal(len(frame))})

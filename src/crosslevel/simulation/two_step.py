@@ -19,7 +19,7 @@ from crosslevel.inference.distributions import t_quantile
 from crosslevel.inference.second_step import CLUSTER_ERRORS
 from crosslevel.simulation.drawn import Drawn
 from crosslevel.simulation.estimates import Estimates, Estimator, Prepared
-from crosslevel.simulation.frames import FEW_SEED, TEMPLATE_LEAST, TEMPLATE_ROWS, frame_columns, predictor_frame
+from crosslevel.simulation.frames import TEMPLATE_LEAST, TEMPLATE_ROWS, frame_columns, template_rows
 from crosslevel.simulation.sampling import learnt_formulas, read_for
 from crosslevel.table import Columns
 from crosslevel.types import BoolArray, FloatArray, IntArray
@@ -147,9 +147,7 @@ def template(process: "Process", formulas: Sequence[str]) -> pd.DataFrame:
     """Rows with all clusters of a process, each large enough for the first step, and of unequal sizes."""
     width = learnt_formulas(process, formulas)[0].n_fixed
     each = max(TEMPLATE_ROWS // process.clusters, TEMPLATE_LEAST, 3 * width)
-    rng = np.random.default_rng(FEW_SEED)
-    frame = predictor_frame(process, each + np.arange(process.clusters) % 5, rng, correlated=False)
-    return frame.assign(**{process.response: rng.standard_normal(len(frame))})
+    return template_rows(process, each + np.arange(process.clusters) % 5)
 
 
 def check_context(process: "Process", one: OutcomeStep, formula: str, frame: pd.DataFrame) -> None:
