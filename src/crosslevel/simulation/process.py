@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from crosslevel.errors import CrosslevelError
-from crosslevel.formula import Spec
+from crosslevel.errors import CrosslevelError, DataError
+from crosslevel.formula import Spec, learn
 from crosslevel.simulation.correlations import Correlation, RandomCorrelation, fixed_root, plain_correlation
 from crosslevel.simulation.frames import frame_columns, learnt_spec, rows_frame
 from crosslevel.simulation.given import (
@@ -21,6 +21,7 @@ from crosslevel.simulation.given import (
 )
 from crosslevel.simulation.sizes import Size, SizeLaw, size_law
 from crosslevel.simulation.variables import Normal, Variable, changed_variable
+from crosslevel.table import Columns
 from crosslevel.types import FloatArray, IntArray
 
 
@@ -263,7 +264,20 @@ class Process:
 
 
 def _columns_at_means(process: Process) -> FloatArray:
-    """(q,) columns of the random effects in a row whose predictors all have their means."""
-    frame = pd.DataFrame({name: [variable.expected] for name, variable in process.all_variables.items()})
-    frame = frame.assign(**{process.group: 0, process.response: 0.0})
-    return frame_columns(process.spec, frame)[list(process.effect_columns), 0]
+    """(q,) columns of the random effects in data all of whose rows have the means of the predictors.
+
+    Raises
+    ------
+    CrosslevelError : a column has no value there.
+    """
+    data = {name: np.full(2, variable.expected) for name, variable in process.all_variables.items()}
+    frame = pd.DataFrame({**data, process.group: [0, 1], process.response: [0.0, 1.0]})
+    try:
+        spec = learn(read_formula(process.formula), Columns.from_frame(frame))
+    except DataError as error:
+        raise CrosslevelError(
+            f"The variance between clusters at the mean of all predictors is not defined for {process.formula!r}, "
+            f"some of whose columns have no value there: {error}"
+        ) from None
+    names = [column.name for column in spec.columns]
+    return frame_columns(spec, frame)[[names.index(name) for name in process.random_names], 0]
