@@ -99,8 +99,10 @@ def random_root(state: STREAM, b: float, out: FloatArray) -> None:
         left = 1.0
         for k in range(i):
             one, other = gamma(state, b - 0.5 * k), gamma(state, b - 0.5 * k)
-            partial = (one - other) / (one + other)
-            out[i, k] = partial * np.sqrt(left)
+            if one + other == 0.0:  # both too small for a number: the beta variable is 0 or 1
+                one = 1.0 if uniform(state) < 0.5 else 0.0
+                other = 1.0 - one
+            out[i, k] = (one - other) / (one + other) * np.sqrt(left)
             left *= 4.0 * one * other / (one + other) ** 2
         out[i, i] = np.sqrt(left)
         for k in range(i + 1, out.shape[0]):
