@@ -101,10 +101,12 @@ def _draw(found: "Power", figure: Path, wanted: float) -> None:
 def delivered(found: "Power", best: "Optimal | None", wanted: float, by: str) -> output.Result:
     """Power to deliver."""
     from crosslevel.display import Document, Heading
-    from crosslevel.simulation.power.words import needed_or_nothing, needed_table
+    from crosslevel.simulation.power.words import USUAL, needed_or_nothing, needed_table
 
     def document() -> Document:
-        blocks = [*found.document().blocks, *needed_table(found, wanted, by)]
+        # the usual question is answered by the document itself
+        more = [] if (wanted, by) == (USUAL, "clusters") else needed_table(found, wanted, by)
+        blocks = [*found.document().blocks, *more]
         if best is not None:
             own = best.document()
             blocks += [Heading(own.title), *own.blocks]

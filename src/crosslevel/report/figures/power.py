@@ -213,6 +213,8 @@ def curve(found: "Power", line: Line, along: str) -> tuple[FloatArray, FloatArra
     values = line.frame[along].to_numpy(dtype=float)
     places = np.linspace(values.min(), values.max(), FINE)
     first = line.frame.iloc[0]
-    at = [places if name == along else np.full(FINE, float(first[name])) for name in ("clusters", "size", "effect")]
-    low, high = surface.band(*at)
-    return places, surface.power(*at), low, high
+    clusters, size, effect = (
+        places if name == along else np.full(FINE, float(first[name])) for name in ("clusters", "size", "effect")
+    )
+    low, high = surface.band(clusters, size, effect)
+    return places, surface.power(clusters, size, effect), low, high

@@ -119,8 +119,23 @@ def std_error(
 
 
 def width(error: FloatArray | float, df: FloatArray | float, *, level: float = 0.95) -> FloatArray:
-    """Width of the interval with a standard error and degrees of freedom, 2 t SE."""
-    return np.asarray(2.0 * t_quantile(0.5 + level / 2.0, np.asarray(df, float)) * np.asarray(error, float))
+    """Mean width of intervals, 2 t E(estimated standard error).
+
+    The squared estimate is distributed as SE^2 chi2(df) / df, so that the mean of its root is SE sqrt(2 / df)
+    Gamma((df + 1) / 2) / Gamma(df / 2): a few percent less than SE.
+
+    Examples
+    --------
+    >>> float(width(1.0, np.inf).round(2)), float(width(1.0, 8.0).round(2))
+    (3.92, 4.47)
+    """
+    from scipy.special import gammaln
+
+    freedom = np.asarray(df, float)
+    finite = np.where(np.isfinite(freedom), freedom, 1.0)
+    shrunk = np.exp(gammaln((finite + 1.0) / 2.0) - gammaln(finite / 2.0)) * np.sqrt(2.0 / finite)
+    mean = np.where(np.isfinite(freedom), shrunk, 1.0)
+    return np.asarray(2.0 * t_quantile(0.5 + level / 2.0, freedom) * mean * np.asarray(error, float))
 
 
 def cheapest_size(cost_cluster: float, cost_person: float, share: float) -> float:

@@ -63,7 +63,7 @@ class Estimated:
         """
         _refuse_others(fit)
         design, names = fit.design, fit.design.random_names
-        own = fit.params.to_dict()
+        own = {str(name): float(value) for name, value in fit.params.items()}
         _refuse_unknown("effects", effects, list(own))
         _refuse_unknown("sd", sd, names)
         root, spread = _changed_root(fit.sigma * fit.solution.factors[0], names, sd)
@@ -109,7 +109,7 @@ class Estimated:
         truth = {**own, **{f"sd({name}|{self.group})": value for name, value in self.sd.items()}}
         return FittedProcess(
             data=self.data, response=self.response, coefficients=coefficients, z=self.design.z, root=self.root,
-            sigma=self.sigma, effects=truth, clusters=clusters, size=None if size is None else int(size),  # type: ignore[call-overload]
+            sigma=self.sigma, effects=truth, clusters=clusters, size=None if size is None else int(size),
             formula=self.formula, design=self.design, given=self.given,
         )  # fmt: skip
 

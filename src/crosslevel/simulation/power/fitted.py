@@ -140,7 +140,7 @@ class FittedProcess(Planned):
 
     def sampler(self) -> Sampler:
         """What draws its data."""
-        return ClustersAgain(process=self, columns=self.data.names)  # type: ignore[arg-type]
+        return ClustersAgain(process=self, columns=self.data.names, repeated=self)  # type: ignore[arg-type]
 
     def model(self, method: Method) -> Model:
         """The model of the fit, with this many clusters."""
@@ -178,8 +178,9 @@ class FittedProcess(Planned):
         count, mean, scatter = planned.count[place], planned.mean[place], planned.scatter[place]
         root = planned.root[place]
         coefficients = np.broadcast_to(self.coefficients, mean.shape).copy()
-        # a column may have several random effects, in blocks of their own
-        np.add.at(coefficients, (slice(None), slice(None), self.z), effects @ self.root.T)
+        deviations = effects @ self.root.T
+        for k, column in enumerate(self.z):  # which may have several random effects, in blocks of their own
+            coefficients[..., column] += deviations[..., k]
 
         noise = np.einsum("rgik,rgk->rgi", root, u)
         noise_square = np.einsum("rgk,rgk->rg", u, np.any(root != 0.0, axis=2) * u) + rest
@@ -199,7 +200,14 @@ class FittedProcess(Planned):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClustersAgain(Sampler):
-    """Draws the data of a `FittedProcess`."""
+    """Draws the data of a `FittedProcess`.
+
+    Attributes
+    ----------
+    repeated : the process.
+    """
+
+    repeated: FittedProcess = field(repr=False)
 
     @property
     def description(self) -> str:
@@ -208,5 +216,4 @@ class ClustersAgain(Sampler):
 
     def draw(self, seeds: Sequence[np.random.SeedSequence]) -> Drawn:
         """Draw one replication per seed."""
-        assert isinstance(self.process, FittedProcess)
-        return self.process.draw(seeds)
+        return self.repeated.draw(seeds)

@@ -72,7 +72,8 @@ class Optimal:
             Column("Power", format="percent", decimals=1),
             Column("MC error", format="percent", decimals=1), Column("Failed", format="count"),
         ]  # fmt: skip
-        rows = [[row.clusters, row.size, row.cost, row.power, row.mcse, row.failed] for row in self.frame.itertuples()]
+        names = ("clusters", "size", "cost", "power", "mcse", "failed")
+        rows: list[list[Any]] = [[row[name] for name in names] for row in self.frame.to_dict("records")]
         notes = [f"A cluster costs {self.costs.cluster:,g}, a row in it {self.costs.person:,g}."]
         return Document(
             f"Best design for {self.target}",

@@ -120,10 +120,7 @@ def power(
     2        40   0.96       0
     """
     values, varied = _effects(effects)
-    check_level(level)
-    check_positive("reps", reps)
-    check_jobs(n_jobs)
-    _check_seed(seed)
+    _check_run(level, reps, seed, n_jobs)
     if isinstance(model, MixedFit):
         _refuse_beside_fit(
             icc=icc, correlation=correlation or None, context=context, arms=arms, between=between or None,
@@ -131,7 +128,7 @@ def power(
         )  # fmt: skip
         source: Source = Estimated.of(model, effects=values, sd=sd or {}, sigma=sigma)
         clusters = _extended(model, clusters, extend)
-        default_method, default_ddf = model.method, str(model.given["ddf"])
+        method, ddf = method or model.method, ddf or str(model.given["ddf"])
     else:
         _check_formula(model, clusters, size, extend)
         source = assume(
@@ -139,25 +136,27 @@ def power(
             predictor_correlation=predictor_correlation, cv=cv, rows=rows, variables=variables or {}, context=context,
             arms=arms, between=between,
         )  # fmt: skip
-        default_method, default_ddf = "reml", AUTO
-    method = default_method if method is None else method
-    interval = _interval(default_ddf if ddf is None else ddf, source, method)
-    targets = _targets(target, source, values, normal=interval == "normal", level=level)
     settings = Settings(
-        method=method, interval=interval, level=level, reps=reps, seed=int(seed), n_jobs=n_jobs, progress=progress
-    )
+        method=method or "reml", interval=_interval(ddf or AUTO, source, method or "reml"), level=level, reps=reps,
+        seed=int(seed), n_jobs=n_jobs, progress=progress,
+    )  # fmt: skip
+    targets = _targets(target, source, values, normal=settings.interval == "normal", level=level)
     points = _points(source, _whole_numbers(clusters), _sizes(size), varied)
-    return Power(source=source, targets=targets, settings=settings, frame=simulate(source, targets, points, settings))
+    frame = simulate(source, targets, points, settings)
+    return Power(source=source, targets=targets, settings=settings, points=tuple(points), frame=frame)
 
 
 def _effects(effects: Effects | None) -> tuple[dict[str, float], dict[str, list[float]]]:
     """One value of each effect, and all values of the one that has several."""
-    values, varied = {}, {}
+    values: dict[str, float] = {}
+    varied: dict[str, list[float]] = {}
     if effects is not None and not isinstance(effects, Mapping):
         raise CrosslevelError(f"`effects` maps names of coefficients to numbers, as in {{'z': .2}}; got {effects!r}.")
     for name, given in (effects or {}).items():
-        several = list(given) if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) else [given]
-        wrong = [one for one in several if isinstance(one, bool) or not isinstance(one, Real) or not np.isfinite(one)]
+        several: list[Any] = list(given) if isinstance(given, list | tuple | range | np.ndarray) else [given]
+        wrong = [
+            one for one in several if isinstance(one, bool) or not isinstance(one, Real) or not np.isfinite(float(one))
+        ]
         if wrong or not several:
             raise CrosslevelError(f"`effects` of {name!r} is a finite number, or several; got {given!r}.")
         values[name] = float(several[0])
@@ -170,7 +169,11 @@ def _effects(effects: Effects | None) -> tuple[dict[str, float], dict[str, list[
     return values, varied
 
 
-def _check_seed(seed: object) -> None:
+def _check_run(level: float, reps: int, seed: object, n_jobs: object) -> None:
+    """Whether these are numbers that a simulation can go by."""
+    check_level(level)
+    check_positive("reps", reps)
+    check_jobs(n_jobs)
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise CrosslevelError(f"`seed` is a whole number that is not negative; got {seed!r}.")
 

@@ -25,6 +25,7 @@ class Power:
     source : what is assumed.
     targets : the effects.
     settings : how designs were simulated.
+    points : the designs.
     frame : one row per target and design:
 
         - ``target``, ``clusters``, ``size`` (mean rows of a cluster), ``effect`` (assumed; of a component its standard
@@ -40,6 +41,7 @@ class Power:
     source: Source = field(repr=False)
     targets: tuple[Target, ...]
     settings: Settings
+    points: tuple[Point, ...] = field(repr=False)
     frame: pd.DataFrame = field(repr=False)
 
     # -- what follows -----------------------------------------------------------------------------------------------
@@ -121,9 +123,11 @@ class Power:
         """The smooth curve through the simulated power of a target."""
         one = self._only(target)
         own = self.frame[self.frame["target"] == one.name]
-        columns = ("clusters", "size", "effect", "power")
-        values = [own[name].to_numpy(dtype=float) for name in columns]
-        return Surface.of(one.shape, *values, (own["reps"] - own["failed"]).to_numpy(dtype=float))
+        clusters, size, effect, power = (
+            own[name].to_numpy(dtype=float) for name in ("clusters", "size", "effect", "power")
+        )
+        tested = (own["reps"] - own["failed"]).to_numpy(dtype=float)
+        return Surface.of(one.shape, clusters, size, effect, power, tested)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

@@ -110,24 +110,27 @@ def simulate(
 
 def _row(target: Target, point: Point, own: pd.DataFrame, fits: pd.DataFrame) -> dict[str, Any]:
     """One row of the frame from the measures of a target and of the fits."""
-    measures, whole = own.set_index("measure"), fits.set_index("measure")
-    reps, converged = int(whole.at["convergence", "reps"]), int((whole["reps"] - whole["failed"])["convergence"])
+    measures = {str(row["measure"]): row for row in own.to_dict("records")}
+    whole = {str(row["measure"]): row for row in fits.to_dict("records")}
+    reps, converged = (
+        int(whole["convergence"]["reps"]),
+        int(whole["convergence"]["reps"] - whole["convergence"]["failed"]),
+    )
     power, wrong, covered = (_share(measures, name) for name in ("power", "type-I error", "coverage"))
     if target.component is None:
         # an interval that does not hold the truth would, with an effect of zero, not hold zero
         wrong = 1.0 - covered[0], covered[1]
-    row = {
-        "target": target.name, "clusters": point.clusters, "size": point.rows, "effect": measures["truth"].iloc[0],
+    return {
+        "target": target.name, "clusters": point.clusters, "size": point.rows, "effect": measures["coverage"]["truth"],
         "power": power[0], "mcse": power[1], "type_i": wrong[0], "type_i_mcse": wrong[1],
-        "width": measures.at["width", "value"] if target.component is None else nan,
-        "reps": reps, "converged": converged, "failed": int(measures.at["coverage", "failed"]),
-        "singular": round(whole.at["singular", "value"] / 100.0 * converged) if converged else 0,
+        "width": measures["width"]["value"] if target.component is None else nan,
+        "reps": reps, "converged": converged, "failed": int(measures["coverage"]["failed"]),
+        "singular": round(whole["singular"]["value"] / 100.0 * converged) if converged else 0,
     }  # fmt: skip
-    return row
 
 
-def _share(measures: pd.DataFrame, name: str) -> tuple[float, float]:
+def _share(measures: Mapping[str, Any], name: str) -> tuple[float, float]:
     """A share and its Monte-Carlo error, NaN where it was not measured."""
-    if name not in measures.index:
+    if name not in measures:
         return nan, nan
-    return float(measures.at[name, "value"]) / 100.0, float(measures.at[name, "mcse"]) / 100.0
+    return measures[name]["value"] / 100.0, measures[name]["mcse"] / 100.0

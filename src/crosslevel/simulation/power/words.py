@@ -10,6 +10,7 @@ from crosslevel.display import Column, Document, Note, Paragraph, Section, Table
 from crosslevel.display.blocks import Block, Format, Row
 from crosslevel.estimators.export import plain, records
 from crosslevel.simulation.power.surface import NoCurveError
+from crosslevel.simulation.sizes import Sizes
 
 if TYPE_CHECKING:
     from crosslevel.simulation.power.record import Power
@@ -22,6 +23,10 @@ OFF = 3.0
 
 USUAL = 0.8
 """The power that is read off without asking."""
+
+
+SHOWN = ("size", "effect", "power", "mcse", "type_i", "width", "failed", "singular")
+"""Columns of the table after the clusters."""
 
 
 def power_document(found: "Power") -> Document:
@@ -38,9 +43,24 @@ def _blocks(found: "Power") -> Iterator[Block]:
     )
     yield _table(found)
     yield from (Paragraph(text) for text in needed_words(found))
-    rows: list[Row] = [[name, text] for name, text in found.source.words]
+    rows: list[Row] = [[name, text] for name, text in (*found.source.words, *_size_words(found))]
     yield Table(["", ""], rows, title="Assumed")
     yield from (Note(text, kind="warning") for text in found.notes)
+
+
+def _rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame as dictionaries."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _size_words(found: "Power") -> Iterator[tuple[str, str]]:
+    """How sizes vary about their means."""
+    seen = {point.rows: point.size for point in found.points if not isinstance(point.size, int)}
+    for rows, size in seen.items():
+        if isinstance(size, tuple):
+            yield f"{rows:,g} rows each", f"{size[0]:,} to {size[1]:,}, all numbers equally likely"
+        elif isinstance(size, Sizes):
+            yield f"{rows:,g} rows each", f"a mean; the coefficient of variation is {size.cv:g}"
 
 
 def _table(found: "Power") -> Table:
@@ -50,20 +70,7 @@ def _table(found: "Power") -> Table:
     for target in found.targets:
         own = found.frame[found.frame["target"] == target.name]
         rows += [Section(f"{target.name}: {target.words}")] if several else []
-        rows += [
-            [
-                f"{row.clusters:,}",
-                row.size,
-                row.effect,
-                row.power,
-                row.mcse,
-                row.type_i,
-                row.width,
-                row.failed,
-                row.singular,
-            ]
-            for row in own.itertuples()
-        ]
+        rows += [[f"{row['clusters']:,}", *(row[name] for name in SHOWN)] for row in _rows_of(own)]
     whole = bool((found.frame["size"] == found.frame["size"].round()).all())
     columns = [
         Column("Clusters", align="right"), Column("Rows each", format="count" if whole else "fixed", decimals=1),
@@ -98,14 +105,14 @@ def needed_words(found: "Power") -> Iterator[str]:
         return
     for _, needed in needed_or_nothing(found, USUAL, "clusters").groupby("target", sort=False):
         sizes, effects = needed["size"].nunique() > 1, needed["effect"].nunique() > 1
-        for row in needed.itertuples():
-            where = (f" of {row.size:,.4g} rows" if sizes else "") + (f", effect {row.effect:g}" if effects else "")
-            beyond = ", outside of what was simulated" if row.extrapolated else ""
-            many = (
-                f"{row.clusters:,.0f} clusters{where}" if np.isfinite(row.clusters) else f"no number of clusters{where}"
-            )
-            between = f" (95% interval {_ends(row.conf_low, row.conf_high)}{beyond})"
-            yield f"Power of {percent(USUAL, decimals=0)} for {row.target} needs {many}{between}."
+        for row in _rows_of(needed):
+            where = f" of {row['size']:,.4g} rows" if sizes else ""
+            where += f", effect {row['effect']:g}" if effects else ""
+            found_some = np.isfinite(row["clusters"])
+            many = f"{row['clusters']:,.0f} clusters{where}" if found_some else f"no number of clusters{where}"
+            beyond = ", outside of what was simulated" if row["extrapolated"] else ""
+            between = f" (95% interval {_ends(row['conf_low'], row['conf_high'])}{beyond})" if found_some else ""
+            yield f"Power of {percent(USUAL, decimals=0)} for {row['target']} needs {many}{between}."
 
 
 def needed_table(found: "Power", power: float, by: str) -> Iterator[Block]:
@@ -120,7 +127,7 @@ def needed_table(found: "Power", power: float, by: str) -> Iterator[Block]:
     columns += [Column(name, format=formats[by]) for name in (f"{heads[by]} needed", "From", "To")]
     rows: list[Row] = [
         [row["target"], *(row[name] for name in others), *(row[name] for name in (by, "conf_low", "conf_high"))]
-        for _, row in needed.iterrows()
+        for row in _rows_of(needed)
     ]
     notes = ["From, to: 95% interval for Monte-Carlo error."]
     yield Table(columns, rows, title=f"For a power of {percent(power, decimals=0)}", notes=notes)
@@ -150,28 +157,34 @@ def notes_on(found: "Power") -> tuple[str, ...]:
 def _of_fits(found: "Power") -> Iterator[str]:
     """Designs whose fits fail, or have variances of zero."""
     frame = found.frame.drop_duplicates(["clusters", "size", "effect"])
-    nothing = frame[frame["failed"] == frame["reps"]]
-    for row in nothing.itertuples():
+    for row in _rows_of(frame[frame["failed"] == frame["reps"]]):
         yield (
-            f"{row.clusters} clusters of {row.size:g} rows: no replication could be tested, so that there is no power "
-            "to speak of (it is not 0 %). There are too few clusters for the model, or too few rows in them."
+            f"{_design(row)}: no replication could be tested, so that there is no power to speak of (it is not 0 %). "
+            "There are too few clusters for the model, or too few rows in them."
         )
     often = frame[(frame["failed"] > OFTEN_FAILED * frame["reps"]) & (frame["failed"] < frame["reps"])]
     if len(often):
-        worst = often.loc[(often["failed"] / often["reps"]).idxmax()]
+        worst = max(_rows_of(often), key=lambda row: row["failed"] / row["reps"])
         yield (
             f"Up to {percent(worst['failed'] / worst['reps'], decimals=0)} of the replications failed "
-            f"({worst['clusters']} clusters of {worst['size']:g} rows). Power is that of the others; data like the "
-            "failed ones would leave you without a test."
+            f"({_design(worst)}). Power is that of the others; data like the failed ones would leave you without a "
+            "test."
         )
-    share = frame["singular"] / frame["converged"].where(frame["converged"] > 0)
-    if (share > OFTEN_SINGULAR).any():
-        at = frame.loc[share.idxmax()]
+    fitted = _rows_of(frame[frame["converged"] > 0])
+    if not fitted:
+        return
+    worst = max(fitted, key=lambda row: row["singular"] / row["converged"])
+    if worst["singular"] > OFTEN_SINGULAR * worst["converged"]:
         yield (
-            f"Up to {percent(float(share.max()), decimals=0)} of the fits are singular ({at['clusters']} clusters of "
-            f"{at['size']:g} rows): a variance is estimated as zero, or random effects as perfectly correlated. Such "
+            f"Up to {percent(worst['singular'] / worst['converged'], decimals=0)} of the fits are singular "
+            f"({_design(worst)}): a variance is estimated as zero, or random effects as perfectly correlated. Such "
             "data cannot tell the random effects of this model apart."
         )
+
+
+def _design(row: dict[str, Any]) -> str:
+    """A design in words."""
+    return f"{row['clusters']:,} clusters of {row['size']:,.4g} rows"
 
 
 def _of_tests(found: "Power") -> Iterator[str]:
@@ -179,15 +192,17 @@ def _of_tests(found: "Power") -> Iterator[str]:
     alpha = 1.0 - found.settings.level
     for target in found.targets:
         own = found.frame[(found.frame["target"] == target.name) & found.frame["type_i"].notna()]
-        error = np.sqrt(alpha * (1.0 - alpha) / (own["reps"] - own["failed"]).clip(lower=1))
-        off = (own["type_i"] - alpha) / error
+        tested = np.maximum((own["reps"] - own["failed"]).to_numpy(dtype=float), 1.0)
+        off = (own["type_i"].to_numpy(dtype=float) - alpha) / np.sqrt(alpha * (1.0 - alpha) / tested)
+        if not len(own):
+            continue
+        worst = _rows_of(own)[int(np.argmax(off))]
         # the largest of many differs from the level by chance
-        if len(own) and off.max() > OFF + np.sqrt(2.0 * np.log(len(own))):
-            row = own.loc[off.idxmax()]
+        if float(off.max()) > OFF + np.sqrt(2.0 * np.log(len(own))):
             yield (
-                f"The test of {target.name} rejects a true null hypothesis in {percent(row['type_i'])} of the samples, "
-                f"not in {percent(alpha, decimals=0)} ({row['clusters']} clusters of {row['size']:g} rows): its power "
-                "is flattered. Take ddf='growth-curve' or 'kenward-roger'."
+                f"The test of {target.name} rejects a true null hypothesis in {percent(worst['type_i'])} of the "
+                f"samples, not in {percent(alpha, decimals=0)} ({_design(worst)}): its power is flattered. Take "
+                "ddf='growth-curve' or 'kenward-roger'."
             )
 
 
