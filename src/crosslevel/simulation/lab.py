@@ -5,12 +5,14 @@ from crosslevel.simulation.correlations import RandomCorrelation
 from crosslevel.simulation.documents import failures, table
 from crosslevel.simulation.drawn import Drawn
 from crosslevel.simulation.estimates import Estimates, Estimator, Prepared
+from crosslevel.simulation.heisig2017 import heisig2017
 from crosslevel.simulation.measures import MEASURES
 from crosslevel.simulation.mixed import Mixed
 from crosslevel.simulation.model import Model
 from crosslevel.simulation.ols import OLS
 from crosslevel.simulation.ordinary import Custom
 from crosslevel.simulation.process import Process
+from crosslevel.simulation.published import published
 from crosslevel.simulation.sampler import Sampler, sampler_of
 from crosslevel.simulation.searches import Selected
 from crosslevel.simulation.sizes import Sizes
@@ -45,6 +47,8 @@ __all__ = [
     "TwoStep",
     "Variable",
     "failures",
+    "heisig2017",
+    "published",
     "replications",
     "sampler_of",
     "summarise",
