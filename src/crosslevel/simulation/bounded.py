@@ -10,6 +10,7 @@ and what cannot come below the best value so far is not fitted: the choice is th
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations, product
 from math import prod
 
@@ -57,6 +58,17 @@ class Structures:
             each=tuple(named[k] for k in order), inside=inside,
             n_parameters=np.array([named[k].n_parameters for k in order]),
         )  # fmt: skip
+
+    @cached_property
+    def widest(self) -> list[int]:
+        """Positions of those that lie in no other."""
+        return [int(k) for k in np.flatnonzero(self.inside.sum(axis=0) == 1)]
+
+    @cached_property
+    def next_widest(self) -> list[int]:
+        """Those that lie in nothing but the widest and themselves: their deviances say most about all others."""
+        within = self.inside.sum(axis=0) - self.inside[self.widest].sum(axis=0)
+        return [int(k) for k in np.flatnonzero(within == 1) if k not in self.widest]
 
 
 def _code(groups: Groups, n: int) -> BoolArray:
@@ -115,33 +127,25 @@ def best_of(search: Search, structures: Structures, *, price: float) -> Candidat
 
     Parameters
     ----------
-    search : fits them.
+    search : fits them; those that it has fitted before come for free.
     structures : to choose from.
     price : of a parameter.
     """
     known = Known(search, structures, price=price)
-    for k in _widest(structures):
+    for k, structure in enumerate(structures.each):
+        if structure in search.fitted:
+            known.fit(k)
+    for k in structures.widest:
         known.fit(k)
     if np.count_nonzero(known.open) > FEW:
-        for k in _next_widest(structures):
+        for k in structures.next_widest:
             known.fit(k)
+    # wide ones first: they may not be the best themselves, but say what all that lie within them can be at best
     while np.any(left := known.open):
-        known.fit(int(np.argmin(np.where(left, known.bounds, np.inf))))
+        known.fit(int(np.argmax(left)))
     least = float(np.nanmin(known.values)) + TIE
     tied = [known.fitted[int(k)] for k in np.flatnonzero(known.values <= least)]
     return min(tied, key=simplicity)
-
-
-def _widest(structures: Structures) -> list[int]:
-    """Structures that lie in no other."""
-    return [int(k) for k in np.flatnonzero(structures.inside.sum(axis=0) == 1)]
-
-
-def _next_widest(structures: Structures) -> list[int]:
-    """Those that lie in nothing but the widest and themselves: their deviances say most about all others."""
-    widest = _widest(structures)
-    within = structures.inside.sum(axis=0) - structures.inside[widest].sum(axis=0)
-    return [int(k) for k in np.flatnonzero(within == 1) if k not in widest]
 
 
 class Known:

@@ -234,10 +234,10 @@ class PreparedSearch(OneByOne):
         if not isinstance(self.criterion, Information) or self.rules.correlations != "exhaustive":
             return self._rounds(shared)[-1].chosen
         price = self.criterion.penalty(search)
-        if self.structures is not None:
-            return best_of(search, self.structures, price=price)
         left = drop_slopes(search, self.criterion.judge(search), self.rules, _silent)[1]
-        return best_of(search, self._structures_of(search, left), price=price)
+        routine = best_of(search, self._structures_of(search, left), price=price)
+        # a good one to begin with spares most of the others
+        return routine if self.structures is None else best_of(search, self.structures, price=price)
 
     def _rounds(self, shared: Shared) -> list[Round]:
         """Both steps of the routine."""
