@@ -101,7 +101,7 @@ def select(
     'mathach ~ ses + sector + minority + ses:sector + (1 | school) + (0 + ses | school)'
     """
     judged_by = criterion_named(criterion)
-    rules = _rules(components, share, judged_by.correlations if correlations is None else correlations)
+    rules = rules_from(components, share, judged_by.correlations if correlations is None else correlations)
     announce_compilation()
     announce_compilation("refits")
     maximal = mixed(formula, data, method=method, progress=progress, **given)
@@ -130,7 +130,7 @@ def select(
     )
 
 
-def _rules(components: object, share: object, correlations: object) -> Rules:
+def rules_from(components: object, share: object, correlations: object) -> Rules:
     """The rules, if they are some.
 
     Raises

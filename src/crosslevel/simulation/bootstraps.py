@@ -80,8 +80,8 @@ class Bootstrap(Estimator):
             raise CrosslevelError(
                 f"`kind` is 'cluster', 'parametric' or 'wild'; got {self.kind!r}. Rows of residuals are not simulated."
             )
-        unknown = [name for name in self.methods if name not in METHODS]
-        if unknown or isinstance(self.methods, str):
+        methods: object = self.methods
+        if isinstance(methods, str) or not set(self.methods) <= set(METHODS):
             raise CrosslevelError(f"`methods` has some of {', '.join(map(repr, METHODS))}; got {self.methods!r}.")
         if isinstance(self.n, bool) or not isinstance(self.n, int | np.integer) or self.n < 1:
             raise CrosslevelError(f"`n` is a number of refits, at least 1; got {self.n!r}.")

@@ -19,8 +19,9 @@ from crosslevel.selection.averaging import HARDLY, check_weights, focus_values
 from crosslevel.selection.criteria import Criterion, Information, Judge
 from crosslevel.selection.focus import FocusJudge
 from crosslevel.selection.registry import criterion_named
-from crosslevel.selection.routine import Components, Correlations, Round, Rules, drop_slopes, run
+from crosslevel.selection.routine import Components, Correlations, Round, drop_slopes, run
 from crosslevel.selection.search import Candidate, Search, Unit
+from crosslevel.selection.select import rules_from
 from crosslevel.simulation.bounded import Structures, all_groups, best_of, correlation_groups
 from crosslevel.simulation.drawn import Drawn
 from crosslevel.simulation.estimates import Estimator
@@ -151,7 +152,7 @@ class PreparedSearch(OneByOne):
         self.criterion = criterion_named(asked.criterion)
         self.weighing = None if asked.average is None else criterion_named(asked.average)
         correlations = self.criterion.correlations if asked.correlations is None else asked.correlations
-        self.rules = Rules(components=asked.components, correlations=correlations)
+        self.rules = rules_from(asked.components, 1.0, correlations)
         self.context: tuple[str, ...] | None = asked.context
         example = self._example()
         if self.context is None:
