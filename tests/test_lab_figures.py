@@ -32,10 +32,11 @@ def results(*, terms: tuple[str, ...] = ("z",)) -> pd.DataFrame:
 def test_factors_have_the_axis_and_the_panels(measure):
     frame = results()
     frame = frame[frame["interval"] != "growth-curve"]
-    figure = cl.plot.study(frame, measure, x="slopes", columns="clusters", rows="slope_sd")
+    labels = {"clusters": "{} clusters"}
+    figure = cl.plot.study(frame, measure, x="slopes", columns="clusters", rows="slope_sd", labels=labels)
     panels = figure.axes
     assert [panel.get_title(loc="left") for panel in panels] == [
-        f"clusters {clusters}, slope sd {sd}" for sd in ("0.2", "1") for clusters in (15, 25)
+        f"{clusters} clusters, slope sd {sd}" for sd in ("0.2", "1") for clusters in (15, 25)
     ]
     assert {panel.get_yscale() for panel in panels} == {SCALES[measure]}
     assert panels[0].get_ylim() == panels[1].get_ylim()

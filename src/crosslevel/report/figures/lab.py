@@ -103,7 +103,7 @@ def study(
         them; if all are None, the last that varies goes along the axis, the one before it over columns, then rows.
     published : a frame like the results, whose values are drawn as open points.
     nominal : a line at this value, in percent; 95 for coverage and 5 for type-I errors if None.
-    labels : names of factors in words; else their own names.
+    labels : names of factors in words, such as {"clusters": "{} clusters"}, with {} where a panel has the level.
     title : over the figure; from the measure if None.
 
     Raises
@@ -235,7 +235,7 @@ def _draw_panels(
             if nominal is not None:
                 panel.axhline(nominal, color=theme.INK, linewidth=0.9, zorder=1)
             levels = [(shown.columns, column), (shown.rows, row)]
-            heading = ", ".join(f"{words[name]} {_level(level)}" for name, level in levels if name)
+            heading = ", ".join(_heading(words[name], level) for name, level in levels if name)
             panel.set_title(heading, loc="left", fontsize=9, color=theme.INK)
         for first in range(0, len(panels), len(columns)):
             _scale(panels[first : first + len(columns)], measure)
@@ -322,6 +322,11 @@ def _draw_list(shown: Shown, measure: str, nominal: float | None, title: str, no
         if frame["published"].any():
             panel.legend(loc="best")
         return theme.entitle(panels, title, notes, own=True)
+
+
+def _heading(words: str, level: Any) -> str:
+    """A factor with its level."""
+    return words.replace("{}", _level(level)) if "{}" in words else f"{words} {_level(level)}"
 
 
 def _level(level: Any) -> str:
