@@ -79,11 +79,12 @@ def table(
     >>> cl.lab.table(found, "rmse").title
     'rmse of z (percent of truth)'
     """
+    factors = factors_of(results)
     rows = chosen(results, measure=measure, term=term, interval=interval)
     parts = list(dict.fromkeys(zip(rows["term"], rows["unit"], strict=True)))
     titles = [f"{measure}{f' of {one}' if one else ''} ({unit})" for one, unit in parts]
     blocks = [
-        _pivot(rows[(rows["term"] == one) & (rows["unit"] == unit)], factors_of(results), title)
+        _pivot(rows[(rows["term"] == one) & (rows["unit"] == unit)], factors, title)
         for (one, unit), title in zip(parts, titles, strict=True)
     ]
     return Document(titles[0], [replace(blocks[0], title="")]) if len(parts) == 1 else Document(measure, blocks)

@@ -59,7 +59,7 @@ class Widths:
         below, above = floor(rank), ceil(rank)
         ends = np.cumsum(counts)
         low, high = (self._ordered(counts, ends, which) for which in (below, above))
-        return low + (rank - below) * (high - low)
+        return low if low == high else low + (rank - below) * (high - low)
 
     def _ordered(self, counts: IntArray, ends: IntArray, which: int) -> float:
         """The order statistic of this rank, from 1."""
