@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 import crosslevel as cl
-from crosslevel.design import build, checks, reduced
+from crosslevel.design import checks, reduced
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.two_step_outcomes import METHODS
-from crosslevel.inference import adjusted_step, cluster_robust, heteroskedastic, robust_tests, separate
+from crosslevel.inference import cluster_robust, robust_tests
 from crosslevel.inference.bootstrap.batch import Outcome
-from crosslevel.inference.second_step import CLUSTER_ERRORS
-from crosslevel.kernels import least_squares, simulated_adjusted, simulated_ols, simulated_second_step
-from crosslevel.kernels import simulated_two_step as first_kernel
+from crosslevel.kernels import simulated_ols
+from crosslevel.simulation import stacked
 from crosslevel.simulation.drawn import Drawn
 from crosslevel.simulation.ols import OLS, few_clusters
 from crosslevel.simulation.process import Process
@@ -282,18 +281,10 @@ def test_errors_say_what_to_do(make: Any, terms: tuple[str, ...], words: str) ->
         make().prepare(CASES["many rows"], terms, 0.95)
 
 
-def test_kernels_have_the_limits_of_the_library() -> None:
-    for kernel in (simulated_ols, simulated_second_step):
-        assert (kernel.FITTED, kernel.UNIDENTIFIED, kernel.REFUSED) == (
-            Outcome.FITTED, Outcome.UNIDENTIFIED, Outcome.REFUSED,
-        )  # fmt: skip
-    assert simulated_ols.ALIASED == least_squares.ALIASED == first_kernel.DETERMINED == reduced.ALIAS_TOLERANCE
-    assert simulated_ols.NOTHING == checks.NOTHING
-    assert simulated_ols.UNSEEN == robust_tests.UNSEEN
+def test_limits_are_those_of_the_library() -> None:
+    outcomes = (simulated_ols.FITTED, simulated_ols.UNIDENTIFIED, simulated_ols.REFUSED)
+    assert outcomes == (Outcome.FITTED, Outcome.UNIDENTIFIED, Outcome.REFUSED)
+    assert simulated_ols.ALIASED == stacked.ALIASED == reduced.ALIAS_TOLERANCE
+    assert simulated_ols.RELATIVE == stacked.RELATIVE
+    assert (simulated_ols.NOTHING, simulated_ols.UNSEEN) == (checks.NOTHING, robust_tests.UNSEEN)
     assert simulated_ols.LEVERAGE_ONE == cluster_robust.LEVERAGE_ONE
-    assert (first_kernel.CONSTANT, first_kernel.EXACT) == (build.CONSTANT, separate.EXACT)
-    assert (least_squares.LEVERAGE_ONE, simulated_adjusted.LEAST) == (heteroskedastic.LEVERAGE_ONE, adjusted_step.LEAST)
-    codes = [getattr(least_squares, name.upper()) for name in CLUSTER_ERRORS]
-    assert codes == list(range(len(CLUSTER_ERRORS)))
-    steps = [getattr(simulated_second_step, name.upper().replace("-", "_")) for name in METHODS]
-    assert steps == list(range(len(METHODS)))

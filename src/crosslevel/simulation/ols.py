@@ -73,9 +73,10 @@ class OLS(Estimator):
     intervals: tuple[str, ...] = ("CR1S, m-l-1", "CR2, satterthwaite")
 
     def __post_init__(self) -> None:
-        if isinstance(self.intervals, str) or not self.intervals:
+        given: object = self.intervals
+        if isinstance(given, str) or not given:
             raise CrosslevelError(
-                f"`intervals` are names such as ('CR1S, m-l-1', 'CR2, satterthwaite'); got {self.intervals!r}."
+                f"`intervals` are names such as ('CR1S, m-l-1', 'CR2, satterthwaite'); got {given!r}."
             )
         for name in self.intervals:
             read_interval(name)

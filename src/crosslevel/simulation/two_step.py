@@ -10,17 +10,18 @@ import pandas as pd
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.two_step import SecondFormulas, StepMethod, two_step
 from crosslevel.estimators.two_step_fit import TwoStepFit
-from crosslevel.estimators.two_step_outcomes import METHODS, CovariateNames, OutcomeStep, check_second
+from crosslevel.estimators.two_step_outcomes import CovariateNames, OutcomeStep, check_second
 from crosslevel.formula import learn, parse
 from crosslevel.formula.parse import find_tilde, one_line
 from crosslevel.inference.bootstrap.batch import Outcome
 from crosslevel.inference.contrasts import Coefficients
 from crosslevel.inference.distributions import t_quantile
-from crosslevel.inference.second_step import CLUSTER_ERRORS
 from crosslevel.simulation.drawn import Drawn
 from crosslevel.simulation.estimates import Estimates, Estimator, Prepared
+from crosslevel.simulation.first_steps import first_steps
 from crosslevel.simulation.frames import TEMPLATE_LEAST, TEMPLATE_ROWS, frame_columns, template_rows
 from crosslevel.simulation.sampling import learnt_formulas, read_for
+from crosslevel.simulation.second_steps import Targets, second_steps
 from crosslevel.table import Columns
 from crosslevel.types import BoolArray, FloatArray, IntArray
 
@@ -31,7 +32,7 @@ FLOORED = ("fgls", "adjusted-fgls")
 """Second steps that estimate a variance beyond sampling."""
 
 AT_A_TIME = 256
-"""Replications whose first steps are held at a time."""
+"""Replications that are worked on at a time: they stay in the processor's cache."""
 
 ROUNDING = 1e-9
 """Relative difference of two columns that are the same."""
@@ -118,7 +119,7 @@ class TwoStep(Estimator):
         places = term_places(fit, terms, self.name)
         return PreparedTwoStep(
             slopes=slopes, response=process.response, intercept=fit.below.constant >= 0,
-            pooled=self.first_variance == "pooled", method=self.method, kind=list(CLUSTER_ERRORS).index(fit.vcov_kind),
+            pooled=self.first_variance == "pooled", method=self.method, vcov=fit.vcov_kind,
             chosen=self.covariates is None, level=level, n_terms=len(terms),
             questions=tuple(question(fit, k, ordered, places) for k in sorted({outcome for outcome, _ in places})),
         )  # fmt: skip
@@ -256,7 +257,7 @@ class PreparedTwoStep(Prepared):
     ----------
     slopes, intercept, response : columns of the first step, whether it has an intercept, its outcome.
     pooled : whether clusters share one residual variance.
-    method, kind, chosen : the second step, its covariance among `CLUSTER_ERRORS`, whether components are chosen.
+    method, vcov, chosen : the second step, its covariance, whether components are chosen.
     questions : what is explained.
     n_terms, level : terms, and the level of intervals.
     """
@@ -266,7 +267,7 @@ class PreparedTwoStep(Prepared):
     response: str
     pooled: bool
     method: str
-    kind: int
+    vcov: str
     chosen: bool
     questions: tuple[Question, ...]
     n_terms: int
@@ -298,25 +299,21 @@ class PreparedTwoStep(Prepared):
 
     def _regress(self, drawn: Drawn, part: slice, out: Stepped) -> None:
         """Some of the replications, written to `out`."""
-        from crosslevel.kernels.simulated_second_step import second_steps
-        from crosslevel.kernels.simulated_two_step import first_steps
-
-        count, mean, p = drawn.count[part], drawn.mean[part], len(self.slopes) + self.intercept
-        able = np.zeros(count.shape, dtype=np.bool_)
-        beta, sampling = np.full((*count.shape, p), np.nan), np.full((*count.shape, p, p), np.nan)
-        columns = drawn.places((*self.slopes, self.response))
-        first_steps(count, mean, drawn.scatter[part], columns, self.intercept, self.pooled, able, beta, sampling)
-        r = len(count)
+        mean, places = drawn.mean[part], drawn.places((*self.slopes, self.response))
+        scatter = drawn.scatter[part][:, :, places[:, None], places]
+        first = first_steps(
+            drawn.count[part], mean[:, :, places], scatter, intercept=self.intercept, pooled=self.pooled
+        )
         for one in self.questions:
-            outcome, sigma2, df = np.zeros(r, dtype=np.int64), np.full(r, np.nan), np.full(r, np.nan)
-            estimate, variance = np.full((r, len(one.context)), np.nan), np.full((r, len(one.context)), np.nan)
-            second_steps(
-                able, beta, sampling, mean, drawn.places(one.context), one.constant, one.target,
-                METHODS.index(self.method), self.kind, self.chosen, outcome, sigma2, estimate, variance, df,
+            targets = Targets(
+                able=first.able, y=first.beta[one.target[0]], covariates=first.beta[one.target[1:]],
+                sampling=first.sampling[one.target[:, None], one.target], constant=one.constant,
+                context=np.ascontiguousarray(mean[:, :, drawn.places(one.context)].transpose(2, 0, 1)),
             )  # fmt: skip
-            out.outcome[part] = np.maximum(out.outcome[part], outcome)
+            found = second_steps(targets, method=self.method, kind=self.vcov, chosen=self.chosen)
+            out.outcome[part] = np.maximum(out.outcome[part], found.outcome)
             if self.method in FLOORED:
-                out.floored[part] |= sigma2 <= 0.0
+                out.floored[part] |= found.sigma2 <= 0.0
             for i, t in one.places:
-                out.estimate[part, t], out.df[part, t] = estimate[:, i], df
-                out.std_error[part, t] = np.sqrt(variance[:, i])
+                out.estimate[part, t], out.df[part, t] = found.estimate[i], found.df
+                out.std_error[part, t] = np.sqrt(found.variance[i])
