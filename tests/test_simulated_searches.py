@@ -67,14 +67,15 @@ def estimated(
 # -- chosen structures ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("criterion", "r"), [("bic", 0), ("bic", 1), ("cv", 0), ("lrt", 1), ("focus", 2)])
 def test_selected_is_what_select_chooses_from_the_rows(criterion: str, r: int) -> None:
-    ours = estimated(Selected(name="s", formula=MAXIMAL, criterion=criterion), drawn())
+    kinds = ("m-l-1", "growth-curve", "CR2")
+    ours = estimated(Selected(name="s", formula=MAXIMAL, criterion=criterion, intervals=kinds), drawn())
     found = cl.select(MAXIMAL, frame(r), criterion=criterion, context="z", progress=False)
     assert ours.fitted.all()
     assert ours.estimate[r, 0] == pytest.approx(found.fit.params["z"], rel=1e-6)
     assert ours.std_error[r, 0] == pytest.approx(found.fit.bse["z"], rel=1e-5)
     assert ours.singular[r] == found.fit.is_singular
     for k, name in enumerate(ours.intervals):
-        row = found.fit.tests(name).loc["z"]
+        row = found.fit.conf_int(method=name).loc["z"]
         assert [ours.low[r, 0, k], ours.high[r, 0, k]] == pytest.approx([row["conf_low"], row["conf_high"]], rel=1e-5)
 
 
@@ -132,7 +133,11 @@ def test_sharing_a_search_changes_no_answer() -> None:
         ({"average": "bic"}, "exhaustive=False"),
         ({"exhaustive": False, "criterion": "focus", "average": "lrt"}, "gives no weights"),
         ({"intervals": ("t",)}, "'m-l-1'"),
-        ({"intervals": "m-l-1"}, "sequence of names"),
+        ({"intervals": "m-l-1"}, "`intervals` has some of"),
+        (
+            {"exhaustive": False, "criterion": "focus", "average": "focus", "intervals": ("CR2",)},
+            "`intervals` has some of",
+        ),
         ({"criterion": "best"}, "'bic-clusters'"),
         ({"correlations": "all"}, "`correlations` is one of"),
         ({"formula": "y ~ x1 + z"}, "no random effects"),

@@ -5,7 +5,7 @@ Nothing is drawn row by row: a fit knows its cross-products alone, and answers w
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -144,18 +144,15 @@ def t_intervals(solved: Solved, names: Sequence[str], places: Sequence[int], lev
     return out
 
 
-def check_methods(names: Sequence[str], what: str) -> tuple[str, ...]:
-    """Names of methods of counting degrees of freedom, checked.
+def check_kinds(names: Sequence[str], known: Collection[str]) -> None:
+    """Whether these are names of kinds of intervals.
 
     Raises
     ------
-    CrosslevelError : no names, or one that no method has.
+    CrosslevelError : they are not.
     """
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise CrosslevelError(f"`{what}` is a sequence of names such as ('m-l-1', 'growth-curve'); got {names!r}.")
-    for name in names:
-        df_method(name)
-    return tuple(names)
+    if isinstance(names, str) or not set(names) <= set(known):
+        raise CrosslevelError(f"`intervals` has some of {', '.join(map(repr, known))}; got {names!r}.")
 
 
 Found: TypeAlias = "pd.DataFrame | Mapping[str, pd.DataFrame]"

@@ -11,11 +11,12 @@ from crosslevel.errors import ConvergenceWarning, CrosslevelError
 from crosslevel.estimators.mixed import solve_design
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.inference.averaging import averaged, smoothed_weights
-from crosslevel.inference.df import df_method
+from crosslevel.inference.df import DF_METHODS, df_method
 from crosslevel.inference.estimates import Single
 from crosslevel.optimise import Status
 from crosslevel.selection.asked import build_search, check_maximal
 from crosslevel.selection.averaging import HARDLY, check_weights, focus_values
+from crosslevel.selection.chosen import chosen_fit
 from crosslevel.selection.criteria import Criterion, Information, Judge
 from crosslevel.selection.focus import FocusJudge
 from crosslevel.selection.registry import criterion_named
@@ -25,8 +26,10 @@ from crosslevel.selection.select import rules_from
 from crosslevel.simulation.bounded import Structures, all_groups, best_of, correlation_groups
 from crosslevel.simulation.drawn import Drawn
 from crosslevel.simulation.estimates import Estimator
+from crosslevel.simulation.mixed import ALL
+from crosslevel.simulation.mixed_ordinary import slow_intervals
 from crosslevel.simulation.model import Model
-from crosslevel.simulation.ordinary import Answer, Interval, OneByOne, check_methods, ends, t_intervals
+from crosslevel.simulation.ordinary import Answer, Interval, OneByOne, check_kinds, ends, t_intervals
 from crosslevel.types import FloatArray, Method
 
 if TYPE_CHECKING:
@@ -80,8 +83,8 @@ class Selected(Estimator):
     context : context effects that a search by focus looks at; those among the terms of the study if None.
     average : None for the estimates of the structure that is chosen; or the name of a criterion that weights the
         structures of the second step, whose estimates are averaged with weights exp(-value / 2); see `cl.select`.
-    intervals : methods of counting degrees of freedom, whose t intervals of the chosen model are given; of averages,
-        those of Buckland, Burnham & Augustin (1997).
+    intervals : kinds of intervals of the chosen model, as of `Mixed`; of averages, those of Buckland, Burnham &
+        Augustin (1997) with the degrees of freedom of these methods.
     folds, alpha, method : as of `cl.select`.
 
     Notes
@@ -128,7 +131,7 @@ class Selected(Estimator):
         ------
         CrosslevelError : the criterion does not go with what is asked for, or the model has nothing to search.
         """
-        check_methods(self.intervals, "intervals")
+        check_kinds(self.intervals, ALL if self.average is None else DF_METHODS)
         return PreparedSearch(
             asked=self, model=Model.of(process, self.formula, method=self.method), terms=terms, level=level
         )
@@ -256,12 +259,21 @@ class PreparedSearch(OneByOne):
         solution = candidate.solution
         if solution.status is not Status.CONVERGED:
             raise ConvergenceWarning(solution.status.value)
-        intervals = t_intervals(candidate.estimates, self.interval_names, self.places, self.level)
-        low, high = ends(intervals, len(self.places))
+        low, high = ends(self._intervals(candidate), len(self.places))
         return Answer(
             estimate=solution.beta[self.places], std_error=np.sqrt(np.diag(solution.vcov))[self.places], low=low,
             high=high, singular=solution.is_singular,
         )  # fmt: skip
+
+    def _intervals(self, candidate: Candidate) -> list[Interval]:
+        """Intervals of a structure; those that need more than its estimates ask the fit."""
+        quick = [name for name in self.interval_names if name in DF_METHODS]
+        found = dict(zip(quick, t_intervals(candidate.estimates, quick, self.places, self.level), strict=True))
+        slow = [name for name in self.interval_names if name not in DF_METHODS]
+        if slow:
+            low, high = slow_intervals(chosen_fit(candidate.search, candidate), slow, self.terms, self.level)
+            found |= {name: (low[:, i], high[:, i]) for i, name in enumerate(slow)}
+        return [found[name] for name in self.interval_names]
 
     # -- averages -----------------------------------------------------------------------------------------------------
     def _average(self, shared: Shared, candidates: Sequence[Candidate]) -> Answer:
