@@ -16,6 +16,7 @@ from crosslevel.inference.distributions import t_quantile
 from crosslevel.simulation.drawn import Drawn
 from crosslevel.simulation.estimates import Estimates, Estimator, Prepared
 from crosslevel.simulation.model import Model
+from crosslevel.simulation.pooled import Combinations, regress, robust_terms
 from crosslevel.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -27,8 +28,11 @@ COVARIANCES = ("iid", *ROBUST)
 DEGREES = ("m-l-1", "satterthwaite", "residual", "normal")
 """Ways of counting degrees of freedom."""
 
-ADJUSTMENT = {"CR0": 0, "CR1": 0, "CR1S": 0, "CR2": 1, "CR3": 2}
-"""What each covariance does with residuals, in the order of `kernels.simulated_ols`."""
+ADJUSTMENT = {"CR0": "CR0", "CR1": "CR0", "CR1S": "CR0", "CR2": "CR2", "CR3": "CR3"}
+"""What each covariance does with residuals, factors aside."""
+
+AT_A_TIME = 128
+"""Replications that are worked on at a time: they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,33 +225,39 @@ class PreparedOLS(Prepared):
 
     def regress(self, drawn: Drawn) -> Pooled:
         """Coefficients, standard errors and degrees of freedom."""
-        from crosslevel.kernels.simulated_ols import pooled_batch
-
-        r, t, asked = len(drawn), len(self.terms), [read_interval(name) for name in self.intervals]
-        wanted = np.zeros(3, dtype=np.bool_)
-        wanted[[ADJUSTMENT[kind] for kind, _ in asked if kind != "iid"]] = True
-        outcome = np.full(r, int(Outcome.REFUSED), dtype=np.int64)
-        estimate, plain = np.full((r, t), np.nan), np.full((r, t), np.nan)
-        variance, df = np.full((r, t, 3), np.nan), np.full((r, t, 3), np.nan)
-        where = np.flatnonzero(self.x == self.constant)
-        pooled_batch(
-            drawn.count, drawn.mean, drawn.scatter, drawn.places([*(self.names[j] for j in self.x), self.names[-1]]),
-            int(where[0]) if self.constant >= 0 and len(where) else -1, self.terms, wanted, outcome, estimate, plain,
-            variance, df,
+        shape, i = (len(drawn), len(self.terms)), len(self.intervals)
+        out = Pooled(
+            outcome=np.zeros(len(drawn), dtype=np.int64), estimate=np.full(shape, np.nan),
+            std_error=np.full((*shape, i), np.nan), df=np.full((*shape, i), np.nan),
         )  # fmt: skip
-        rows, clusters = drawn.count.sum(axis=1), np.count_nonzero(drawn.count, axis=1)
-        errors, degrees = np.empty((r, t, len(asked))), np.empty((r, t, len(asked)))
+        for start in range(0, len(drawn), AT_A_TIME):
+            self._regress(drawn, slice(start, min(start + AT_A_TIME, len(drawn))), out)
+        return out
+
+    def _regress(self, drawn: Drawn, part: slice, out: Pooled) -> None:
+        """Some of the replications, written to `out`."""
+        places = drawn.places([*(self.names[j] for j in self.x), self.names[-1]])
+        where = np.flatnonzero(self.x == self.constant)
+        intercept = int(where[0]) if self.constant >= 0 and len(where) else -1
+        count, asked = drawn.count[part], [read_interval(name) for name in self.intervals]
+        working = regress(
+            count, drawn.mean[part][:, :, places], drawn.scatter[part][:, :, places[:, None], places], intercept
+        )
+        fitted = np.flatnonzero(working.outcome == Outcome.FITTED)
+        combinations = Combinations.of(working, self.terms, intercept)
+        wanted = dict.fromkeys(ADJUSTMENT[kind] for kind, _ in asked if kind != "iid")
+        found = robust_terms(working, combinations, tuple(wanted))
+        rows, clusters = count[fitted].sum(axis=1), np.count_nonzero(count[fitted], axis=1)
+        here = fitted + part.start
+        out.outcome[part], out.estimate[here] = working.outcome, combinations.estimate
         for i, (kind, counted) in enumerate(asked):
             if kind == "iid":
-                errors[:, :, i] = np.sqrt(plain)
+                variance = combinations.model * (working.rest / (rows - len(self.x)))[:, None]
             else:
-                factor = few_clusters(kind, clusters, rows, len(self.x))
-                errors[:, :, i] = np.sqrt(variance[:, :, ADJUSTMENT[kind]] * factor[:, None])
-            if counted == "satterthwaite":
-                degrees[:, :, i] = df[:, :, ADJUSTMENT[kind]]
-            else:
-                degrees[:, :, i] = self._counted(counted, rows, clusters)
-        return Pooled(outcome=outcome, estimate=estimate, std_error=errors, df=degrees)
+                variance = found[ADJUSTMENT[kind]][0] * few_clusters(kind, clusters, rows, len(self.x))[:, None]
+            out.std_error[here, :, i] = np.sqrt(variance)
+            own = counted == "satterthwaite"
+            out.df[here, :, i] = found[ADJUSTMENT[kind]][1] if own else self._counted(counted, rows, clusters)
 
     def _counted(self, how: str, rows: FloatArray, clusters: IntArray) -> FloatArray:
         """(R, T) degrees of freedom that follow from counting; NaN where none are left."""
@@ -262,6 +272,5 @@ class PreparedOLS(Prepared):
 
 def few_clusters(kind: str, clusters: IntArray, rows: FloatArray, p: int) -> FloatArray:
     """(R,) factor of the covariance: J / (J - 1) of CR1, J (n - 1) / ((J - 1) (n - p)) of CR1S, else 1."""
-    with np.errstate(divide="ignore", invalid="ignore"):  # of replications that are refused
-        factor = clusters / (clusters - 1.0) if kind in ("CR1", "CR1S") else np.ones(len(rows))
-        return np.asarray(factor * (rows - 1.0) / (rows - p) if kind == "CR1S" else factor)
+    factor = clusters / (clusters - 1.0) if kind in ("CR1", "CR1S") else np.ones(len(rows))
+    return np.asarray(factor * (rows - 1.0) / (rows - p) if kind == "CR1S" else factor)
