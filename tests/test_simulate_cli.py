@@ -226,10 +226,12 @@ def test_wrong_arguments(monkeypatch, capsys, file, arguments: list[str], words:
 
 
 def test_an_estimator_without_any_fit_shows_in_the_status(monkeypatch, capsys, file) -> None:
-    only_ols = STUDY[: STUDY.rindex("[[estimators]]")].replace("clusters = [10, 20]", "clusters = [2]")
-    file.write_text(only_ols.replace('y ~ x + z"\n', 'y ~ x + z + between(x, g)"\n'), encoding="utf-8")
-    assert run(monkeypatch, file, "--reps", 4) == 1
-    assert "fits failed, and are not in the measures: OLS 4" in capsys.readouterr().err
+    file.write_text(STUDY.replace("size = [30, 60]", "size = 1"), encoding="utf-8")
+    assert run(monkeypatch, file, "--reps", 4, "--measures", "rmse") == 1
+    printed = capsys.readouterr()
+    assert "fits failed, and are not in the measures: FGLS 8" in printed.err
+    assert "Warning: Replications without a fit" in printed.out
+    assert "()" not in printed.out
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")

@@ -125,7 +125,8 @@ def _pivot(rows: pd.DataFrame, factors: Sequence[str], title: str) -> Table:
     decimals = decimals_of(rows["mcse"])
     cells: dict[tuple[Any, ...], dict[str, str]] = {}
     for key, head, value, mcse in zip(keys, heads, rows["value"], rows["mcse"], strict=True):
-        cells.setdefault(key, {})[head] = f"{fixed(value, decimals)} ({fixed(mcse, decimals)})"
+        error = f" ({fixed(mcse, decimals)})" if np.isfinite(mcse) else ""
+        cells.setdefault(key, {})[head] = f"{fixed(value, decimals)}{error}"
     shown_rows = []
     for key, found in cells.items():
         own = dict(zip(factors, key, strict=True))

@@ -198,11 +198,48 @@ class Study:
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> "Study":
-        """A study from a file; see `docs/lab.md` for what it may hold.
+        """A study from a file.
+
+        Its keys are the attributes of the study, those of a table the fields of its record. Estimators and
+        variables name their class by `kind`; without one a table is a mapping. A file can also be a published study:
+        `published = "heisig2017"`, a table `arguments`, and `where`, `level` or `title`.
+
+        Parameters
+        ----------
+        path : of the file.
 
         Raises
         ------
         FileError, CrosslevelError : the file cannot be read, or something in it does not fit.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import crosslevel as cl
+        >>> written = '''
+        ... terms = ["z"]
+        ... [factors]
+        ... clusters = [10, 20]
+        ... "sd.Intercept" = [0, 0.5]
+        ... [process]
+        ... formula = "y ~ x + z + (1 | g)"
+        ... effects = { Intercept = 0, x = 1, z = 0.5 }
+        ... sd = { Intercept = 0.5 }
+        ... clusters = 10
+        ... size = [30, 60]
+        ... [process.variables]
+        ... z = { kind = "Context" }
+        ... [[estimators]]
+        ... kind = "OLS"
+        ... name = "OLS"
+        ... formula = "y ~ x + z"
+        ... '''
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        ...     _ = file.write(written)
+        ...     file.flush()
+        ...     study = cl.lab.Study.from_toml(file.name)
+        >>> len(study), study.process.size
+        (4, (30, 60))
         """
         return toml.read(path)
 
