@@ -11,7 +11,7 @@ from crosslevel.simulation.condition import Condition
 from crosslevel.simulation.power.assumed import Assumed
 from crosslevel.simulation.power.estimated import Estimated
 from crosslevel.simulation.power.targets import Target
-from crosslevel.simulation.power.tested import Tested
+from crosslevel.simulation.power.tested import PowerTests
 from crosslevel.simulation.running import BATCH, Plan, run
 from crosslevel.simulation.sizes import Size
 from crosslevel.types import Method
@@ -82,13 +82,14 @@ def simulate(
     frame : a row per target and design, with `COLUMNS`.
     """
     names = tuple(target.name for target in targets)
-    estimator = Tested(
+    estimator = PowerTests(
         name="mixed", formula=source.formula, method=settings.method, interval=settings.interval,
         components={target.name: target.component for target in targets if target.component is not None},
     )  # fmt: skip
     conditions = [
         Condition(
-            number=k, levels={"point": k}, process=source.planned(point.clusters, point.size, point.effects),  # type: ignore[arg-type]
+            number=k, levels={"point": k, "clusters": point.clusters, "size": point.rows},
+            process=source.planned(point.clusters, point.size, point.effects),  # type: ignore[arg-type]
             estimators=(estimator,), terms=names, level=settings.level,
         )
         for k, point in enumerate(points, start=first)

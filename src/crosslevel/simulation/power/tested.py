@@ -17,7 +17,7 @@ TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested(Estimator):
+class PowerTests(Estimator):
     """Tests of some coefficients and components of a mixed model.
 
     Attributes
