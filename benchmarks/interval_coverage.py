@@ -2,21 +2,17 @@
 
     python benchmarks/interval_coverage.py [--reps 1000] [--bootstrap-reps 200] [--jobs 2] [--only NAME ...] [--table]
 
-Data are drawn as in the Monte Carlo study of Heisig, Schaeffer & Giesecke (2017): six predictors with random
-correlations, 15 % of their variance between clusters, coefficients with random correlations, and a context variable z
-that explains the intercept (dce) or the slope of x1 (cli), all effects 1. Every replication is fitted by `cl.mixed`,
-and each method gives a 95 % interval for the effect of z. Replications have a seed of their own, so that results do not
-depend on the number of jobs. Results are kept in interval_coverage.json, condition by condition; docs/inference.md has
-the tables.
+Data are those of the Monte Carlo study of Heisig, Schaeffer & Giesecke (2017), see `cl.lab.heisig2017`: six predictors
+with random correlations, 15 % of their variance between clusters, coefficients with random correlations, and a context
+variable z that explains the intercept (dce) or the slope of x1 (cli), all effects 1. Every replication is fitted by
+`cl.mixed`, and each method gives a 95 % interval for the effect of z. Results are kept in interval_coverage.json,
+condition by condition; docs/inference.md has the tables.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import warnings
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,18 +20,13 @@ import numpy as np
 import pandas as pd
 
 import crosslevel as cl
-from crosslevel.design.submodel import with_effects
-from crosslevel.estimators.mixed import fit_design
-from crosslevel.estimators.mixed_fit import MixedFit
+from crosslevel.simulation.heisig2017 import PublishedProcess, fixed_part, formula, target
 
 HERE = Path(__file__).parent
 STORE, PAGE = HERE / "interval_coverage.json", HERE.parent / "docs" / "inference.md"
 BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
 
-BETWEEN, TARGET_SD, PREDICTORS = 0.15, 0.6, 6
-REGULAR = 1e-9
-"""Added to the diagonal of random correlation matrices, of which some are singular up to rounding."""
-
+BETWEEN, SLOPES, SEED = 0.15, 5, 1
 DRAWS = 199
 """Bootstrap refits: (draws + 1) * .025 is a whole number."""
 
@@ -62,9 +53,16 @@ class Condition:
 
     @property
     def name(self) -> str:
-        """A name for tables and for the seed."""
+        """A name for tables."""
         share = "" if self.between == BETWEEN else f"-b{self.between:g}"
         return f"{self.clusters}-{self.target}-{self.varying}x{self.sd:g}-{self.modelled}{share}"
+
+    @property
+    def process(self) -> cl.lab.Process:
+        """Where its data come from."""
+        return PublishedProcess(size=(self.low, self.high))(
+            variant=self.target, clusters=self.clusters, slopes=self.varying, slope_sd=self.sd, between=self.between
+        )
 
 
 SIZES = ((15, 600, 2000), (25, 600, 2000), (50, 70, 130))
@@ -82,155 +80,56 @@ BOOTSTRAPPED = {(target, varying, sd) for target, varying, sd in (("dce", 1, 0.2
 """Models whose context effects are also bootstrapped, in their correct form."""
 
 DF = ("normal", "m-l-1", "satterthwaite", "kenward-roger", "growth-curve")
+LABELS = {
+    ("OLS", "CR2, satterthwaite"): "OLS, CR2", ("model", "profile"): "profile (ML)",
+    ("cluster", "percentile"): "cluster bootstrap, percentile",
+    ("cluster", "studentised"): "cluster bootstrap, studentised",
+    ("parametric", "studentised"): "parametric bootstrap, studentised",
+    ("wild", "studentised"): "wild bootstrap, studentised",
+}  # fmt: skip
 
 
-def correlations(size: int, b: float, rng: np.random.Generator) -> np.ndarray:
-    """Random correlation matrix whose elements are 2 Beta(b, b) - 1 (Joe 2006, J. Multivariate Anal. 97: 2177-2189)."""
-    out, partial, shape = np.eye(size), np.zeros((size, size)), b + 0.5
-    for k in range(size - 1):
-        shape -= 0.5
-        for i in range(k + 1, size):
-            partial[k, i] = value = 2.0 * rng.beta(shape, shape) - 1.0
-            for m in range(k - 1, -1, -1):
-                value = value * np.sqrt((1 - partial[m, i] ** 2) * (1 - partial[m, k] ** 2))
-                value += partial[m, i] * partial[m, k]
-            out[k, i] = out[i, k] = value
-    order = rng.permutation(size)
-    return out[np.ix_(order, order)] + REGULAR * np.eye(size)
-
-
-def draw(condition: Condition, rng: np.random.Generator) -> pd.DataFrame:
-    """One data set."""
-    interaction = condition.target == "cli"
-    sizes = rng.integers(condition.low, condition.high + 1, condition.clusters)
-    codes = np.repeat(np.arange(condition.clusters), sizes)
-    spread = np.r_[[TARGET_SD] * (1 + interaction), [condition.sd] * condition.varying]
-    root = np.linalg.cholesky(correlations(len(spread), 2.6, rng)) * spread[:, None]
-    effects = rng.standard_normal((condition.clusters, len(spread))) @ root.T
-    z = rng.standard_normal(condition.clusters)
-    centres = rng.standard_normal((condition.clusters, PREDICTORS)) * np.sqrt(
-        condition.between / (1.0 - condition.between)
-    )
-    x = rng.standard_normal((len(codes), PREDICTORS)) @ np.linalg.cholesky(correlations(PREDICTORS, 3.2, rng)).T
-    x += centres[codes]
-    own = np.ones((condition.clusters, 1 + PREDICTORS))
-    own[:, 0] += effects[:, 0] + z
-    if interaction:
-        own[:, 1] += effects[:, 1] + z
-    own[:, 2 : 2 + condition.varying] += effects[:, 1 + interaction :]
-    y = own[codes, 0] + np.sum(own[codes, 1:] * x, axis=1) + rng.standard_normal(len(codes))
-    frame = pd.DataFrame(x, columns=[f"x{k}" for k in range(1, PREDICTORS + 1)])
-    return frame.assign(z=z[codes], g=codes, y=y)
-
-
-def formula(condition: Condition, slopes: Iterable[int], bar: str = "|") -> str:
-    """The model with varying slopes of these controls."""
-    interaction = condition.target == "cli"
-    varying = " + ".join(["1", *(["x1"] if interaction else []), *(f"x{k}" for k in slopes)])
-    fixed = "y ~ x1 + x2 + x3 + x4 + x5 + x6 + z" + (" + x1:z" if interaction else "")
-    return f"{fixed} + ({varying} {bar} g)"
-
-
-def fitted(condition: Condition, frame: pd.DataFrame) -> MixedFit:
-    """The model of one data set; slopes chosen by BIC, one after another and without correlations, if so asked."""
+def intervals(condition: Condition) -> list[cl.lab.Estimator]:
+    """A model with intervals of all kinds, and least squares; slopes chosen by BIC one at a time, if so asked."""
+    kinds = (*DF, "CR2", "profile")
+    least_squares = cl.lab.OLS(name="OLS", formula=fixed_part(condition.target), intervals=("CR2, satterthwaite",))
     if condition.modelled != "selected":
-        return cl.mixed(formula(condition, range(2, 2 + int(condition.modelled))), frame)
-    return cl.mixed(formula(condition, chosen_by_bic(condition, frame)), frame)
+        model = formula(condition.target, int(condition.modelled))
+        return [cl.lab.Mixed(name="model", formula=model, intervals=kinds), least_squares]
+    maximal = formula(condition.target, SLOPES)
+    chosen = cl.lab.Selected(
+        name="model", formula=maximal, criterion="bic", components="off", correlations="full", intervals=kinds
+    )
+    return [chosen, least_squares]
 
 
-def chosen_by_bic(condition: Condition, frame: pd.DataFrame) -> list[int]:
-    """Controls whose slopes stay when the one that BIC misses least is dropped, again and again; no correlations."""
-    fit = cl.mixed(formula(condition, range(2, 7), "||"), frame)
-    first = 1 + (condition.target == "cli")  # effects that are never dropped
-    kept, best = list(range(first, first + 5)), fit.bic
-
-    def bic(effects: list[int]) -> float:
-        design = with_effects(fit.design, (tuple([*range(first), *effects]),))
-        return fit_design(fit.formula, frame, fit.given, design).bic
-
-    while kept:
-        trials = {k: bic([m for m in kept if m != k]) for k in kept}
-        weakest = min(trials, key=lambda k: trials[k])
-        if trials[weakest] >= best:
-            break
-        kept.remove(weakest)
-        best = trials[weakest]
-    return [2 + k - first for k in kept]
-
-
-def intervals(
-    condition: Condition, fit: MixedFit, frame: pd.DataFrame, term: str
-) -> dict[str, Callable[[], pd.DataFrame]]:
-    """Methods by name, each giving a frame with conf_low and conf_high by term."""
-    fixed = formula(condition, []).split(" + (")[0]
-    return {
-        **{name: lambda name=name: fit.tests(ddf=name) for name in DF},
-        "CR2": lambda: fit.tests(vcov="CR2"),
-        "OLS, CR2": lambda: cl.ols(fixed, frame, cluster="g", vcov="CR2").tidy(),
-        "profile (ML)": lambda: fit.profile(which=[term], progress=False).conf_int(),
-    }
-
-
-def bootstraps(fit: MixedFit, seed: int) -> dict[str, Callable[[], pd.DataFrame]]:
-    """Bootstrap methods by name."""
-
-    def drawn(kind: str, method: str) -> Callable[[], pd.DataFrame]:
-        def run() -> pd.DataFrame:
-            return fit.bootstrap(DRAWS, kind, seed=seed, n_jobs=1, progress=False).conf_int(method=method)
-
-        return run
-
-    return {
-        "cluster bootstrap, percentile": drawn("cluster", "percentile"),
-        "cluster bootstrap, studentised": drawn("cluster", "studentised"),
-        "parametric bootstrap, studentised": drawn("parametric", "studentised"),
-        "wild bootstrap, studentised": drawn("wild", "studentised"),
-    }
-
-
-def replicate(task: tuple[Condition, int, bool]) -> dict[str, tuple[float, float] | str]:
-    """Intervals of one replication by method; what failed is a word."""
-    condition, number, resampled = task
-    rng = np.random.default_rng([number, *condition.name.encode()])
-    frame = draw(condition, rng)
-    term = "z" if condition.target == "dce" else "x1:z"
-    out: dict[str, tuple[float, float] | str] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", cl.ConvergenceWarning)
-        fit = fitted(condition, frame)
-        methods = bootstraps(fit, number) if resampled else intervals(condition, fit, frame, term)
-        for name, method in methods.items():
-            try:
-                row = method().loc[term]
-                out[name] = (float(row["conf_low"]), float(row["conf_high"]))
-            except (cl.CrosslevelError, cl.ConvergenceWarning) as error:
-                out[name] = type(error).__name__
-    return out
-
-
-def summary(results: list[dict[str, tuple[float, float] | str]]) -> dict[str, dict[str, float]]:
-    """Coverage, median width and failures of each method."""
-    out = {}
-    for name in results[0]:
-        found = [result[name] for result in results]
-        good = np.array([pair for pair in found if not isinstance(pair, str) and np.all(np.isfinite(pair))])
-        covered = (good[:, 0] <= 1.0) & (good[:, 1] >= 1.0) if len(good) else np.zeros(0)
-        out[name] = {
-            "coverage": float(np.mean(covered)) if len(good) else np.nan,
-            "width": float(np.median(good[:, 1] - good[:, 0])) if len(good) else np.nan,
-            "reps": len(found),
-            "failed": len(found) - len(good),
-        }
-    return out
+def bootstraps(condition: Condition) -> list[cl.lab.Estimator]:
+    """Bootstraps of three kinds."""
+    model = formula(condition.target, int(condition.modelled))
+    return [
+        cl.lab.Bootstrap(name="cluster", formula=model, n=DRAWS, methods=("percentile", "studentised")),
+        cl.lab.Bootstrap(name="parametric", formula=model, kind="parametric", n=DRAWS, methods=("studentised",)),
+        cl.lab.Bootstrap(name="wild", formula=model, kind="wild", n=DRAWS, methods=("studentised",)),
+    ]
 
 
 def run(condition: Condition, reps: int, jobs: int, *, resampled: bool) -> dict[str, dict[str, float]]:
-    """All replications of a condition."""
-    tasks = [(condition, number, resampled) for number in range(reps)]
-    if jobs == 1:
-        return summary([replicate(task) for task in tasks])
-    with ProcessPoolExecutor(jobs) as pool:
-        return summary(list(pool.map(replicate, tasks, chunksize=5)))
+    """Coverage, median width and failures of each method."""
+    study = cl.lab.Study(
+        title=condition.name, process=condition.process, terms=target(variant=condition.target),
+        estimators=(bootstraps if resampled else intervals)(condition),
+    )  # fmt: skip
+    found = study.run(reps=reps, seed=SEED, n_jobs=jobs, progress=False)
+    out: dict[str, dict[str, float]] = {}
+    for (name, interval), own in found[found["interval"] != ""].groupby(["estimator", "interval"], sort=False):
+        values = own.set_index("measure")
+        out[LABELS.get((name, interval), interval)] = {
+            "coverage": float(values.loc["coverage", "value"]) / 100.0,
+            "width": float(values.loc["median width", "value"]),
+            "reps": reps,
+            "failed": int(values.loc["coverage", "failed"]),
+        }
+    return out
 
 
 def load() -> dict[str, dict[str, dict[str, float]]]:
@@ -295,11 +194,8 @@ def main() -> None:
         if condition.name not in asked.only:
             continue
         kinds = [(False, asked.reps)]
-        if (
-            condition.target,
-            condition.varying,
-            condition.sd,
-        ) in BOOTSTRAPPED and condition.modelled == condition.varying:
+        correct = condition.modelled == condition.varying
+        if correct and (condition.target, condition.varying, condition.sd) in BOOTSTRAPPED:
             kinds.append((True, asked.bootstrap_reps))
         for resampled, reps in kinds:
             if reps == 0:
