@@ -2,56 +2,38 @@
 
     python benchmarks/selection_focus.py [--reps 250] [--bootstrap-reps 60] [--jobs 1] [--only NAME ...] [--table]
 
-Data as in the Monte Carlo study of Heisig, Schaeffer & Giesecke (2017), see interval_coverage.py, but with the share of
-the predictors' variance between clusters as a condition, and only their cross-products are drawn: for normal rows a
-cluster's means are normal and its scatter is Wishart, so that this is exact. Six predictors, the slopes of five
-controls vary in the maximal model; the true effect of z is 1. Every method sees the same replications, each with a seed
-of its own. Results are kept in selection_focus.json; docs/selection.md has the tables.
+Data are those of the Monte Carlo study of Heisig, Schaeffer & Giesecke (2017), see `cl.lab.heisig2017`. Six predictors,
+the slopes of five controls vary in the maximal model; the true effect of z is 1. Every method sees the same
+replications. Results are kept in selection_focus.json; docs/selection.md has the tables. `lab_open.py` compares more
+searches in more conditions.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from interval_coverage import PREDICTORS, TARGET_SD, correlations
 
 import crosslevel as cl
-from crosslevel.design import Design
-from crosslevel.estimators.mixed import fit_design
-from crosslevel.estimators.mixed_fit import MixedFit
-from crosslevel.inference.averaging import smoothed_weights
-from crosslevel.selection.asked import build_search
-from crosslevel.selection.averaging import average_candidates, focus_values
-from crosslevel.selection.criteria import AIC, BIC, BIC_CLUSTERS, Criterion
-from crosslevel.selection.focus import Focus, FocusJudge
-from crosslevel.selection.focus_bootstrap import FocusBootstrap
-from crosslevel.selection.routine import Rules, drop_slopes
-from crosslevel.selection.routine import run as routine
-from crosslevel.selection.search import Candidate, Search, Unit
-from crosslevel.selection.structures import partitions
+from crosslevel.simulation.heisig2017 import PublishedProcess, formula, target
 
 HERE = Path(__file__).parent
 STORE, PAGE = HERE / "selection_focus.json", HERE.parent / "docs" / "selection.md"
 BEGIN, END = "<!-- focus: begin -->", "<!-- focus: end -->"
 BOOTSTRAP = " bootstrap"
-SLOPES, LEVEL = 5, 0.95
-SIZES = {15: (600, 2000), 25: (600, 2000), 50: (70, 130)}
-"""Rows of a cluster, least and most, by the number of clusters."""
+SLOPES, SEED = 5, 1
+INTERVALS = ("growth-curve",)
 
 
 @dataclass(frozen=True)
 class Condition:
     """How data are drawn.
 
-    clusters : their number; see `SIZES` for how large they are.
+    clusters : their number; see `heisig2017` for how large they are.
     target : "dce" (z explains the intercept) or "cli" (z explains the slope of x1).
     varying, sd : slopes of controls that vary, and their standard deviation (that of the target is .6).
     between : share of the predictors' variance that is between clusters.
@@ -65,8 +47,15 @@ class Condition:
 
     @property
     def name(self) -> str:
-        """A name for tables and for the seed."""
+        """A name for tables."""
         return f"{self.clusters}-{self.target}-{self.varying}x{self.sd:g}-{self.between:g}"
+
+    @property
+    def process(self) -> cl.lab.Process:
+        """Where its data come from."""
+        return PublishedProcess()(
+            variant=self.target, clusters=self.clusters, slopes=self.varying, slope_sd=self.sd, between=self.between
+        )
 
 
 CONDITIONS = tuple(
@@ -78,199 +67,52 @@ CONDITIONS = tuple(
     )
 )  # fmt: skip
 
-ESTIMATE = tuple[float, float, float]
-"""Estimate and ends of its interval."""
+FIT = {"BIC": "bic", "BIC (clusters)": "bic-clusters", "AIC": "aic"}
 
 
-@cache
-def template(clusters: int, target: str) -> MixedFit:
-    """The maximal model of a few rows: everything about it but the data."""
-    rng = np.random.default_rng(1)
-    codes = np.repeat(np.arange(clusters), 30)
-    frame = pd.DataFrame(
-        rng.standard_normal((len(codes), PREDICTORS)), columns=[f"x{k + 1}" for k in range(PREDICTORS)]
-    )
-    frame = frame.assign(g=codes, z=rng.standard_normal(clusters)[codes], y=rng.standard_normal(len(codes)))
-    varying = " + ".join((["x1"] if target == "cli" else []) + [f"x{k}" for k in range(2, 2 + SLOPES)])
-    fixed = "y ~ x1 + x2 + x3 + x4 + x5 + x6 + z" + (" + x1:z" if target == "cli" else "")
-    return cl.mixed(f"{fixed} + ({varying} | g)", frame, progress=False)
+def searches(condition: Condition, *, bootstrap: bool) -> list[cl.lab.Estimator]:
+    """Chosen by fit or by focus, and averages over the structures that focus compares."""
+    model = formula(condition.target, SLOPES)
+
+    def search(name: str, criterion: str, average: str | None = None) -> cl.lab.Estimator:
+        return cl.lab.Selected(name=name, formula=model, criterion=criterion, average=average, intervals=INTERVALS)
+
+    known = {"invariant": 0, "correct": condition.varying, "maximal": SLOPES}
+    models = [
+        cl.lab.Mixed(name=name, formula=formula(condition.target, slopes), intervals=INTERVALS)
+        for name, slopes in known.items()
+    ]
+    by_fit = [search(name, criterion) for name, criterion in FIT.items()]
+    by_focus = [search("focus", "focus"), search("average by focus", "focus", "focus")]
+    by_focus += [search(f"average by {name}", "focus", criterion) for name, criterion in list(FIT.items())[:2]]
+    if not bootstrap:
+        return [*models, *by_fit, *by_focus]
+    resampled = [
+        search("focus-bootstrap", "focus-bootstrap"),
+        search("average by focus-bootstrap", "focus-bootstrap", "focus-bootstrap"),
+    ]
+    return [by_fit[0], *by_focus, *resampled]
 
 
-def draw(condition: Condition, rng: np.random.Generator) -> Design:
-    """The maximal model with the cross-products of new data."""
-    design = template(condition.clusters, condition.target).design
-    low, high = SIZES[condition.clusters]
-    count = rng.integers(low, high + 1, condition.clusters).astype(float)
-    interaction = condition.target == "cli"
-    spread = np.r_[[TARGET_SD] * (1 + interaction), [condition.sd] * condition.varying]
-    root = np.linalg.cholesky(correlations(len(spread), 2.6, rng)) * spread[:, None]
-    effects = rng.standard_normal((condition.clusters, len(spread))) @ root.T
-    z = rng.standard_normal(condition.clusters)
-    own = np.ones((condition.clusters, 1 + PREDICTORS))
-    own[:, 0] += effects[:, 0] + z
-    if interaction:
-        own[:, 1] += effects[:, 1] + z
-    own[:, 2 : 2 + condition.varying] += effects[:, 1 + interaction :]
-    means, scatters = rows_of(condition, count, rng)
-
-    # [1 x z x1:z y] = constants + turn [x e], cluster by cluster
-    names = design.products.names
-    turn, constants = (
-        np.zeros((condition.clusters, len(names), PREDICTORS + 1)),
-        np.zeros((condition.clusters, len(names))),
-    )
-    constants[:, names.index("Intercept")], constants[:, names.index("z")], constants[:, -1] = 1.0, z, own[:, 0]
-    for k in range(PREDICTORS):
-        turn[:, names.index(f"x{k + 1}"), k] = 1.0
-    if interaction:
-        turn[:, names.index("x1:z"), 0] = z
-    turn[:, -1, :-1], turn[:, -1, -1] = own[:, 1:], 1.0
-    products = replace(
-        design.products, origin=np.zeros(len(names)), count=count,
-        mean=constants + np.einsum("jab,jb->ja", turn, means), scatter=turn @ scatters @ turn.transpose(0, 2, 1),
-    )  # fmt: skip
-    return replace(design, products=products, rows=replace(design.rows, used=int(count.sum()), read=int(count.sum())))
-
-
-def rows_of(condition: Condition, count: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Means (J, 7) and scatters (J, 7, 7) of the predictors and the residual in each cluster (Bartlett 1933)."""
-    size = PREDICTORS + 1
-    within = np.eye(size)
-    within[:-1, :-1] = correlations(PREDICTORS, 3.2, rng)
-    root = np.linalg.cholesky(within)
-    means = rng.standard_normal((len(count), size)) @ root.T / np.sqrt(count)[:, None]
-    centres = rng.standard_normal((len(count), PREDICTORS))
-    means[:, :-1] += centres * np.sqrt(condition.between / (1.0 - condition.between))
-    lower = np.zeros((len(count), size, size))
-    i, k = np.tril_indices(size, -1)
-    lower[:, i, k] = rng.standard_normal((len(count), len(i)))
-    lower[:, range(size), range(size)] = np.sqrt(rng.chisquare(count[:, None] - 1.0 - np.arange(size)))
-    half = root @ lower
-    return means, half @ half.transpose(0, 2, 1)
-
-
-def search_of(condition: Condition, rng: np.random.Generator) -> Search:
-    """A search among the structures of new data."""
-    known = template(condition.clusters, condition.target)
-    maximal = fit_design(known.formula, known.data, known.given, draw(condition, rng))
-    term = "z" if condition.target == "dce" else "x1:z"
-    return build_search(maximal, keep=None, context=[term], group=None, seed=None)
-
-
-def quiet(what: str, done: int, total: int) -> None:
-    """Report nothing."""
-
-
-def slopes_left(search: Search, criterion: Criterion) -> tuple[Unit, ...]:
-    """The terms that step 1 leaves."""
-    return drop_slopes(search, criterion.judge(search), Rules(), quiet)[1]
-
-
-def published(search: Search, criterion: Criterion) -> Candidate:
-    """What both steps choose by a criterion of fit, the second among all structures.
-
-    Structures that could not be the best even with the deviance of the full one are not fitted: the choice is the same.
-    """
-    left, judge = slopes_left(search, criterion), criterion.judge(search)
-    structures = [search.structure([[left[i] for i in group] for group in each]) for each in partitions(len(left))]
-    full = search.candidate(structures[0])
-    best, penalty = full, (judge.value(full, full) - full.deviance) / full.n_params
-    for structure in sorted(structures[1:], key=lambda each: each.n_parameters):
-        candidate = search.candidate(structure)
-        if full.deviance + penalty * candidate.n_params <= judge.value(best, best) and judge.prefers(candidate, best):
-            best = candidate
-    return best
-
-
-def estimate_of(search: Search, candidate: Candidate) -> ESTIMATE:
-    """Estimate and interval of the context effect, by the default method."""
-    return average(search, [candidate], np.ones(1))
-
-
-def average(search: Search, candidates: list[Candidate], weights: np.ndarray) -> ESTIMATE:
-    """Averaged estimate and interval."""
-    found = average_candidates(search, candidates, weights[None], LEVEL)[0]
-    return found.estimate, found.low, found.high
-
-
-def focused(search: Search, criterion: Criterion) -> tuple[FocusJudge, Candidate, list[Candidate]]:
-    """The judge of a search by focus, what it chooses, and all candidates of step 2."""
-    judge = criterion.judge(search)
-    assert isinstance(judge, FocusJudge)
-    rounds = routine(search, judge, Rules(correlations="target"), quiet)
-    found = rounds[-1]
-    return judge, found.chosen, [found.baseline, *(candidate for candidate, _ in found.candidates)]
-
-
-def by_focus(search: Search) -> Iterator[tuple[str, ESTIMATE]]:
-    """Chosen by focus, and averages over the same candidates."""
-    judge, chosen, candidates = focused(search, Focus())
-    yield "focus", estimate_of(search, chosen)
-    yield "average by focus", average(search, candidates, smoothed_weights(focus_values(judge, candidates)[:, 0]))
-    for fit in (BIC, BIC_CLUSTERS):
-        scores = fit.judge(search)
-        values = np.array([scores.value(candidate, candidate) for candidate in candidates])
-        yield f"average by {fit.title}", average(search, candidates, smoothed_weights(values))
-
-
-def estimates(condition: Condition, search: Search) -> Iterator[tuple[str, ESTIMATE]]:
-    """Every method's estimate and interval."""
-    units = search.units
-    first = 1 + (condition.target == "cli")  # the intercept, and the slope of a cross-level interaction
-    for name, varying in (
-        ("invariant", units[:first]), ("correct", units[: first + condition.varying]), ("maximal", units),
-    ):  # fmt: skip
-        yield name, estimate_of(search, search.candidate(search.structure([varying])))
-    for criterion in (BIC, BIC_CLUSTERS, AIC):
-        yield criterion.title, estimate_of(search, published(search, criterion))
-    yield from by_focus(search)
-
-
-def replicate(task: tuple[Condition, int]) -> dict[str, ESTIMATE]:
-    """All estimates of one replication."""
-    condition, number = task
-    rng = np.random.default_rng([number, *condition.name.encode()])
-    return dict(estimates(condition, search_of(condition, rng)))
-
-
-def resample(task: tuple[Condition, int]) -> dict[str, ESTIMATE]:
-    """Estimates of one replication, the same as that of `replicate`, with the bootstrap's choice among them."""
-    condition, number = task
-    search = search_of(condition, np.random.default_rng([number, *condition.name.encode()]))
-    out = {"BIC": estimate_of(search, published(search, BIC)), **dict(by_focus(search))}
-    judge, chosen, candidates = focused(search, FocusBootstrap())
-    out["focus-bootstrap"] = estimate_of(search, chosen)
-    weights = smoothed_weights(focus_values(judge, candidates)[:, 0])
-    return out | {"average by focus-bootstrap": average(search, candidates, weights)}
-
-
-def summary(results: list[dict[str, ESTIMATE]]) -> dict[str, dict[str, float]]:
+def run(condition: Condition, reps: int, jobs: int, *, bootstrap: bool) -> dict[str, dict[str, float]]:
     """Bias, root mean squared error, coverage and mean width of each method."""
+    study = cl.lab.Study(
+        title=condition.name, process=condition.process, terms=target(variant=condition.target),
+        estimators=searches(condition, bootstrap=bootstrap),
+    )  # fmt: skip
+    found = study.run(reps=reps, seed=SEED, n_jobs=jobs, batch=20, progress=False)
     out = {}
-    for name in results[0]:
-        found = np.array([result[name] for result in results])
-        good = np.all(np.isfinite(found), axis=1)
-        error = found[:, 0] - 1.0
-        out[name] = {
-            "bias": float(np.mean(error)),
-            "rmse": float(np.sqrt(np.mean(error**2))),
-            "coverage": float(np.mean((found[good, 1] <= 1.0) & (found[good, 2] >= 1.0))),
-            "width": float(np.mean(found[good, 2] - found[good, 1])),
-            "reps": len(found),
-            "failed": int(np.count_nonzero(~good)),
+    for name, own in found.groupby("estimator", sort=False):
+        values = own.drop_duplicates("measure").set_index("measure")["value"]
+        out[str(name)] = {
+            "bias": float(values["bias"]) / 100.0,
+            "rmse": float(values["rmse"]) / 100.0,
+            "coverage": float(values["coverage"]) / 100.0,
+            "width": float(values["width"]),
+            "reps": reps,
+            "failed": int(own["failed"].max()),
         }
     return out
-
-
-def run(
-    condition: Condition, reps: int, jobs: int, work: Callable[..., dict[str, ESTIMATE]]
-) -> list[dict[str, ESTIMATE]]:
-    """All replications of a condition."""
-    tasks = [(condition, number) for number in range(reps)]
-    if jobs == 1:
-        return [work(task) for task in tasks]
-    with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(work, tasks, chunksize=5))
 
 
 def load() -> dict[str, dict[str, dict[str, float]]]:
@@ -341,10 +183,10 @@ def main() -> None:
     for condition in () if asked.table else CONDITIONS:
         if condition.name not in asked.only:
             continue
-        for kind, reps, work in (("", asked.reps, replicate), (BOOTSTRAP, asked.bootstrap_reps, resample)):
+        for kind, reps in (("", asked.reps), (BOOTSTRAP, asked.bootstrap_reps)):
             if reps == 0:
                 continue
-            found = summary(run(condition, reps, asked.jobs, work))
+            found = run(condition, reps, asked.jobs, bootstrap=bool(kind))
             STORE.write_text(json.dumps({**load(), condition.name + kind: found}, indent=1) + "\n")
             print(title(condition) + kind, flush=True)
             print(pd.DataFrame(found).T.round(3).to_string(), flush=True)
