@@ -2,9 +2,9 @@
 
     python benchmarks/two_step.py [--reps 400] [--only NAME ...] [--table]
 
-Data are drawn by `interval_coverage.draw`: six predictors, five of whose slopes vary, and a context variable z whose
-effect on the intercept or on the slope of x1 is 1. Every replication has a seed of its own. Results are kept in
-two_step.json, condition by condition; docs/inference.md has the table.
+Data are those of the Monte Carlo study of Heisig, Schaeffer & Giesecke (2017), see `cl.lab.heisig2017`: six predictors,
+and a context variable z whose effect on the intercept or on the slope of x1 is 1. Results are kept in two_step.json,
+condition by condition; docs/inference.md has the table.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import argparse
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from interval_coverage import Condition, draw, formula
+from interval_coverage import SEED, Condition
 
 import crosslevel as cl
+from crosslevel.simulation.heisig2017 import formula, target
 
 HERE = Path(__file__).parent
 STORE, PAGE = HERE / "two_step.json", HERE.parent / "docs" / "inference.md"
@@ -37,50 +37,44 @@ CONDITIONS = {
 }
 
 
-def tables(condition: Condition, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Coefficient table of every estimator."""
-    interaction = condition.target == "cli"
-    plain = cl.two_step(FIRST, {"x1" if interaction else "Intercept": "z"}, frame, cluster="g", method="ols")
-    correct = cl.mixed(formula(condition, range(2, 2 + condition.varying)), frame)
-    return {
-        "two-step OLS": plain.tidy(),
-        "two-step FGLS": plain.update(method="fgls").tidy(),
-        "adjusted": plain.update(method="adjusted").tidy(),
-        "adjusted, all": plain.update(method="adjusted", covariates="all").tidy(),
-        "adjusted-fgls": plain.update(method="adjusted-fgls").tidy(),
-        "ME-Correct, m-l-1": correct.tests(ddf="m-l-1"),
-        "ME-Correct, growth-curve": correct.tests(ddf="growth-curve"),
-        "ME-Invariant, m-l-1": cl.mixed(formula(condition, []), frame).tests(ddf="m-l-1"),
-    }
+def estimators(condition: Condition) -> list[cl.lab.Estimator]:
+    """Two-step regressions and mixed models."""
+    explained = {"x1" if condition.target == "cli" else "Intercept": "z"}
+    return [
+        *(cl.lab.TwoStep(name=name, first=FIRST, second=explained, **more) for name, more in STEPS.items()),  # type: ignore[arg-type]
+        cl.lab.Mixed(
+            name="ME-Correct", formula=formula(condition.target, condition.varying), intervals=("m-l-1", "growth-curve")
+        ),
+        cl.lab.Mixed(name="ME-Invariant", formula=formula(condition.target, 0), intervals=("m-l-1",)),
+    ]
 
 
+STEPS = {
+    "two-step OLS": {"method": "ols"}, "two-step FGLS": {"method": "fgls"}, "adjusted": {"method": "adjusted"},
+    "adjusted, all": {"method": "adjusted", "covariates": "all"}, "adjusted-fgls": {"method": "adjusted-fgls"},
+}  # fmt: skip
 ESTIMATORS = (
     "two-step OLS", "two-step FGLS", "adjusted", "adjusted, all", "adjusted-fgls", "ME-Correct, m-l-1",
     "ME-Correct, growth-curve", "ME-Invariant, m-l-1",
 )  # fmt: skip
 
 
-def replicate(condition: Condition, number: int) -> dict[str, tuple[float, float, float]]:
-    """Estimate and limits by estimator."""
-    frame = draw(condition, np.random.default_rng([number, *condition.name.encode()]))
-    out = {}
-    for name, table in tables(condition, frame).items():
-        row = table.loc["x1:z" if "x1:z" in table.index else "z"]
-        out[name] = (float(row["estimate"]), float(row["conf_low"]), float(row["conf_high"]))
-    return out
-
-
-def summary(results: list[dict[str, tuple[float, float, float]]]) -> dict[str, dict[str, float]]:
+def run(condition: Condition, reps: int) -> dict[str, dict[str, float]]:
     """Bias and root mean squared error in per cent of the true effect, coverage, and median width."""
+    study = cl.lab.Study(
+        process=condition.process, estimators=estimators(condition), terms=target(variant=condition.target)
+    )  # fmt: skip
+    found = study.run(reps=reps, seed=SEED, progress=False)
     out = {}
-    for name in ESTIMATORS:
-        estimate, low, high = np.array([result[name] for result in results]).T
-        out[name] = {
-            "bias": float(100.0 * np.mean(estimate - 1.0)),
-            "rmse": float(100.0 * np.sqrt(np.mean((estimate - 1.0) ** 2))),
-            "coverage": float(100.0 * np.mean((low <= 1.0) & (high >= 1.0))),
-            "width": float(np.median(high - low)),
-            "reps": len(results),
+    for (name, interval), own in found[found["interval"] != ""].groupby(["estimator", "interval"], sort=False):
+        values = own.set_index("measure")["value"]
+        plain = found[found["estimator"] == name].drop_duplicates("measure").set_index("measure")["value"]
+        out[name if name in STEPS else f"{name}, {interval}"] = {
+            "bias": float(plain["bias"]),
+            "rmse": float(plain["rmse"]),
+            "coverage": float(values["coverage"]),
+            "width": float(values["median width"]),
+            "reps": reps,
         }
     return out
 
@@ -119,7 +113,7 @@ def main() -> None:
     for name, condition in CONDITIONS.items():
         if asked.table or name not in asked.only:
             continue
-        found = summary([replicate(condition, number) for number in range(asked.reps)])
+        found = run(condition, asked.reps)
         STORE.write_text(json.dumps({**load(), name: found}, indent=1) + "\n", encoding="utf-8")
         print(name, flush=True)
         print(pd.DataFrame(found).T.round(3).to_string(), flush=True)
