@@ -27,6 +27,7 @@ class FirstSteps:
     sampling: FloatArray = field(repr=False)
 
 
+@np.errstate(all="ignore")  # clusters that are left out may hold anything
 def first_steps(
     count: FloatArray, mean: FloatArray, scatter: FloatArray, *, intercept: bool, pooled: bool
 ) -> FirstSteps:
@@ -47,25 +48,24 @@ def first_steps(
     flat = size <= CONSTANT * typical_squares(count, means, scatter, centred=intercept)[:, :, None] * count
     size = np.sqrt(np.where(flat, 1.0, size))
     gram /= size[:, None] * size
-    with np.errstate(divide="ignore", invalid="ignore"):  # of clusters that are left out
-        chol = cholesky(gram[:q, :q])
-        half = inverse_lower(chol)
-        image = times(half, gram[q, :q])
-        rest = gram[q, q] - np.sum(image**2, axis=0)
-        slopes = times(half.transpose(1, 0, 2, 3), image) * size[q] / size[:q]
-        unscaled = inner(half) / (size[:q, None] * size[:q])
+    chol = cholesky(gram[:q, :q])
+    half = inverse_lower(chol)
+    image = times(half, gram[q, :q])
+    rest = gram[q, q] - np.sum(image**2, axis=0)
+    slopes = times(half.transpose(1, 0, 2, 3), image) * size[q] / size[:q]
+    unscaled = inner(half) / (size[:q, None] * size[:q])
 
-        able = (count >= p + (not pooled)) & ~np.any(flat[:q], axis=0)
-        able &= np.all(np.einsum("iirj->irj", chol) ** 2 > ALIAS_TOLERANCE, axis=0)
-        if not pooled:
-            able &= ~flat[q] & ~(rest <= EXACT)
-        squares, free = np.maximum(rest, 0.0) * size[q] ** 2, np.maximum(count - p, 1.0)
-        if pooled:
-            squares = np.sum(np.where(able, squares, 0.0), axis=1)[:, None]
-            free = np.maximum(np.sum(np.where(able, count - p, 0.0), axis=1), 1.0)[:, None]
-        if intercept:
-            slopes, unscaled = with_intercept(slopes, unscaled, means, count)
-        return FirstSteps(able=able, beta=slopes, sampling=unscaled * (squares / free))
+    able = (count >= p + (not pooled)) & ~np.any(flat[:q], axis=0)
+    able &= np.all(np.einsum("iirj->irj", chol) ** 2 > ALIAS_TOLERANCE, axis=0)
+    if not pooled:
+        able &= ~flat[q] & (rest > EXACT)
+    squares, free = np.maximum(rest, 0.0) * size[q] ** 2, np.maximum(count - p, 1.0)
+    if pooled:
+        squares = np.sum(np.where(able, squares, 0.0), axis=1)[:, None]
+        free = np.maximum(np.sum(np.where(able, count - p, 0.0), axis=1), 1.0)[:, None]
+    if intercept:
+        slopes, unscaled = with_intercept(slopes, unscaled, means, count)
+    return FirstSteps(able=able, beta=slopes, sampling=unscaled * (squares / free))
 
 
 def typical_squares(count: FloatArray, means: FloatArray, scatter: FloatArray, *, centred: bool) -> FloatArray:

@@ -50,6 +50,7 @@ class Working:
     scores: FloatArray = field(repr=False)
 
 
+@np.errstate(all="ignore")  # what is not finite is not fitted
 def regress(count: FloatArray, mean: FloatArray, scatter: FloatArray, intercept: int) -> Working:
     """Least squares in each replication.
 
@@ -60,24 +61,23 @@ def regress(count: FloatArray, mean: FloatArray, scatter: FloatArray, intercept:
     """
     n, p = count.sum(axis=1), mean.shape[2] - 1
     outcome = np.full(len(n), int(Outcome.REFUSED), dtype=np.int64)
-    with np.errstate(divide="ignore", invalid="ignore"):  # what is not finite is not fitted
-        shift, scale, flat = coordinates(count, mean, scatter, intercept)
-        able = (n > p) & (np.count_nonzero(count, axis=1) > 1) & ~flat[:, -1]
-        outcome[able] = int(Outcome.UNIDENTIFIED)
-        away = mean - shift[:, None, :]
-        own = scatter + count[:, :, None, None] * away[:, :, :, None] * away[:, :, None, :]
-        own /= (scale[:, :, None] * scale[:, None, :])[:, None]
-        own[count == 0.0] = 0.0
-        total = own.sum(axis=1)
-        chol = cholesky(total[:, :p, :p].transpose(1, 2, 0))
-        pivots, sizes = np.einsum("iir->ri", chol) ** 2, np.einsum("rii->ri", total[:, :p, :p])
-        able &= np.all(pivots > ALIASED * sizes, axis=1) & ~np.any(flat[:, :-1], axis=1)
-        half = np.ascontiguousarray(inverse_lower(chol).transpose(2, 1, 0))
-        # solved, and refined once
-        unscaled, beta = half @ half.transpose(0, 2, 1), np.zeros((len(n), p))
-        for _ in range(2):
-            left = (own[:, :, :p, p] - (own[:, :, :p, :p] @ beta[:, None, :, None])[..., 0]).sum(axis=1)
-            beta = beta + np.einsum("rij,rj->ri", unscaled, left)
+    shift, scale, flat = coordinates(count, mean, scatter, intercept)
+    able = (n > p) & (np.count_nonzero(count, axis=1) > 1) & ~flat[:, -1]
+    outcome[able] = int(Outcome.UNIDENTIFIED)
+    away = mean - shift[:, None, :]
+    own = scatter + count[:, :, None, None] * away[:, :, :, None] * away[:, :, None, :]
+    own /= (scale[:, :, None] * scale[:, None, :])[:, None]
+    own[count == 0.0] = 0.0
+    total = own.sum(axis=1)
+    chol = cholesky(total[:, :p, :p].transpose(1, 2, 0))
+    pivots, sizes = np.einsum("iir->ri", chol) ** 2, np.einsum("rii->ri", total[:, :p, :p])
+    able &= np.all(pivots > ALIASED * sizes, axis=1) & ~np.any(flat[:, :-1], axis=1)
+    half = np.ascontiguousarray(inverse_lower(chol).transpose(2, 1, 0))
+    # solved, and refined once
+    unscaled, beta = half @ half.transpose(0, 2, 1), np.zeros((len(n), p))
+    for _ in range(2):
+        left = (own[:, :, :p, p] - (own[:, :, :p, :p] @ beta[:, None, :, None])[..., 0]).sum(axis=1)
+        beta = beta + np.einsum("rij,rj->ri", unscaled, left)
     contrast = np.column_stack([-beta, np.ones(len(n))])
     rest = np.einsum("ri,rij,rj->r", contrast, total, contrast, optimize=True)
     outcome[able] = int(Outcome.REFUSED)

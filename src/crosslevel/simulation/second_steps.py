@@ -4,7 +4,7 @@ Symbols and equations are those of these modules. Arrays have clusters in the la
 clusters that are not used weigh nothing.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -42,9 +42,12 @@ class Targets:
     def some(self, which: IntArray) -> "Targets":
         """Those of some replications, with zeros for clusters that are not used."""
         able = self.able[which]
-        parts = {"y": self.y, "covariates": self.covariates, "sampling": self.sampling, "context": self.context}
-        used = {name: np.where(able, array[..., which, :], 0.0) for name, array in parts.items()}
-        return replace(self, able=able, **used)
+        return Targets(
+            able=able, y=np.where(able, self.y[which], 0.0), constant=self.constant,
+            covariates=np.where(able, self.covariates[:, which], 0.0),
+            sampling=np.where(able, self.sampling[:, :, which], 0.0),
+            context=np.where(able, self.context[:, which], 0.0),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,7 +93,7 @@ def second_steps(targets: Targets, *, method: str, kind: str, chosen: bool) -> E
         estimate=np.full((k, r), np.nan), variance=np.full((k, r), np.nan), df=np.full(r, np.nan),
     )  # fmt: skip
     enough = np.flatnonzero(targets.n >= (m + k + 2 if m and not chosen else k + 1))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # what is not finite is refused
+    with np.errstate(all="ignore"):  # what is not finite is refused
         known = independent(targets.context[:, enough], targets.able[enough], targets.constant)
         out.outcome[enough[~known]] = int(Outcome.UNIDENTIFIED)
         which = enough[known]
@@ -210,7 +213,8 @@ def explain_equally(
     """Clusters weighed equally ("adjusted"): OLS on the kept components, or on all covariates (None)."""
     n, k, m = targets.n, len(targets.context), len(targets.covariates)
     deviations, average = components.deviations, components.average
-    known, turn = np.zeros((m, len(n))), np.broadcast_to(np.eye(m)[:, :, None], (m, m, len(n)))
+    known: FloatArray = np.zeros((m, len(n)))
+    turn: FloatArray = np.broadcast_to(np.eye(m)[:, :, None], (m, m, len(n)))
     if kept is not None:
         known, turn = times(inverse(average[1:, 1:]), average[1:, 0]), components.weights[:, :kept]
     y = targets.y - np.sum(known[:, :, None] * deviations, axis=0)

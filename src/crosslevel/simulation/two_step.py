@@ -59,7 +59,7 @@ class TwoStep(Estimator):
     Clusters without a regression of their own are left out, as `cl.two_step` does. A replication is refused with no
     more clusters left than regressors, and counts as unidentified if one of these is a combination of earlier ones. It
     is singular if the second step's variance beyond sampling (and covariates) is floored at zero, with "fgls" and
-    "adjusted-fgls".
+    "adjusted-fgls". Its interval is NaN with "HC3" if a cluster alone determines a coefficient.
 
     Examples
     --------
