@@ -112,6 +112,26 @@ def test_files_hold_studies(changes: dict[str, object], tmp_path: Path) -> None:
     assert again.to_toml() == text
 
 
+def test_files_hold_published_studies(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    arguments = '[arguments]\nvariant = "dce"\nclusters = [15, 25]'
+    path.write_text(f'published = "heisig2017"\n{arguments}\n[where]\nslopes = 5\nbetween = [0.0, 0.5]\n')
+    study = cl.lab.Study.from_toml(path)
+    assert [one.number for one in study.conditions] == [
+        one.number for one in cl.lab.heisig2017("dce", clusters=[15, 25]).only(slopes=5, between=[0.0, 0.5]).conditions
+    ]
+    (tmp_path / "again.toml").write_text(study.to_toml())
+    assert cl.lab.Study.from_toml(tmp_path / "again.toml") == study
+    for old, new, words in (
+        ("heisig2017", "heisig2018", "`published` is one of heisig2017; got 'heisig2018'"),
+        ("variant", "variants", "`arguments` does not fit heisig2017"),
+        ("published =", "terms = []\npublished =", "a published study has 'terms'"),
+    ):
+        path.write_text(study.to_toml().replace(old, new))
+        with pytest.raises(CrosslevelError, match=words):
+            cl.lab.Study.from_toml(path)
+
+
 def test_a_folder_holds_the_file(file: Path, tmp_path: Path) -> None:
     study = cl.lab.Study.from_toml(file)
     study.run(reps=2, folder=tmp_path / "folder", progress=False)

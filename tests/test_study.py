@@ -1,6 +1,9 @@
 """Monte Carlo studies: what is measured and how precisely, and that nothing but the seed decides the numbers."""
 
 import json
+import os
+import subprocess
+import sys
 from functools import cache, partial
 from itertools import pairwise, product
 from math import sqrt
@@ -523,3 +526,20 @@ def test_what_does_not_fit_is_told(changes: dict[str, object], words: str) -> No
 def test_arguments_of_run(given: dict[str, object], words: str) -> None:
     with pytest.raises(CrosslevelError, match=words):
         toy().run(**given)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_replications(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from simulated_toys import toy\n"
+        "study = toy(factors={})\n"
+        "for reps in (1_000, 40_000):\n"
+        "    study.run(reps=reps, folder=sys.argv[1], resume=True, progress=False)\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "study")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    few, many = map(int, done.stdout.split())  # MB
+    assert many < few + 20
+    assert many < 500

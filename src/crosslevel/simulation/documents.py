@@ -115,24 +115,29 @@ def factors_of(results: pd.DataFrame) -> list[str]:
 
 
 def _pivot(rows: pd.DataFrame, factors: Sequence[str], title: str) -> Table:
-    """One table: conditions by estimators and kinds of intervals; factors with one level are left out."""
+    """One measure of one term: conditions by estimators and kinds of intervals, without factors that have one level.
+
+    One condition is a table of estimators instead.
+    """
     varied = [name for name in factors if rows[name].nunique() > 1]
-    heads = [
-        f"{name}, {kind}" if kind else str(name) for name, kind in zip(rows["estimator"], rows["interval"], strict=True)
-    ]
-    columns = list(dict.fromkeys(heads))
-    keys = list(zip(*(rows[name] for name in factors), strict=True)) if factors else [()] * len(rows)
+    pairs = list(zip(rows["estimator"], rows["interval"], strict=True))
     decimals = decimals_of(rows["mcse"])
-    cells: dict[tuple[Any, ...], dict[str, str]] = {}
-    for key, head, value, mcse in zip(keys, heads, rows["value"], rows["mcse"], strict=True):
-        error = f" ({fixed(mcse, decimals)})" if np.isfinite(mcse) else ""
-        cells.setdefault(key, {})[head] = f"{fixed(value, decimals)}{error}"
-    shown_rows = []
-    for key, found in cells.items():
-        own = dict(zip(factors, key, strict=True))
-        shown_rows.append([*(own[name] for name in varied), *(found.get(head) for head in columns)])
+    cells = [
+        f"{fixed(value, decimals)} ({fixed(mcse, decimals)})" if np.isfinite(mcse) else fixed(value, decimals)
+        for value, mcse in zip(rows["value"], rows["mcse"], strict=True)
+    ]
+    if not varied:
+        kinds = ["Intervals"] if any(kind for _, kind in pairs) else []
+        lines = [[*pair[: 1 + len(kinds)], cell] for pair, cell in zip(pairs, cells, strict=True)]
+        return Table(["Estimator", *kinds, Column(rows["measure"].iloc[0], align="right")], lines, title=title)
+    found: dict[tuple[Any, ...], dict[str, str]] = {}
+    heads = [", ".join(part for part in pair if part) for pair in pairs]
+    for key, head, cell in zip(zip(*(rows[name] for name in varied), strict=True), heads, cells, strict=True):
+        found.setdefault(key, {})[head] = cell
+    columns = list(dict.fromkeys(heads))
     first = [Column(name) for name in varied]
-    return Table([*first, *(Column(head, align="right") for head in columns)], shown_rows, title=title)
+    lines = [[*key, *(own.get(head) for head in columns)] for key, own in found.items()]
+    return Table([*first, *(Column(head, align="right") for head in columns)], lines, title=title)
 
 
 def decimals_of(mcse: pd.Series) -> int:

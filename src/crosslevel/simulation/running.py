@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,6 @@ def check_positive(name: str, value: object) -> int:
     ------
     CrosslevelError : something else.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise CrosslevelError(f"`{name}` is a whole number of at least 1; got {value!r}.")
-    return value
+    return int(value)

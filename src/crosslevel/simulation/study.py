@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import pandas as pd
@@ -170,10 +171,10 @@ class Study:
         CrosslevelError : the study does not fit together, or an estimator failed in a way it does not foresee.
         FileError : the folder is another study's, or holds batches already and `resume` is false.
         """
-        check_positive("reps", reps)
-        check_jobs(n_jobs)
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        reps, n_jobs = check_positive("reps", reps), check_jobs(n_jobs)
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
             raise CrosslevelError(f"`seed` is a whole number that is not negative; got {seed!r}.")
+        seed = int(seed)
         if folder is None and resume:
             raise CrosslevelError("`resume` goes on with what is in a folder. Give `folder`.")
         size = BATCH if batch is None else check_positive("batch", batch)
@@ -301,10 +302,16 @@ def check_condition(condition: Condition) -> None:
     condition.truth  # noqa: B018 - unknown terms are errors of their own
 
 
-def check_jobs(n_jobs: object) -> None:
-    """Whether it is a number of workers."""
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
+def check_jobs(n_jobs: object) -> int:
+    """A number of workers.
+
+    Raises
+    ------
+    CrosslevelError : something else.
+    """
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0:
         raise CrosslevelError(f"`n_jobs` is a number of workers, or -1 for one on each core; got {n_jobs!r}.")
+    return int(n_jobs)
 
 
 def _check_factors(factors: Mapping[str, Sequence[Any]]) -> None:
