@@ -108,8 +108,8 @@ def bootstraps(condition: Condition) -> list[cl.lab.Estimator]:
     model = formula(condition.target, int(condition.modelled))
     return [
         cl.lab.Bootstrap(name="cluster", formula=model, n=DRAWS, methods=("percentile", "studentised")),
-        cl.lab.Bootstrap(name="parametric", formula=model, kind="parametric", n=DRAWS, methods=("studentised",)),
-        cl.lab.Bootstrap(name="wild", formula=model, kind="wild", n=DRAWS, methods=("studentised",)),
+        cl.lab.Bootstrap(name="parametric", formula=model, resampling="parametric", n=DRAWS, methods=("studentised",)),
+        cl.lab.Bootstrap(name="wild", formula=model, resampling="wild", n=DRAWS, methods=("studentised",)),
     ]
 
 

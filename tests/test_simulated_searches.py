@@ -4,6 +4,7 @@ import pickle
 import warnings
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -148,6 +149,16 @@ def test_wrong_searches_are_refused(changes: dict[str, object], match: str) -> N
         prepared_search(**changes)
 
 
+def test_studies_with_them_are_written_to_files(tmp_path: Path) -> None:
+    estimators = [
+        Selected(name="a", formula=MAXIMAL, criterion="focus", average="focus", intervals=("growth-curve",)),
+        Bootstrap(name="b", formula=CORRECT, resampling="wild", n=99, methods=("percentile",)),
+    ]
+    study = cl.lab.Study(process=PROCESS, estimators=estimators, terms=["z"])
+    study.to_toml(tmp_path / "study.toml")
+    assert list(cl.lab.Study.from_toml(tmp_path / "study.toml").estimators) == estimators
+
+
 def test_an_average_is_of_context_effects() -> None:
     asked = Selected(name="s", formula=MAXIMAL, criterion="focus", average="focus")
     with pytest.raises(CrosslevelError, match="`average` is of context effects, z"):
@@ -159,7 +170,7 @@ def test_an_average_is_of_context_effects() -> None:
 # -- bootstraps -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["cluster", "parametric", "wild"])
 def test_bootstrap_is_that_of_the_fit(kind: str) -> None:
-    asked = Bootstrap(name="b", formula=CORRECT, kind=kind, n=49)  # type: ignore[arg-type]
+    asked = Bootstrap(name="b", formula=CORRECT, resampling=kind, n=49)  # type: ignore[arg-type]
     ours = estimated(asked, drawn(), terms=("z", "x1"))
     seed = np.random.SeedSequence(5).spawn(3)[0]
     fit = cl.mixed(CORRECT, frame(0), progress=False)
@@ -182,7 +193,7 @@ def test_too_many_refits_that_fail_are_a_failure() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"kind": "residual"}, {"methods": ("bcab",)}, {"methods": "bca"}, {"n": 0}, {"most_failed": 2.0}]
+    "changes", [{"resampling": "residual"}, {"methods": ("bcab",)}, {"methods": "bca"}, {"n": 0}, {"most_failed": 2.0}]
 )
 def test_wrong_bootstraps_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(CrosslevelError, match=f"`{next(iter(changes))}`"):

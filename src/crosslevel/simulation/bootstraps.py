@@ -29,7 +29,8 @@ class Bootstrap(Estimator):
     ----------
     name : see `Estimator`.
     formula : of the model.
-    kind : what is drawn, as of `MixedFit.bootstrap`: "cluster", "parametric" or "wild"; "residual" needs rows.
+    resampling : what is drawn, the `kind` of `MixedFit.bootstrap`: "cluster", "parametric" or "wild"; "residual" needs
+        rows.
     n : refits of each replication.
     methods : kinds of intervals, all from the same refits: "percentile", "basic", "normal", "studentised", "bca".
     weights, leverage : of "wild".
@@ -51,7 +52,7 @@ class Bootstrap(Estimator):
     """
 
     formula: str
-    kind: Kind = "cluster"
+    resampling: Kind = "cluster"
     n: int = 999
     methods: tuple[IntervalMethod, ...] = METHODS  # type: ignore[assignment]
     weights: Weights = "webb"
@@ -76,9 +77,10 @@ class Bootstrap(Estimator):
         ------
         CrosslevelError : no such kind or method.
         """
-        if self.kind == "residual" or self.kind not in get_args(Kind):
+        if self.resampling == "residual" or self.resampling not in get_args(Kind):
             raise CrosslevelError(
-                f"`kind` is 'cluster', 'parametric' or 'wild'; got {self.kind!r}. Rows of residuals are not simulated."
+                f"`resampling` is 'cluster', 'parametric' or 'wild'; got {self.resampling!r}. Residuals need rows, and a "
+                "study has none."
             )
         methods: object = self.methods
         if isinstance(methods, str) or not set(self.methods) <= set(METHODS):
@@ -108,7 +110,7 @@ class PreparedBootstrap(OneByOne):
         """See `OneByOne`."""
         fit, asked = self.model.fit(drawn, r), self.asked
         found = fit.bootstrap(
-            asked.n, asked.kind, seed=entropy(seed), n_jobs=1, weights=asked.weights, leverage=asked.leverage,
+            asked.n, asked.resampling, seed=entropy(seed), n_jobs=1, weights=asked.weights, leverage=asked.leverage,
             progress=False,
         )  # fmt: skip
         failed = 1.0 - float(np.mean(found.used))
