@@ -171,10 +171,7 @@ class Study:
         CrosslevelError : the study does not fit together, or an estimator failed in a way it does not foresee.
         FileError : the folder is another study's, or holds batches already and `resume` is false.
         """
-        reps, n_jobs = check_positive("reps", reps), check_jobs(n_jobs)
-        if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-            raise CrosslevelError(f"`seed` is a whole number that is not negative; got {seed!r}.")
-        seed = int(seed)
+        reps, n_jobs, seed = check_positive("reps", reps), check_jobs(n_jobs), check_seed(seed)
         if folder is None and resume:
             raise CrosslevelError("`resume` goes on with what is in a folder. Give `folder`.")
         size = BATCH if batch is None else check_positive("batch", batch)
@@ -312,6 +309,18 @@ def check_jobs(n_jobs: object) -> int:
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0:
         raise CrosslevelError(f"`n_jobs` is a number of workers, or -1 for one on each core; got {n_jobs!r}.")
     return int(n_jobs)
+
+
+def check_seed(seed: object) -> int:
+    """A seed.
+
+    Raises
+    ------
+    CrosslevelError : something else.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise CrosslevelError(f"`seed` is a whole number that is not negative; got {seed!r}.")
+    return int(seed)
 
 
 def _check_factors(factors: Mapping[str, Sequence[Any]]) -> None:
