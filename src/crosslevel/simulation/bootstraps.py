@@ -79,8 +79,8 @@ class Bootstrap(Estimator):
         """
         if self.resampling == "residual" or self.resampling not in get_args(Kind):
             raise CrosslevelError(
-                f"`resampling` is 'cluster', 'parametric' or 'wild'; got {self.resampling!r}. Residuals need rows, and a "
-                "study has none."
+                f"`resampling` is 'cluster', 'parametric' or 'wild'; got {self.resampling!r}. Residuals need rows, and "
+                "simulated data have none."
             )
         methods: object = self.methods
         if isinstance(methods, str) or not set(self.methods) <= set(METHODS):
