@@ -14,6 +14,7 @@ import crosslevel as cl
 from crosslevel.errors import ConvergenceWarning, CrosslevelError
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.inference.bootstrap.batch import Outcome
+from crosslevel.inference.structure_fits import StructureFit
 from crosslevel.selection.criteria import AIC, BIC, Information
 from crosslevel.simulation.bootstraps import Bootstrap, entropy
 from crosslevel.simulation.bounded import Structures, all_groups, best_of, correlation_groups
@@ -107,6 +108,20 @@ def test_a_bounded_search_chooses_the_best_of_all(criterion: Information, r: int
     values = [one.deviance + price * one.n_params for one in everything]
     assert found.structure == everything[int(np.argmin(values))].structure
     assert fitted < len(everything)
+
+
+def test_a_missed_minimum_is_found_from_a_narrower_structure() -> None:
+    prepared = prepared_search()
+    search = prepared.shared(fresh(drawn()), 0).search
+    assert prepared.structures is not None
+    right = best_of(search, prepared.structures, price=0.0)
+    full = search.candidate(prepared.structures.each[0])
+    deviance = full.deviance
+    assert isinstance(full.found, StructureFit)
+    search.found[full.structure] = replace(full.found, deviance=deviance + 50.0)
+    # without a price the widest structure is the best, once its deviance is known
+    assert best_of(search, prepared.structures, price=0.0).structure == right.structure
+    assert full.deviance == pytest.approx(deviance, abs=1e-6)
 
 
 def test_all_structures_are_counted_once() -> None:
