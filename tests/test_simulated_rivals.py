@@ -230,13 +230,14 @@ def test_two_step_failures_are_counted() -> None:
 # -- both -------------------------------------------------------------------------------------------------------------
 
 BOTH = (
-    OLS(name="OLS", formula=POOLED),
+    OLS(name="OLS", formula=POOLED, intervals=("CR1S, m-l-1", "CR2, satterthwaite", "iid, residual")),
     TwoStep(name="two-step", first=FIRST, second=SECOND, method="adjusted-fgls"),
 )
 
 
 @pytest.mark.parametrize("estimator", BOTH, ids=lambda one: one.name)
-def test_batches_and_the_order_of_clusters_do_not_matter(estimator: Any) -> None:
+def test_batches_and_the_order_of_clusters_do_not_matter(estimator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{type(estimator).__module__}.AT_A_TIME", 2)
     drawn, _ = data("fewer rows than coefficients", estimator.formulas)
     prepared = pickle.loads(pickle.dumps(estimator)).prepare(CASES["fewer rows than coefficients"], ("z", "x1:z"), 0.95)
     whole = prepared.estimate(drawn, ())

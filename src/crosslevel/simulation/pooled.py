@@ -79,7 +79,8 @@ def regress(count: FloatArray, mean: FloatArray, scatter: FloatArray, intercept:
         left = (own[:, :, :p, p] - (own[:, :, :p, :p] @ beta[:, None, :, None])[..., 0]).sum(axis=1)
         beta = beta + np.einsum("rij,rj->ri", unscaled, left)
     contrast = np.column_stack([-beta, np.ones(len(n))])
-    rest = np.einsum("ri,rij,rj->r", contrast, total, contrast, optimize=True)
+    # not by BLAS, whose rounding depends on the number of replications
+    rest = np.sum(contrast * np.sum(total * contrast[:, None, :], axis=2), axis=1)
     outcome[able] = int(Outcome.REFUSED)
     able &= rest > NOTHING * n
     outcome[able] = int(Outcome.FITTED)
