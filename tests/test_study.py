@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache, partial
 from itertools import pairwise, product
 from math import sqrt
@@ -23,7 +24,7 @@ from crosslevel.inference.bootstrap.batch import Outcome
 from crosslevel.simulation.batches import section
 from crosslevel.simulation.condition import process_with
 from crosslevel.simulation.estimates import Estimates
-from crosslevel.simulation.fold import Outline, spans
+from crosslevel.simulation.fold import Fold, Outline, spans
 from crosslevel.simulation.measures import COLUMNS, measured, of_estimates, of_intervals
 from crosslevel.simulation.moments import Moments
 from crosslevel.simulation.seeds import Seeds, stream_of
@@ -241,6 +242,21 @@ def test_batches_change_nothing(batch: int) -> None:
     reps = 30 if batch == 1 else 250
     expected = plain_results() if reps == 250 else toy().run(reps=30, seed=1, progress=False)
     same(toy().run(reps=reps, seed=1, batch=batch, progress=False), expected)
+
+
+def test_the_layout_of_arrays_changes_nothing() -> None:
+    rng = np.random.default_rng(4)
+    found = [intervals_of(rng.normal(size=(100, 5)))]
+    wide = {name: np.repeat(getattr(found[0], name), 3, axis=1) for name in ("estimate", "std_error", "low", "high")}
+    three = replace(found[0], **wide)
+    turned = replace(three, **{name: np.asfortranarray(array) for name, array in wide.items()})
+    outline = Outline(number=0, levels={}, truth={"a": 1.0, "b": 2.0, "c": 3.0}, intervals={"e": three.intervals})
+    tables = []
+    for estimates in (three, turned):
+        fold = Fold(outline, 100)
+        fold.add(0, lambda estimates=estimates: (estimates,))
+        tables.append(measured(outline, fold.tallies))
+    same(*tables)
 
 
 def test_threads_and_order_change_nothing() -> None:

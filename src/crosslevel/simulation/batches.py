@@ -163,23 +163,16 @@ def computed(run: str, condition: Condition, span: tuple[int, int], entropy: int
 
 
 def joined(parts: Sequence[Estimates]) -> Estimates:
-    """Replications one after another."""
-    if len(parts) == 1:
-        return parts[0]
+    """Replications one after another, all arrays in C order: the order of memory decides how their sums round."""
     return Estimates(
         intervals=parts[0].intervals,
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS},
+        **{name: np.ascontiguousarray(np.concatenate([getattr(part, name) for part in parts])) for name in ARRAYS},
     )
 
 
 def section(found: Estimates, start: int, stop: int) -> Estimates:
     """Some of the replications."""
-    if (start, stop) == (0, len(found)):
-        return found
-    return Estimates(
-        intervals=found.intervals,
-        **{name: np.ascontiguousarray(getattr(found, name)[start:stop]) for name in ARRAYS},
-    )
+    return Estimates(intervals=found.intervals, **{name: getattr(found, name)[start:stop] for name in ARRAYS})
 
 
 ARRAYS = ("outcome", "singular", "estimate", "std_error", "low", "high")

@@ -135,29 +135,34 @@ def found_in(frame: pd.DataFrame, outline: Outline) -> Found:
     ------
     KeyError, ValueError : it was not made for this condition.
     """
-    t, found = len(outline.truth), []
-    estimators = frame["estimator"].to_numpy()
-    for name, intervals in outline.intervals.items():
-        rows, i = frame[estimators == name], max(len(intervals), 1)
-        shape = (-1, t, i)
-
-        def cube(column: str, rows: pd.DataFrame = rows, shape: tuple[int, int, int] = shape) -> Any:
-            return rows[column].to_numpy().reshape(shape)
-
-        if list(rows["interval"][:i]) != (list(intervals) or [""]):
+    t, found, at = len(outline.truth), [], 0
+    shares = [t * max(len(intervals), 1) for intervals in outline.intervals.values()]
+    r, rest = divmod(len(frame), sum(shares))
+    if rest:
+        raise ValueError(len(frame))
+    columns = {name: frame[name].to_numpy() for name in STORED}
+    for (name, intervals), share in zip(outline.intervals.items(), shares, strict=True):
+        cubes = {key: column[at : at + r * share].reshape(r, t, -1) for key, column in columns.items()}
+        if r and (cubes["estimator"][0, 0, 0], *cubes["interval"][0, 0]) != (name, *(intervals or ("",))):
             raise KeyError(name)
-        outcome = np.array([NAMES.index(word) for word in cube("outcome")[:, 0, 0]], dtype=np.int64)
-        r = len(outcome)
-        ends = [cube(key).astype(np.float64) if intervals else np.zeros((r, t, 0)) for key in ("low", "high")]
+        ends = [cubes[key].astype(np.float64) if intervals else np.zeros((r, t, 0)) for key in ("low", "high")]
         found.append(
             Estimates(
-                outcome=outcome, singular=cube("singular")[:, 0, 0].astype(np.bool_),
-                estimate=np.ascontiguousarray(cube("estimate")[:, :, 0], dtype=np.float64),
-                std_error=np.ascontiguousarray(cube("std_error")[:, :, 0], dtype=np.float64),
-                intervals=intervals, low=ends[0], high=ends[1],
+                outcome=np.array([NAMES.index(word) for word in cubes["outcome"][:, 0, 0]], dtype=np.int64),
+                singular=cubes["singular"][:, 0, 0].astype(np.bool_),
+                estimate=cubes["estimate"][:, :, 0].astype(np.float64),
+                std_error=cubes["std_error"][:, :, 0].astype(np.float64),
+                intervals=intervals,
+                low=ends[0],
+                high=ends[1],
             )
-        )  # fmt: skip
+        )
+        at += r * share
     return tuple(found)
+
+
+STORED = ("estimator", "interval", "outcome", "singular", "estimate", "std_error", "low", "high")
+"""Columns that estimates are rebuilt from; the rest of a frame follows from its place."""
 
 
 def opened(
