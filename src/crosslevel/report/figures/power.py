@@ -1,6 +1,6 @@
 """Power curves: simulated points with their Monte-Carlo error, the smooth curve through them, and what 80 % need."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -32,6 +32,15 @@ NORMAL = 1.96
 
 FINE = 200
 """Points of a curve."""
+
+FAR = 10.0
+"""Ratio of the largest and the smallest value from which on the axis is logarithmic."""
+
+BESIDE = 0.055
+"""Share of the axis within which two numbers would overlap."""
+
+LONG = 18
+"""Letters of a line's name from which on the legend has two columns."""
 
 By = Literal["clusters", "size", "effect"]
 
@@ -102,14 +111,26 @@ def power(found: "Power", by: By | None = None, *, wanted: float = 0.8, ax: "Axe
     with theme.drawing(ax, height=4.4) as (panel,):
         panel.set_ylim(0.0, 1.02)
         _mark(panel, wanted, found.settings.level)
-        for k, line in enumerate(lines):
-            _draw(panel, found, line, along, wanted, LOOKS[k % len(LOOKS)], label=line.name if len(lines) > 1 else None)
+        reached = [
+            _draw(panel, found, line, along, LOOKS[k % len(LOOKS)], label=line.name if len(lines) > 1 else None)
+            for k, line in enumerate(lines)
+        ]
         from matplotlib.ticker import PercentFormatter
 
         panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         theme.name_axes(panel, _axis_name(found, along), "Power")
+        _scale(panel, found, along)
+        _mark_needed(panel, reached, wanted, along)
         if len(lines) > 1:
-            panel.legend(loc="best", fontsize=8.5)
+            columns = 2 if max(len(line.name) for line in lines) > LONG else 4
+            panel.legend(
+                loc="lower left",
+                bbox_to_anchor=(0.0, 1.0),
+                ncols=columns,
+                fontsize=8.5,
+                handlelength=1.4,
+                borderaxespad=0.2,
+            )
         targets = ", ".join(one.name for one in found.targets)
         return theme.entitle([panel], f"Power to find {targets}", words(found), own=ax is None)
 
@@ -175,31 +196,58 @@ def _mark(panel: "Axes", wanted: float, level: float) -> None:
 
 
 def _draw(
-    panel: "Axes", found: "Power", line: Line, along: str, wanted: float, look: tuple[str, str], *, label: str | None
-) -> None:
-    """One curve: band, line, points with their intervals, and where it reaches the wanted power."""
+    panel: "Axes", found: "Power", line: Line, along: str, look: tuple[str, str], *, label: str | None
+) -> tuple[FloatArray, FloatArray]:
+    """One curve: band, line, points with their intervals. Returns places along the axis, and power there."""
+    from crosslevel.simulation.power.surface import NoCurveError
+
     colour, marker = look
     x, y, error = (line.frame[name].to_numpy(dtype=float) for name in (along, "power", "mcse"))
     reach = np.clip([y - np.maximum(y - NORMAL * error, 0.0), np.minimum(y + NORMAL * error, 1.0) - y], 0.0, None)
     panel.errorbar(
         x, y, yerr=reach, fmt=marker, color=colour, markersize=5.5, capsize=2.5, linewidth=1.2, label=label, zorder=3
     )
-    from crosslevel.simulation.power.surface import NoCurveError
-
     try:
         places, middle, low, high = curve(found, line, along)
     except NoCurveError:  # nothing but zeros and ones: the points stand alone
-        return
+        return np.zeros(0), np.zeros(0)
     panel.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0, zorder=1)
     panel.plot(places, middle, color=colour, linewidth=1.6, zorder=2)
-    reached = np.flatnonzero(middle >= wanted)
-    if len(reached) and reached[0] > 0:
-        place = float(np.interp(wanted, middle[: reached[0] + 1], places[: reached[0] + 1]))
+    return places, middle
+
+
+def _mark_needed(panel: "Axes", curves: Sequence[tuple[FloatArray, FloatArray]], wanted: float, along: str) -> None:
+    """Where each curve reaches the wanted power inside of the axis; numbers close to each other stand in steps."""
+    ends = panel.transAxes.inverted()
+    seen: list[float] = []
+    for k, (places, power) in enumerate(curves):
+        above = np.flatnonzero(power >= wanted)
+        if not len(above) or above[0] == 0:
+            continue
+        colour, first = LOOKS[k % len(LOOKS)][0], above[0]
+        place = float(np.interp(wanted, power[first - 1 : first + 1], places[first - 1 : first + 1]))
         panel.vlines(place, 0.0, wanted, color=colour, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
+        share = float(ends.transform(panel.transData.transform((place, 0.0)))[0])
+        step = sum(abs(share - other) < BESIDE for other in seen)
+        seen.append(share)
         shown = f"{place:.3g}" if along == "effect" else f"{np.ceil(place - 1e-9):,.0f}"
         panel.annotate(
-            shown, (place, 0.0), (3, 4), textcoords="offset points", fontsize=8.5, color=colour, ha="left", va="bottom"
-        )
+            shown, (place, 0.0), (3, 4 + 11 * step), textcoords="offset points", fontsize=8.5, color=colour, ha="left",
+            va="bottom",
+        )  # fmt: skip
+
+
+def _scale(panel: "Axes", found: "Power", along: str) -> None:
+    """A logarithmic axis with the simulated values on it, where sizes are far apart."""
+    values = found.frame[along].unique()
+    if along == "effect" or values.min() <= 0 or values.max() < FAR * values.min():
+        return
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(FixedLocator(sorted(values.tolist())))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.5g}"))
 
 
 def curve(found: "Power", line: Line, along: str) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -211,7 +259,8 @@ def curve(found: "Power", line: Line, along: str) -> tuple[FloatArray, FloatArra
     """
     surface = found.surface(line.target)
     values = line.frame[along].to_numpy(dtype=float)
-    places = np.linspace(values.min(), values.max(), FINE)
+    far = values.min() > 0.0 and values.max() >= FAR * values.min()
+    places = (np.geomspace if far else np.linspace)(values.min(), values.max(), FINE)
     first = line.frame.iloc[0]
     clusters, size, effect = (
         places if name == along else np.full(FINE, float(first[name])) for name in ("clusters", "size", "effect")

@@ -105,14 +105,21 @@ def needed_words(found: "Power") -> Iterator[str]:
         return
     for _, needed in needed_or_nothing(found, USUAL, "clusters").groupby("target", sort=False):
         sizes, effects = needed["size"].nunique() > 1, needed["effect"].nunique() > 1
+        least = found.frame["clusters"].min()
         for row in _rows_of(needed):
             where = f" of {row['size']:,.4g} rows" if sizes else ""
             where += f", effect {row['effect']:g}" if effects else ""
-            found_some = np.isfinite(row["clusters"])
-            many = f"{row['clusters']:,.0f} clusters{where}" if found_some else f"no number of clusters{where}"
-            beyond = ", outside of what was simulated" if row["extrapolated"] else ""
-            between = f" (95% interval {_ends(row['conf_low'], row['conf_high'])}{beyond})" if found_some else ""
-            yield f"Power of {percent(USUAL, decimals=0)} for {row['target']} needs {many}{between}."
+            yield f"Power of {percent(USUAL, decimals=0)} for {row['target']} needs {_many(row, where, int(least))}."
+
+
+def _many(row: dict[str, Any], where: str, least: int) -> str:
+    """How many clusters (of some size) are needed; far outside of what was simulated the curve is no more than a hint."""
+    if not np.isfinite(row["clusters"]):
+        return f"more clusters{where} than there can be"
+    if row["extrapolated"] and row["clusters"] < least:
+        return f"fewer than the {least:,} clusters{where} that were simulated"
+    beyond = ", outside of what was simulated" if row["extrapolated"] else ""
+    return f"{row['clusters']:,.0f} clusters{where} (95% interval {_ends(row['conf_low'], row['conf_high'])}{beyond})"
 
 
 def needed_table(found: "Power", power: float, by: str) -> Iterator[Block]:
