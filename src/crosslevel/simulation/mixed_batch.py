@@ -23,6 +23,9 @@ FOUND = 0
 AT_ONCE = 1_000_000
 """Numbers that are worked on at once."""
 
+FEW_PER_EFFECT = 5
+"""Clusters per random effect below which a singular minimum is not taken for the lowest without another search."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Wanted:
@@ -184,7 +187,8 @@ class Engine:
         }  # fmt: skip
         fit_replications(
             working.root, working.image, working.remainder, working.n_rows, n_starts, places.rows, places.columns,
-            places.block, self._starts, self.reml, float(EXACT_LIMIT), TOLERANCE, status, value, *left.values(),
+            places.block, self._starts, self._second(n_clusters), self.reml, float(EXACT_LIMIT), TOLERANCE, status,
+            value, *left.values(),
         )  # fmt: skip
         log_scale = np.log(working.scale)
         deviance = value + 2.0 * (working.n_rows - self.p * self.reml) * log_scale[:, -1]
@@ -237,6 +241,10 @@ class Engine:
         structure = self.design.structure
         factors = [np.sqrt(variance) * np.eye(structure.q) for variance in (START, *EQUAL)] + unlike(structure.q)
         return np.stack([structure.factor(structure.nearest(factor)) for factor in factors])
+
+    def _second(self, n_clusters: int) -> int:
+        """Which start is the second where the first minimum is singular and clusters are few; -1 for none."""
+        return len(EQUAL) if n_clusters < FEW_PER_EFFECT * self.q else -1
 
     def _enough_rows(self, n_clusters: int) -> float:
         """Rows from which on one start is enough; see `one_factor.has_one_minimum`."""
