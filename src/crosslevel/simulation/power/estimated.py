@@ -6,12 +6,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from crosslevel.design import Design
 from crosslevel.display import counted, number
 from crosslevel.errors import CrosslevelError
 from crosslevel.simulation.power.fitted import Clusters, FittedProcess
 from crosslevel.simulation.power.planned import Planned
+from crosslevel.table import Columns
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -125,10 +127,10 @@ class Estimated:
 
 
 def without_rows(design: Design) -> Design:
-    """A design that has forgotten its rows but for one."""
-    factor = design.factors[0]
+    """A design that has forgotten its rows: its data are one row of zeros, so that workers need not be sent more."""
+    factor, nothing = design.factors[0], pd.DataFrame({name: [0.0] for name in design.spec.variables})
     return replace(
-        design, columns=design.columns.part(slice(0, 1)), mask=None, response=None, stream=None,
+        design, columns=Columns.from_frame(nothing), mask=None, response=None, stream=None,
         factors=(replace(factor, given=np.zeros(1, dtype=np.int32)),),
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ class Power:
         - ``type_i`` and ``type_i_mcse``: how often the test would reject if the effect were zero. Estimates minus true
           effects and standard errors do not depend on the effects, so that it is how often the interval of the same
           replications does not hold the truth. NaN for components that are not zero.
-        - ``width`` : mean width of the interval; NaN for components
+        - ``width`` and ``width_mcse``: mean width of the interval; NaN for components
         - ``reps``, ``converged``, ``failed`` (no fit, or no test: they are in no share), ``singular``: counts
     """
 

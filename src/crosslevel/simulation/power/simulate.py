@@ -20,7 +20,7 @@ Source: TypeAlias = Assumed | Estimated
 """What is assumed: said by a formula and numbers, or estimated."""
 
 COLUMNS = (
-    *("target", "clusters", "size", "effect", "power", "mcse", "type_i", "type_i_mcse", "width"),
+    *("target", "clusters", "size", "effect", "power", "mcse", "type_i", "type_i_mcse", "width", "width_mcse"),
     *("reps", "converged", "failed", "singular"),
 )
 """Of the frame of simulated points."""
@@ -125,6 +125,7 @@ def _row(target: Target, point: Point, own: pd.DataFrame, fits: pd.DataFrame) ->
         "target": target.name, "clusters": point.clusters, "size": point.rows, "effect": measures["coverage"]["truth"],
         "power": power[0], "mcse": power[1], "type_i": wrong[0], "type_i_mcse": wrong[1],
         "width": measures["width"]["value"] if target.component is None else nan,
+        "width_mcse": measures["width"]["mcse"],
         "reps": reps, "converged": converged, "failed": int(measures["coverage"]["failed"]),
         "singular": round(whole["singular"]["value"] / 100.0 * converged) if converged else 0,
     }  # fmt: skip

@@ -113,7 +113,7 @@ def needed_words(found: "Power") -> Iterator[str]:
 
 
 def _many(row: dict[str, Any], where: str, least: int) -> str:
-    """How many clusters (of some size) are needed; far outside of what was simulated the curve is no more than a hint."""
+    """How many clusters (of some size) are needed; below all that was simulated the curve is no more than a hint."""
     if not np.isfinite(row["clusters"]):
         return f"more clusters{where} than there can be"
     if row["extrapolated"] and row["clusters"] < least:
