@@ -15,6 +15,7 @@ from crosslevel.cli import app as cli
 from crosslevel.errors import CrosslevelError
 from crosslevel.simulation.batches import Ready
 from crosslevel.simulation.condition import Condition
+from crosslevel.simulation.power.cheapest import Costs
 from crosslevel.simulation.power.closed_forms import std_error, t_power, width
 from crosslevel.simulation.power.components import ComponentTest
 from crosslevel.simulation.power.estimated import Estimated
@@ -246,6 +247,17 @@ def test_the_cheapest_design(trial) -> None:
         small.optimal(cost_cluster=300, cost_person=10)
     with pytest.raises(CrosslevelError, match="pays for no design"):
         small.optimal(cost_cluster=300, cost_person=10, budget=500)
+
+
+def test_each_size_has_the_fewest_clusters_that_reach_the_power() -> None:
+    shape = Shape(kind="rows", effect=0.2, tau=0.0, sigma=1.0, coefficients=3)
+    surface = exact_surface(shape, np.array([4.0, 8.0, 16.0]), 30.0, 0.2)
+    size = np.array([10.0, 30.0, 200.0, 5000.0])
+    found = Costs(cluster=1.0, person=1.0, budget=None, power=0.8).clusters(surface, size, 0.2)
+    delta = np.full(4, 0.2)
+    assert (surface.power(found, size, delta) >= 0.8).all()
+    assert ((surface.power(found - 1.0, size, delta) < 0.8) | (found == shape.fewest_clusters)).all()
+    assert found[-1] == shape.fewest_clusters
 
 
 def test_without_any_fit_there_is_no_power() -> None:

@@ -57,9 +57,10 @@ class Costs:
         assert self.power is not None
         low, high = np.full(size.shape, fewest - 1.0), np.full(size.shape, 2.0**22)
         while np.any(high - low > 1.0):
-            middle = np.floor((low + high) / 2.0)
+            middle, open_still = np.floor((low + high) / 2.0), high - low > 1.0
             reached = surface.power(middle, size, np.full(size.shape, effect)) >= self.power
-            high, low = np.where(reached, middle, high), np.where(reached, low, middle)
+            high = np.where(reached & open_still, middle, high)
+            low = np.where(~reached & open_still, middle, low)
         return np.where(high < 2.0**22, high, np.nan)
 
 

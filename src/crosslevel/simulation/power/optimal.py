@@ -1,5 +1,6 @@
 """The record of the best design for its cost."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from crosslevel.display import Column, Document, Note, Paragraph, Table, counted, number, percent
 from crosslevel.simulation.power.cheapest import Best, Costs
+from crosslevel.simulation.power.shape import Kind
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,6 +21,7 @@ class Optimal:
     target, effect : whose power it is.
     best : the design that the curve through all simulated points says is best.
     costs : of clusters and persons, and what is asked for.
+    kind : of effect; see `shape.KINDS`.
     share : of the variance of the clusters' coefficient that more rows do not average away.
     frame : designs that were simulated for the comparison, with their cost; see `Power.frame`.
     """
@@ -27,6 +30,7 @@ class Optimal:
     effect: float
     best: Best
     costs: Costs
+    kind: Kind
     share: float
     frame: pd.DataFrame = field(repr=False)
 
@@ -62,11 +66,6 @@ class Optimal:
             f"{counted(self.cost)}, and find {self.target} of {number(self.effect)} with a power of "
             f"{percent(self.power)}."
         )
-        start = (
-            f"In a balanced design {counted(round(self.best.start))} rows per cluster would be cheapest."
-            if np.isfinite(self.best.start)
-            else "In a balanced design few large clusters would be cheapest: the effect is the same in all of them."
-        )
         columns = [
             Column("Clusters", format="count"), Column("Rows each", format="count"), Column("Cost", format="count"),
             Column("Power", format="percent", decimals=1),
@@ -75,10 +74,19 @@ class Optimal:
         names = ("clusters", "size", "cost", "power", "mcse", "failed")
         rows: list[list[Any]] = [[row[name] for name in names] for row in self.frame.to_dict("records")]
         notes = [f"A cluster costs {self.costs.cluster:,g}, a row in it {self.costs.person:,g}."]
-        return Document(
-            f"Best design for {self.target}",
-            [Paragraph(said), Table(columns, rows, title="Designs around it, simulated", notes=notes), Note(start)],
-        )
+        table = Table(columns, rows, title="Designs around it, simulated", notes=notes)
+        return Document(f"Best design for {self.target}", [Paragraph(said), table, *self._start()])
+
+    def _start(self) -> Iterator[Note]:
+        """What the closed form for balanced designs says; it has none for variances."""
+        if self.kind == "component":
+            return
+        if np.isfinite(self.best.start):
+            yield Note(f"In a balanced design {counted(round(self.best.start))} rows per cluster would be cheapest.")
+        else:
+            yield Note(
+                "In a balanced design few large clusters would be cheapest: the effect is the same in all of them."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Every number as plain values."""

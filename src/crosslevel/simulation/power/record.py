@@ -113,7 +113,7 @@ class Power:
         if not chosen.merge(designs).size:
             found = pd.concat([found, self._simulated(one, chosen, size_of_effect, len(tried.frame))])
         return Optimal(
-            target=one.name, effect=size_of_effect, best=best, costs=costs, share=one.shape.share,
+            target=one.name, effect=size_of_effect, best=best, costs=costs, kind=one.shape.kind, share=one.shape.share,
             frame=found.assign(cost=costs.of(found["clusters"].to_numpy(), found["size"].to_numpy())).sort_values(
                 ["size", "clusters"], ignore_index=True
             ),

@@ -85,4 +85,4 @@ class Shape:
     @property
     def fewest_clusters(self) -> int:
         """With which there is a test."""
-        return max(2, self.predictors + 2) if self.kind != "rows" else 2
+        return self.coefficients + 1 if self.kind == "rows" else max(2, self.predictors + 2)
