@@ -1,7 +1,7 @@
 """The Monte Carlo study of 2017, run anew: summary, figures and tables of docs/lab.md, and what it took.
 
     python benchmarks/lab.py run --folder FOLDER [--reps 4000] [--jobs 2]     all conditions, from where they were left
-    python benchmarks/lab.py tables                                          figures and tables from the summary
+    python benchmarks/lab.py tables [--folder FOLDER]     figures and tables from the summary, or first that anew
     python benchmarks/lab.py speed [--reps 400] [--rounds 3]                  CPU time of each part of a replication
 
 Replications are kept in the folder, which belongs outside of the repository; what is committed is their summary,
@@ -31,11 +31,11 @@ from crosslevel.simulation.published import FACTORS, published
 DOCS = HERE.parent / "docs"
 SUMMARY, PAGE, REPORT = DOCS / "lab" / "heisig2017.csv", DOCS / "lab.md", HERE / "lab.json"
 SEED = 2017
-MEASURES = ("bias", "rmse", "coverage", "width", "convergence", "singular")
+MEASURES = ("bias", "rmse", "coverage", "width", "median width", "convergence", "singular")
 PUBLISHED_INTERVALS = {"OLS-Cluster": "CR1S, m-l-1", "two-step-FGLS": "t"}
 LABELS = {
-    "slopes": "controls whose slopes vary", "clusters": "{} clusters", "slope_sd": "slopes' SD {}",
-    "between": "{} of variance between",
+    "slopes": "controls whose slopes vary", "clusters": "{} clusters", "slope_sd": "SD {}",
+    "between": "{} between",
 }  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def figures() -> None:
         "conditions": strips(ours),
     }  # fmt: skip
     for name, figure in drawn.items():
-        (SUMMARY.parent / f"{name}.svg").write_bytes(theme.svg(figure))
+        (SUMMARY.parent / f"{name}.png").write_bytes(theme.png(figure))
 
 
 def bars() -> Any:
@@ -229,6 +229,8 @@ def main() -> None:
         if asked.folder is None:
             parser.error("run needs --folder, outside of the repository")
         run(asked.folder, asked.reps, asked.jobs)
+    if asked.what == "tables" and asked.folder is not None:
+        write_summary(cl.lab.summarise(asked.folder))
     if asked.what == "speed":
         speed(asked.reps, asked.rounds)
     figures()

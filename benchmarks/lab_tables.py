@@ -30,7 +30,7 @@ def condition(row: Any) -> str:
     """A condition in a few words."""
     several, sd = int(row["slopes"]), f"{row['slope_sd']:g}"
     slopes = "no slope varies" if not several else f"{several} slope{'s' * int(several > 1)} of SD {sd}"
-    return f"{row['variant']}, {row['clusters']} clusters, {100 * row['between']:g} %, {slopes}"
+    return f"{row['variant']}, {row['clusters']} clusters, {100 * row['between']:g} % between, {slopes}"
 
 
 def with_error(value: float, error: float, digits: int = 1) -> str:
@@ -57,9 +57,9 @@ def published_table(ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
 
 
 def coverage_and_width(ours: pd.DataFrame, estimator: str) -> pd.DataFrame:
-    """Coverage, its error, and the width relative to m-l-1, by condition and interval."""
+    """Coverage, its error, and the median width relative to m-l-1, by condition and interval."""
     mine = ours[(ours["estimator"] == estimator) & (ours["interval"] != "")]
-    coverage, width = (mine[mine["measure"] == name] for name in ("coverage", "width"))
+    coverage, width = (mine[mine["measure"] == name] for name in ("coverage", "median width"))
     out = coverage.merge(width[[*FACTORS, "interval", "value"]], on=[*FACTORS, "interval"], suffixes=("", "_width"))
     plain = out.loc[out["interval"] == "m-l-1", [*FACTORS, "value_width"]]
     if not len(plain):
@@ -86,12 +86,12 @@ def intervals_tables(ours: pd.DataFrame) -> str:
             ])  # fmt: skip
     head = [
         "estimator", "interval", "mean", "lowest", "highest", f"within {LOW:g} to {HIGH:g}",
-        "outside beyond Monte Carlo error", "width / m-l-1",
+        "outside beyond Monte Carlo error", "median width / m-l-1",
     ]  # fmt: skip
     parts = [markdown(head, rows)]
     for estimator in ("ME-Correct", "ME-Maximal"):
         if (ours["estimator"] == estimator).any():
-            parts += [f"**{estimator}**, coverage (width relative to m-l-1), by clusters and varying slopes:",
+            parts += [f"**{estimator}**, coverage (median width relative to m-l-1), by clusters and varying slopes:",
                       by_size(coverage_and_width(ours, estimator))]  # fmt: skip
     return "\n\n".join(parts)
 

@@ -52,9 +52,9 @@ def test_processes_are_the_published_ones(variant, slopes):
 
 def test_cities_are_small_and_other_numbers_need_a_size():
     assert tuple(PublishedProcess()("dce", 50, 0, 0.2, 0.0).size) == (70, 130)
-    study = heisig2017("dce", 31, 5, 0.2, 0.0, size=(600, 2000), effect_correlation=0.2)
+    study = heisig2017("dce", 31, 5, 0.2, 0.0, size=(600, 2000), effect_correlation=0.2, sigma=4.0)
     process = study.conditions[0].process
-    assert (process.clusters, tuple(process.size)) == (31, (600, 2000))
+    assert (process.clusters, tuple(process.size), process.sigma) == (31, (600, 2000), 4.0)
     assert process.correlation == cl.lab.RandomCorrelation(mean_absolute=0.2)
 
 

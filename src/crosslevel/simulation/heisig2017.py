@@ -68,13 +68,15 @@ class PublishedProcess:
     ----------
     size : range of the clusters' sizes; by the number of clusters, as published, if None.
     effect_correlation : mean absolute correlation of the random effects.
+    sigma : residual standard deviation.
     """
 
     size: tuple[int, int] | None = None
     effect_correlation: float = EFFECT_CORRELATION
+    sigma: float = 1.0
 
     def __call__(self, variant: str, clusters: int, slopes: int, slope_sd: float, between: float) -> Process:
-        """Rows y = b0g + b1g x1 + ... + b6g x6 + e, e ~ N(0, 1); b0g (b1g) = 1 + z + v, others 1 or 1 + v."""
+        """Rows y = b0g + b1g x1 + ... + b6g x6 + e, e ~ N(0, sigma²); b0g (b1g) = 1 + z + v, others 1 or 1 + v."""
         model = formula(variant, slopes)
         named = ("Intercept", *PREDICTORS, "z", *(("x1:z",) if variant == "cli" else ()))
         targets = ("Intercept", "x1") if variant == "cli" else ("Intercept",)
@@ -84,7 +86,7 @@ class PublishedProcess:
             effects=dict.fromkeys(named, 1.0),
             sd={**dict.fromkeys(targets, TARGET_SD), **dict.fromkeys(controls, slope_sd)},
             correlation=RandomCorrelation(mean_absolute=self.effect_correlation),
-            sigma=1.0,
+            sigma=self.sigma,
             clusters=clusters,
             size=self.size or SIZES[clusters],
             variables={**{name: Normal(sd=1.0, between=between) for name in PREDICTORS}, "z": Context()},
@@ -134,13 +136,14 @@ def heisig2017(
     estimators: Sequence[str] = ESTIMATORS,
     size: tuple[int, int] | None = None,
     effect_correlation: float = EFFECT_CORRELATION,
+    sigma: float = 1.0,
 ) -> Study:
     """Study of Heisig, Schaeffer & Giesecke (2017): 144 conditions, or those that are asked for.
 
     Six predictors x1 ... x6 with standard deviation 1 within clusters and random correlations, a context variable z,
-    all coefficients 1, residual standard deviation 1. z explains the intercept ("dce"), or also the slope of x1
-    ("cli"), whose random effects have a standard deviation of .6; the slopes of some controls x2 ... x6 vary, too.
-    Random effects have a correlation matrix of their own in each replication (Joe 2006).
+    all coefficients 1. z explains the intercept ("dce"), or also the slope of x1 ("cli"), whose random effects have a
+    standard deviation of .6; the slopes of some controls x2 ... x6 vary, too. Random effects have a correlation matrix
+    of their own in each replication (Joe 2006).
 
     Parameters
     ----------
@@ -155,6 +158,7 @@ def heisig2017(
         beside z in the second step).
     size : range of the clusters' sizes; needed where the number of clusters is not a published one.
     effect_correlation : mean absolute correlation of the random effects; they also tried .2.
+    sigma : residual standard deviation, which the article does not give; see docs/published_precision.md.
 
     Raises
     ------
@@ -183,22 +187,14 @@ def heisig2017(
     }
     _check(factors, size)
     names = _known_names(estimators)
-    given = {
-        **factors,
-        "estimators": names,
-        "effect_correlation": effect_correlation,
-        **({"size": size} if size else {}),
-    }
+    given = {**factors, "estimators": names, "effect_correlation": effect_correlation, "sigma": sigma}
     return Study(
         title="Heisig, Schaeffer & Giesecke (2017)",
-        process=PublishedProcess(size=size, effect_correlation=effect_correlation),
+        process=PublishedProcess(size=size, effect_correlation=effect_correlation, sigma=sigma),
         estimators=PublishedEstimators(names=names),
         terms=target,
         factors=factors,
-        published={
-            "name": "heisig2017",
-            "arguments": plain({key: one for key, one in given.items() if one is not None}),
-        },
+        published={"name": "heisig2017", "arguments": plain(given | ({"size": size} if size else {}))},
     )
 
 

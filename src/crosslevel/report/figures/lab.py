@@ -1,5 +1,6 @@
 """Results of a Monte Carlo study: small multiples by its factors, our points and published ones together."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,7 @@ def study(
     line = {"coverage": 95.0, "type-I error": 5.0}.get(measure) if nominal is None else nominal
     words = {name: name.replace("_", " ") for name in results.columns} | dict(labels or {})
     heading = title or _titled(measure, [words[name] for name in (shown.x, shown.columns, shown.rows) if name])
-    notes = _notes(results, measure, published)
+    notes = _notes(results, measure, published=bool(shown.frame["published"].any()))
     if shown.x is None:
         return _draw_list(shown, measure, line, heading, notes)
     return _draw_panels(shown, measure, line, words, heading, notes)
@@ -236,6 +237,7 @@ def _draw_panels(
                 panel.axhline(nominal, color=theme.INK, linewidth=0.9, zorder=1)
             levels = [(shown.columns, column), (shown.rows, row)]
             heading = ", ".join(_heading(words[name], level) for name, level in levels if name)
+            heading = textwrap.fill(heading, int(13 * width / len(columns)))
             panel.set_title(heading, loc="left", fontsize=9, color=theme.INK)
         for first in range(0, len(panels), len(columns)):
             _scale(panels[first : first + len(columns)], measure)
@@ -296,7 +298,7 @@ def _steps(ratio: float) -> tuple[float, ...]:
         return (1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.2, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0)
     if ratio < 3.0:
         return (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
-    return (1.0, 1.5, 2.0, 3.0, 4.0, 6.0) if ratio < 9.0 else (1.0, 2.0, 5.0)
+    return (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0) if ratio < 9.0 else (1.0, 2.0, 5.0)
 
 
 def _draw_list(shown: Shown, measure: str, nominal: float | None, title: str, notes: str) -> "Figure":
@@ -347,7 +349,7 @@ def _titled(measure: str, factors: Sequence[str]) -> str:
     return f"{what} by {', '.join(factors)}" if factors else what
 
 
-def _notes(results: pd.DataFrame, measure: str, published: pd.DataFrame | None) -> str:
+def _notes(results: pd.DataFrame, measure: str, *, published: bool) -> str:
     """What is drawn."""
     parts = []
     if "reps" in results:
@@ -355,7 +357,7 @@ def _notes(results: pd.DataFrame, measure: str, published: pd.DataFrame | None) 
         low, high = int(counts.min()), int(counts.max())
         parts.append(f"{low:,} replications." if low == high else f"{low:,} to {high:,} replications.")
     parts.append("Bars: 1.96 Monte Carlo standard errors to either side.")
-    if published is not None:
+    if published:
         parts.append("Open points: published.")
     if measure in ON_LOG_SCALE:
         parts.append("Logarithmic scale.")
