@@ -4,7 +4,7 @@ import numba
 import numpy as np
 
 from crosslevel.kernels.reduction import reduce_groups
-from crosslevel.kernels.refit import CONVERGED, UNDEFINED, flatten
+from crosslevel.kernels.refit import CONVERGED, UNDEFINED, flatten, turn_to_axes
 from crosslevel.kernels.refit_point import derive, evaluate
 from crosslevel.kernels.refits import UNIDENTIFIED, search
 from crosslevel.kernels.small import copy, inverse_transposed, square, symmetric_eigen
@@ -121,6 +121,7 @@ def fit_replications(
     tolerance: float,
     status_out: IntArray,
     value_out: FloatArray,
+    turn_out: FloatArray,
     factor_out: FloatArray,
     precision_out: FloatArray,
     cross_out: FloatArray,
@@ -132,7 +133,7 @@ def fit_replications(
 
     Parameters
     ----------
-    root, image, remainder : (R, J, q, q), (R, J, q, p + 1), (R, p + 1, p + 1) reduced cross-products.
+    root, image, remainder : (R, J, q, q), (R, J, q, p + 1), (R, p + 1, p + 1) reduced cross-products; `root` is turned.
     n_rows : (R,) n.
     n_starts : (R,) how many of the starts are searched from; none where coefficients are not identified.
     rows, columns, block : (k,) places of the elements of Lambda, (q,) the block of each effect.
@@ -141,6 +142,7 @@ def fit_replications(
     restricted, tolerance : see `refit.minimise`.
     global_limit : products up to which REML's term over pairs of groups enters the Hessian.
     status_out, value_out : (R,) how each search ended, and the deviance less what does not depend on Lambda.
+    turn_out : (R, q, q) rotation to the principal axes of Lambda Lambda', block by block; what follows is along them.
     factor_out : (R, q, q) Lambda.
     precision_out, cross_out, chol_out, contrast_out : first axis R, as in `refit_point.evaluate`.
     hessian_out : (R, k, k) of the deviance in the elements of Lambda.
@@ -193,7 +195,11 @@ def fit_replications(
             continue
         status_out[r] = CONVERGED
 
-        # first without the negligible variances, then as it was, then Newton's last steps
+        # along the principal axes: first without the negligible variances, else as it was, then Newton's last steps
+        for i in range(q):
+            for j in range(q):
+                turn_out[r, i, j] = 1.0 if i == j else 0.0
+        turn_to_axes(best, block, root[r], turn_out[r])
         moved, promised, tried = flatten(best, block, factor), np.inf, False
         if not moved:
             copy(best, factor)

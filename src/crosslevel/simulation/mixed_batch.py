@@ -181,7 +181,7 @@ class Engine:
         k, places = len(self.places.rows), self.places
         status, value = np.zeros(n, dtype=np.int64), np.full(n, np.nan)
         left = {
-            "factor": np.zeros((n, q, q)), "precision": np.zeros((n, n_clusters, q, q)),
+            "turn": np.zeros((n, q, q)), "factor": np.zeros((n, q, q)), "precision": np.zeros((n, n_clusters, q, q)),
             "cross": np.zeros((n, n_clusters, q, p1)), "chol": np.zeros((n, p1, p1)), "contrast": np.zeros((n, p1)),
             "hessian": np.zeros((n, k, k)),
         }  # fmt: skip
@@ -207,8 +207,9 @@ class Engine:
         """Write the replications whose minimum was found, in the units of the data, with what tests need."""
         n_rows = working.n_rows[found]
         ends = Ends(
-            places=self.places, n_rows=n_rows, nu=n_rows - self.p * self.reml, basis=working.basis[found],
-            beta_map=working.beta_map[found], **{name: array[found] for name, array in left.items()},
+            places=self.places, n_rows=n_rows, nu=n_rows - self.p * self.reml,
+            basis=left["turn"][found].transpose(0, 2, 1) @ working.basis[found], beta_map=working.beta_map[found],
+            **{name: array[found] for name, array in left.items() if name != "turn"},
         )  # fmt: skip
         sigma = ends.sigma * working.scale[found, -1]
         out.outcome[where], out.singular[where] = int(Outcome.FITTED), ends.singular

@@ -23,7 +23,7 @@ DOUBTFUL = 1e-6
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ends:
-    """Where the searches of R replications ended, in working coordinates.
+    """Where the searches of R replications ended, in working coordinates along the principal axes of Lambda Lambda'.
 
     Attributes
     ----------
