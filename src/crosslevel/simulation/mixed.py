@@ -84,8 +84,7 @@ class Mixed(Estimator):
         given: object = self.intervals
         if isinstance(given, str) or not given:
             raise CrosslevelError(
-                f"`intervals` are names such as ('m-l-1', 'growth-curve'); got {given!r}. "
-                f"There are {', '.join(ALL)}."
+                f"`intervals` are names such as ('m-l-1', 'growth-curve'); got {given!r}. There are {', '.join(ALL)}."
             )
         unknown = [name for name in self.intervals if name not in ALL]
         if unknown:
