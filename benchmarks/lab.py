@@ -2,6 +2,7 @@
 
     python benchmarks/lab.py run --folder FOLDER [--reps 4000] [--jobs 2]     all conditions, from where they were left
     python benchmarks/lab.py tables [--folder FOLDER]     figures and tables from the summary, or first that anew
+    python benchmarks/lab.py noise --folder FOLDER [--reps 1000]              some of them with a residual SD of 4
     python benchmarks/lab.py speed [--reps 400] [--rounds 3]                  CPU time of each part of a replication
 
 Replications are kept in the folder, which belongs outside of the repository; what is committed is their summary,
@@ -19,7 +20,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from lab_tables import clusters_table, failures_table, intervals_tables, published_table, speed_table
+from lab_tables import (
+    clusters_table,
+    failures_table,
+    intervals_tables,
+    noise_table,
+    precision_table,
+    published_table,
+    speed_table,
+)
 from results import write_page
 from run import HERE, machine
 
@@ -30,6 +39,7 @@ from crosslevel.simulation.published import FACTORS, published
 
 DOCS = HERE.parent / "docs"
 SUMMARY, PAGE, REPORT = DOCS / "lab" / "heisig2017.csv", DOCS / "lab.md", HERE / "lab.json"
+NOISE, SIGMA = DOCS / "lab" / "noise.csv", 4.0
 SEED = 2017
 MEASURES = ("bias", "rmse", "coverage", "width", "median width", "convergence", "singular")
 PUBLISHED_INTERVALS = {"OLS-Cluster": "CR1S, m-l-1", "two-step-FGLS": "t"}
@@ -51,22 +61,32 @@ def run(folder: Path, reps: int, jobs: int) -> None:
     REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
+def run_noise(folder: Path, reps: int, jobs: int) -> None:
+    """Conditions with more residual variance, as the published results suggest."""
+    study = heisig2017(
+        clusters=[15, 50], slopes=[1, 3, 5], between=0.15, estimators=("ME-Correct", "ME-Maximal"), sigma=SIGMA
+    )
+    results = study.run(reps=reps, seed=SEED, n_jobs=jobs, folder=folder, resume=folder.exists())
+    write_summary(results.assign(sigma=SIGMA), NOISE)
+
+
 def spent() -> float:
     """CPU seconds of this process and of the workers that have ended."""
     return float(sum(os.times()[:4]))
 
 
-def write_summary(results: pd.DataFrame) -> None:
+def write_summary(results: pd.DataFrame, path: Path = SUMMARY) -> None:
     """The measures that the page is made of, with five digits."""
     kept = results[results["measure"].isin(MEASURES)]
-    columns = [*FACTORS, "estimator", "measure", "interval", "value", "mcse", "reps", "failed", "unit"]
-    SUMMARY.parent.mkdir(exist_ok=True)
-    kept[columns].to_csv(SUMMARY, index=False, float_format="%.5g")
+    own = [*FACTORS, *(["sigma"] if "sigma" in results else [])]
+    columns = [*own, "estimator", "measure", "interval", "value", "mcse", "reps", "failed", "unit"]
+    path.parent.mkdir(exist_ok=True)
+    kept[columns].to_csv(path, index=False, float_format="%.5g")
 
 
-def summary() -> pd.DataFrame:
+def summary(path: Path = SUMMARY) -> pd.DataFrame:
     """What was committed; where all five slopes vary, the maximal model is the correct one."""
-    frame = pd.read_csv(SUMMARY, keep_default_na=False, na_values={"value": [""], "mcse": [""]})
+    frame = pd.read_csv(path, keep_default_na=False, na_values={"value": [""], "mcse": [""]})
     same = frame[(frame["slopes"] == MAXIMAL) & (frame["estimator"] == "ME-Correct")]
     return pd.concat([frame, same.assign(estimator="ME-Maximal")], ignore_index=True)
 
@@ -74,7 +94,7 @@ def summary() -> pd.DataFrame:
 def others() -> pd.DataFrame:
     """The grid and, beside it, summaries of other studies of its conditions: bootstraps and searches."""
     keys = [*FACTORS, "estimator", "measure", "interval"]
-    paths = [path for path in sorted(SUMMARY.parent.glob("*.csv")) if path != SUMMARY]
+    paths = [path for path in sorted(SUMMARY.parent.glob("*.csv")) if path not in (SUMMARY, NOISE)]
     frames = [summary(), *(pd.read_csv(path, keep_default_na=False) for path in paths)]
     alike = pd.concat([frame for frame in frames if {*keys, "value", "mcse", "reps"} <= set(frame)], ignore_index=True)
     return alike.drop_duplicates(keys)
@@ -194,8 +214,20 @@ def speed(reps: int, rounds: int) -> None:
             rows.append({"variant": variant, "clusters": clusters, "reps": reps, **parts})
             print(rows[-1], flush=True)
     load_now = os.getloadavg()[0]
-    report = {**load(), "speed": {"about": {**machine(), "load": load_now}, "rows": rows}}
+    report = {**load(), "lme4": peers(), "speed": {"about": {**machine(), "load": load_now}, "rows": rows}}
     REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def peers() -> dict[str, Any]:
+    """Times of lme4, as published_precision.py measured them."""
+    found = json.loads((HERE / "published_precision.json").read_text(encoding="utf-8"))
+    words = {"A, default, rows": "slopes' SD .2", "B, default, rows": "slopes' SD 1, 50 % between"}
+    fits = [
+        {"what": what, "seconds": found["lme4"][key]["seconds"], "fits": found["lme4"][key]["sets"]}
+        for key, what in words.items()
+        if key in found["lme4"]
+    ]
+    return {"version": found["versions"]["lme4"], "fits": fits}
 
 
 def write_tables() -> None:
@@ -204,6 +236,8 @@ def write_tables() -> None:
     parts = {
         "published": published_table(others(), published()),
         "intervals": intervals_tables(ours),
+        "precision": precision_table(ours),
+        "noise": noise_table(summary(NOISE)) if NOISE.exists() else "",
         "clusters": clusters_table(ours),
         "failed": failures_table(ours),
         "speed": speed_table(load()),
@@ -219,16 +253,16 @@ def write_tables() -> None:
 def main() -> None:
     """Do what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("run", "tables", "speed"))
+    parser.add_argument("what", choices=("run", "noise", "tables", "speed"))
     parser.add_argument("--folder", type=Path, help="where replications are kept")
     parser.add_argument("--reps", type=int, default=4000)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    if asked.what == "run":
+    if asked.what in ("run", "noise"):
         if asked.folder is None:
-            parser.error("run needs --folder, outside of the repository")
-        run(asked.folder, asked.reps, asked.jobs)
+            parser.error(f"{asked.what} needs --folder, outside of the repository")
+        (run if asked.what == "run" else run_noise)(asked.folder, asked.reps, asked.jobs)
     if asked.what == "tables" and asked.folder is not None:
         write_summary(cl.lab.summarise(asked.folder))
     if asked.what == "speed":

@@ -96,6 +96,14 @@ def intervals_tables(ours: pd.DataFrame) -> str:
     return "\n\n".join(parts)
 
 
+def noise_table(found: pd.DataFrame) -> str:
+    """Intervals of mixed models where residuals vary more: a row for each number of clusters and slopes."""
+    parts = []
+    for estimator in ("ME-Correct", "ME-Maximal"):
+        parts += [f"**{estimator}**:", by_size(coverage_and_width(found, estimator))]
+    return "\n\n".join(parts)
+
+
 def by_size(found: pd.DataFrame) -> str:
     """Mean coverage and width over the other factors: a row for each number of clusters and slopes."""
     names, rows = list(dict.fromkeys(found["interval"])), []
@@ -108,11 +116,27 @@ def by_size(found: pd.DataFrame) -> str:
     return markdown(["clusters", "varying slopes", *names], rows)
 
 
+def precision_table(ours: pd.DataFrame) -> str:
+    """Root mean squared errors relative to ME-Correct's: geometric means, and ranges over conditions."""
+    errors = ours[ours["measure"] == "rmse"].set_index([*FACTORS, "estimator"])["value"].unstack()
+    names = [name for name in dict.fromkeys(ours["estimator"]) if name != "ME-Correct"]
+    ratios = errors[names].div(errors["ME-Correct"], axis=0)
+    rows = []
+    for (clusters, slopes), inside in ratios.groupby(level=["clusters", "slopes"]):
+        cells = []
+        for name in names:
+            one = inside[name].dropna()
+            cells.append(f"{np.exp(np.log(one).mean()):.2f} ({one.min():.2f} to {one.max():.2f})")
+        rows.append([str(clusters), str(slopes), *cells])
+    return markdown(["clusters", "varying slopes", *names], rows)
+
+
 def clusters_table(ours: pd.DataFrame) -> str:
-    """Clusters with which ME-Invariant would be as precise as ME-Correct is: G (RMSE ratio)^2."""
+    """Clusters with which ME-Invariant would be as precise as ME-Correct is: 3 + (G - 3) (RMSE ratio)^2."""
     errors = ours[ours["measure"] == "rmse"].set_index([*FACTORS, "estimator"])["value"].unstack()
     ratio = (errors["ME-Invariant"] / errors["ME-Correct"]) ** 2
-    needed = (ratio * ratio.index.get_level_values("clusters")).rename("needed").reset_index()
+    # a normal context variable explains J clusters with variance ... / (J - 3), the mean of 1 / sum (z - mean)^2
+    needed = (3.0 + ratio * (ratio.index.get_level_values("clusters") - 3.0)).rename("needed").reset_index()
     needed = needed[needed["slopes"] > 0]
     wide = needed.pivot_table(
         index=["variant", "slope_sd", "between"], columns=["clusters", "slopes"], values="needed", sort=True
@@ -194,7 +218,12 @@ def lab_section(report: dict[str, Any]) -> str:
     if report.get("runs"):
         parts.append("\n".join(runs_of(report)))
     if report.get("lme4"):
-        parts.append(report["lme4"])
+        peer = report["lme4"]
+        took = "; ".join(f"{one['what']}: {one['seconds']:.3g} s ({one['fits']} fits)" for one in peer["fits"])
+        parts.append(
+            f"One fit by lme4 {peer['version']}, `lmer()` on the rows with its defaults, ME-Correct, 25 clusters and\n"
+            f"five varying slopes, elapsed on a busy machine. {took}."
+        )
     return "\n\n".join(parts)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from lab_tables import lab_section
 from workloads import WORKLOADS
 
 TITLES = {
@@ -162,6 +163,8 @@ def write_page(folder: Path) -> None:
         parts.append(selection_section(json.loads((folder / "selection.json").read_text(encoding="utf-8"))))
     if (folder / "panel.json").exists():
         parts.append(panel_section(json.loads((folder / "panel.json").read_text(encoding="utf-8"))))
+    if (folder / "lab.json").exists():
+        parts.append(lab_section(json.loads((folder / "lab.json").read_text(encoding="utf-8"))))
     (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
