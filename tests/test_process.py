@@ -38,7 +38,7 @@ REFUSED: dict[str, tuple[Mapping[str, object], str]] = {
     "no mapping": ({"effects": [1, 1, 1]}, "`effects` maps names of coefficients to numbers"),
     "sd of no random effect": ({"sd": {"Intercept": 1, "x1": 1, "z": 1}}, "The random effects of `formula` are Inter"),
     "sd negative": ({"sd": {"Intercept": -1, "x1": 1}}, "`sd` of Intercept must be 0 or more; got -1"),
-    "impossible correlation": ({"correlation": 1.5}, "impossible for Intercept, x1.*smallest eigenvalue .* -0.5"),
+    "impossible correlation": ({"correlation": 1.5}, "with correlations from -1 to 1; got 1.5"),
     "asymmetric": ({"correlation": [[1, 0.9], [0.8, 1]]}, "must be symmetric with ones"),
     "ragged": ({"correlation": [[1, 0.9], [0.8]]}, "`correlation` is a number, a matrix or RandomCorrelation"),
     "shape": ({"correlation": np.eye(3)}, r"needs a matrix of shape \(2, 2\), for Intercept, x1; got .*\(3, 3\)"),
@@ -89,8 +89,8 @@ PARTS: dict[str, tuple[Callable[[], object], str]] = {
     "all in the arm": (lambda: Arms(share=0), "`share` of Arms is 0"),
     "no variance": (lambda: StudentT(df=2), "must be more than 2"),
     "symmetric": (lambda: Skewed(skewness=0), "it must be more than 0"),
-    "sizes": (lambda: Sizes(mean=0.5), "at least 1 row"),
-    "sizes spread": (lambda: Sizes(mean=5, cv=-1), "got mean=5, cv=-1"),
+    "sizes": (lambda: Sizes(mean=0.5), "a number of rows, from 1 to"),
+    "sizes spread": (lambda: Sizes(mean=5, cv=-1), "`cv` of Sizes is -1"),
     "correlation": (lambda: RandomCorrelation(mean_absolute=1), "must lie between 0 and 1"),
     "too many": (
         lambda: process_of(

@@ -232,7 +232,7 @@ def test_tables_for_people() -> None:
     with pytest.raises(CrosslevelError, match=r"is a frame of `Study\.run`"):
         cl.lab.table(plain_results().drop(columns="unit"))
     study = str(toy(title="Toys"))
-    for words in ("Toys", "4 conditions", "clusters           8, 12", "ClusterMean: name = mean"):
+    for words in ("Toys", "4 conditions", "clusters           8, 12", "mean: ClusterMean"):
         assert words in study
 
 

@@ -17,6 +17,9 @@ from crosslevel.simulation.seeds import Seeds, stream_of
 KEPT = 2
 """Conditions that a worker keeps ready: batches come in the order of conditions, so that older ones are not needed."""
 
+AT_ONCE = 4_000_000
+"""Numbers in the moments that are drawn together, 32 MB."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
@@ -75,13 +78,26 @@ class Ready:
         ------
         CrosslevelError : drawing or an estimator failed in a way it does not foresee; the replication is named.
         """
-        seeds = Seeds(entropy=entropy, condition=self.condition.number, start=start, stop=stop)
+        number = self.condition.number
+        spans = [(at, min(at + self.at_once, stop)) for at in range(start, stop, self.at_once)]
+        parts = [self._part(Seeds(entropy=entropy, condition=number, start=first, stop=last)) for first, last in spans]
+        found = parts[0] if len(parts) == 1 else tuple(joined(own) for own in zip(*parts, strict=True))
+        return Batch(condition=number, start=start, estimates=found)
+
+    @property
+    def at_once(self) -> int:
+        """Replications whose moments are in memory together: fewer of them where there are many clusters."""
+        m = len(self.sampler.names)
+        clusters = int(getattr(self.condition.process, "clusters", 1))
+        return max(1, AT_ONCE // (clusters * m * m))
+
+    def _part(self, seeds: Seeds) -> tuple[Estimates, ...]:
+        """Draw and estimate some replications."""
         try:
             drawn = self.sampler.draw(seeds)
-            found = [self._estimated(k, drawn, seeds) for k in range(len(self.prepared))]
+            return tuple(self._estimated(k, drawn, seeds) for k in range(len(self.prepared)))
         except Exception as error:
             raise self._located(error, seeds) from error
-        return Batch(condition=self.condition.number, start=start, estimates=tuple(found))
 
     def _estimated(self, k: int, drawn: Drawn, seeds: Seeds) -> Estimates:
         """What one estimator makes of the data."""

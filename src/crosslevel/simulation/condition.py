@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crosslevel.errors import CrosslevelError
-from crosslevel.simulation.description import plain, shown
+from crosslevel.simulation.description import name_of, plain, shown
 from crosslevel.simulation.estimates import Estimator
 from crosslevel.types import FloatArray
 
@@ -75,10 +75,29 @@ def grid(factors: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def called(function: Callable[..., Any], levels: Mapping[str, Any]) -> Any:
-    """A function of levels, given those of its arguments that are factors."""
+    """A function of levels, given those of its arguments that are factors.
+
+    Raises
+    ------
+    CrosslevelError : it has other arguments, or fails.
+    """
     arguments = inspect.signature(function).parameters
     everything = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in arguments.values())
-    return function(**{name: level for name, level in levels.items() if everything or name in arguments})
+    needed = [
+        name for name, one in arguments.items()
+        if one.default is one.empty and one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL) and name not in levels
+    ]  # fmt: skip
+    if needed:
+        raise CrosslevelError(
+            f"{name_of(function)} has {', '.join(map(repr, needed))} as arguments, which are no factors. Factors: "
+            f"{', '.join(levels) or 'none'}. Name its arguments as factors, or give them defaults."
+        )
+    try:
+        return function(**{name: level for name, level in levels.items() if everything or name in arguments})
+    except CrosslevelError:
+        raise
+    except Exception as error:
+        raise CrosslevelError(f"{name_of(function)} failed: {type(error).__name__}: {error}") from error
 
 
 def process_with(process: "Process", levels: Mapping[str, Any]) -> "Process":
@@ -97,7 +116,9 @@ def process_with(process: "Process", levels: Mapping[str, Any]) -> "Process":
     for path, value in levels.items():
         name, _, rest = path.partition(".")
         _check_known(name, [field.name for field in fields(process)], type(process).__name__, path)
-        new[name] = changed(new.get(name, getattr(process, name)), rest, value, path) if rest else value
+        # variables that are not listed have a distribution too, which can be changed
+        old = process.all_variables if name == "variables" and rest else getattr(process, name)
+        new[name] = changed(new.get(name, old), rest, value, path) if rest else value
     return replace(process, **new)
 
 
@@ -114,7 +135,7 @@ def changed(part: Any, path: str, value: Any, factor: str) -> Any:
     if isinstance(part, Mapping):
         key = path if path in part else path.partition(".")[0]
         rest = "" if key == path else path.partition(".")[2]
-        _check_known(key, [str(name) for name in part], "this field", factor)
+        _check_known(key, [str(name) for name in part], f"`{factor.partition('.')[0]}`", factor)
         return {**part, key: changed(part[key], rest, value, factor) if rest else value}
     key, _, rest = path.partition(".")
     known = [field.name for field in fields(part)] if is_dataclass(part) and not isinstance(part, type) else []

@@ -120,7 +120,9 @@ def fixed_root(given: object, blocks: IntArray, names: Sequence[str], argument: 
     try:
         matrix = np.array(given, dtype=np.float64)
     except (TypeError, ValueError):
-        raise CrosslevelError(f"`{argument}` is a number, a matrix or RandomCorrelation(...); got {given!r}.") from None
+        raise CrosslevelError(_wanted(argument, given)) from None
+    if matrix.ndim == 0 and not (is_number(given) and -1.0 <= matrix <= 1.0):
+        raise CrosslevelError(_wanted(argument, given))
     same = blocks[:, None] == blocks[None, :]
     if matrix.ndim == 0:
         matrix = np.where(same, matrix, 0.0)
@@ -138,6 +140,12 @@ def fixed_root(given: object, blocks: IntArray, names: Sequence[str], argument: 
             "one term, such as (1 + x | g), or set their correlations to 0."
         )
     return _semidefinite_root(matrix, shown, argument)
+
+
+def _wanted(argument: str, given: object) -> str:
+    return (
+        f"`{argument}` is a number, a matrix or RandomCorrelation(...), with correlations from -1 to 1; got {given!r}."
+    )
 
 
 def _semidefinite_root(matrix: FloatArray, shown: str, argument: str) -> FloatArray:

@@ -1,6 +1,6 @@
 """Studies and their results as tables for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,11 @@ from crosslevel.display import Block, Cell, Column, Document, Items, Note, Parag
 from crosslevel.errors import CrosslevelError
 from crosslevel.simulation.description import KIND, name_of, plain, shown
 from crosslevel.simulation.measures import COLUMNS, FAILURES, MEASURES
+from crosslevel.simulation.process import Process
+from crosslevel.simulation.process_words import process_words
 
 if TYPE_CHECKING:
+    from crosslevel.simulation.condition import Condition
     from crosslevel.simulation.study import Study
 
 
@@ -29,19 +32,48 @@ def study_document(study: "Study") -> Document:
         kept = study.where
         words = _listed(kept) if isinstance(kept, Mapping) else name_of(kept)
         blocks.append(Note(f"Restricted to: {words}."))
-    for title, value in (("Process", study.process), ("Estimators", study.estimators), ("Terms", study.terms)):
-        parts = [value] if not isinstance(value, Sequence) else list(value)
-        blocks += [Paragraph(f"{title}:"), Items([_words(part) for part in parts])]
+    first, last = study.conditions[0], study.conditions[-1]
+    if count > 1:
+        blocks.append(Paragraph(f"Below the first and the last of them: {first.words}, and {last.words}."))
+    for title, words in PARTS.items():
+        own = dict(words(first))
+        other = [f"{name}: {text}" for name, text in words(last) if own.get(name) != text]
+        where = f" of condition {first.number}" if other else ""
+        blocks += [Paragraph(f"{title}{where}:"), Items([f"{name}: {text}" for name, text in own.items()])]
+        if other:
+            blocks += [Paragraph(f"What differs in condition {last.number}:"), Items(other)]
     return Document(study.title or "Monte Carlo study", blocks)
 
 
-def _words(part: Any) -> str:
-    """A process, an estimator or a term on one line."""
-    value = plain(part)
-    if isinstance(value, dict):
-        kind = value.pop(KIND, "")
-        return f"{kind}: {_listed(value)}" if value else kind
-    return str(value)
+def _process(condition: "Condition") -> Iterator[tuple[str, str]]:
+    """The process of a condition, as names and values."""
+    process = condition.process
+    return process_words(process) if isinstance(process, Process) else iter([("Kind", type(process).__name__)])
+
+
+def _estimators(condition: "Condition") -> Iterator[tuple[str, str]]:
+    """The estimators of a condition: what they are, and what they are told."""
+    for one in condition.estimators:
+        told = plain(one)
+        kind = told.pop(KIND, type(one).__name__) if isinstance(told, dict) else str(told)
+        rest = {key: value for key, value in told.items() if key not in ("name", "formula", "intervals")}
+        formula = f", {one.formula}" if isinstance(getattr(one, "formula", None), str) else ""  # type: ignore[attr-defined]
+        kinds = f"; intervals: {' / '.join(one.interval_names)}" if one.interval_names else ""
+        yield one.name, f"{kind}{formula}{', ' if rest else ''}{_listed(rest)}{kinds}"
+
+
+def _terms(condition: "Condition") -> Iterator[tuple[str, str]]:
+    """What is measured, with its true value."""
+    for name, truth in zip(condition.terms, condition.truth.tolist(), strict=True):
+        yield name, f"true value {truth:g}"
+
+
+PARTS: dict[str, Callable[["Condition"], Iterator[tuple[str, str]]]] = {
+    "Process": _process,
+    "Estimators": _estimators,
+    "Coefficients": _terms,
+}
+"""Of a condition, as names and values."""
 
 
 def _listed(values: Mapping[str, Any]) -> str:
@@ -109,7 +141,7 @@ def chosen(results: pd.DataFrame, *, measure: str, term: str | None, interval: s
 
 def factors_of(results: pd.DataFrame) -> list[str]:
     """The columns of the factors, which are those before the others."""
-    if list(results.columns)[-len(COLUMNS) :] != list(COLUMNS):
+    if not isinstance(results, pd.DataFrame) or list(results.columns)[-len(COLUMNS) :] != list(COLUMNS):
         raise CrosslevelError(f"`results` is a frame of `Study.run`, which ends with the columns {', '.join(COLUMNS)}.")
     return [str(name) for name in results.columns[: -len(COLUMNS)]]
 

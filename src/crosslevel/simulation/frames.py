@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from crosslevel.errors import CrosslevelError, DataError
 from crosslevel.formula import Spec, learn
 from crosslevel.simulation.correlations import RandomCorrelation
 from crosslevel.simulation.given import read_formula
@@ -19,21 +20,36 @@ if TYPE_CHECKING:
 TEMPLATE_ROWS, TEMPLATE_LEAST, TEMPLATE_SEED = 1500, 30, 20
 """Rows of a template in all, the least of a cluster, and the seed of their random numbers."""
 
+MOST_ROWS = 50_000_000
+"""Of one data set: with a few predictors some gigabytes."""
+
 
 def learnt_spec(process: "Process") -> Spec:
-    """The formula of a process, learnt from a few rows of its predictors."""
-    return learn(read_formula(process.formula), Columns.from_frame(template_rows(process)))
+    """The formula of a process, learnt from a few rows of its predictors.
+
+    Raises
+    ------
+    CrosslevelError : the formula cannot be used for such predictors.
+    """
+    try:
+        return learn(read_formula(process.formula), Columns.from_frame(template_rows(process)))
+    except DataError as error:
+        raise _unsuitable(process, error) from error
 
 
 def rows_frame(process: "Process", rng: np.random.Generator) -> pd.DataFrame:
     """Rows of one data set: predictors, clusters and outcome."""
     counts = process.size_law.draw(rng)
+    if counts.sum() > MOST_ROWS:
+        raise CrosslevelError(
+            f"`size` and `clusters` make {counts.sum():,} rows; one data set can have at most {MOST_ROWS:,} where rows "
+            "are drawn. Take fewer, or leave to cross-products, which need no rows, what is normal and linear."
+        )
     frame = predictor_frame(process, counts, rng)
     sd = np.array([process.sd[name] for name in process.random_names])
     root = sd[:, None] * _root(process.correlation, process.effect_root, process.blocks, rng)
     effects = rng.standard_normal((process.clusters, len(sd))) @ root.T
-    spec = learn(read_formula(process.formula), Columns.from_frame(frame))
-    columns = frame_columns(spec, frame)
+    columns = _own_columns(process, frame)
     y = process.sigma * rng.standard_normal(len(frame))
     for position, name in enumerate(process.fixed_names):
         y += process.effects[name] * columns[position]
@@ -41,6 +57,26 @@ def rows_frame(process: "Process", rng: np.random.Generator) -> pd.DataFrame:
         y += np.repeat(effects[:, k], counts) * columns[position]
     frame[process.response] = y
     return frame
+
+
+def _own_columns(process: "Process", frame: pd.DataFrame) -> FloatArray:
+    """Design columns (m, n) of a process's formula.
+
+    Raises
+    ------
+    CrosslevelError : the formula cannot be used for such predictors.
+    """
+    try:
+        return frame_columns(learn(read_formula(process.formula), Columns.from_frame(frame)), frame)
+    except DataError as error:
+        raise _unsuitable(process, error) from error
+
+
+def _unsuitable(process: "Process", error: DataError) -> CrosslevelError:
+    return CrosslevelError(
+        f"`formula` {process.formula!r} does not suit the predictors that `variables` describes (those that are not "
+        f"listed are normal, with mean 0). In rows of them: {error}"
+    )
 
 
 def predictor_frame(

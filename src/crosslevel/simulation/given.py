@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 
+import numpy as np
+
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Formula, parse
 from crosslevel.simulation.amounts import is_number, is_whole
@@ -61,6 +63,8 @@ def check_variables(variables: object, formula: Formula) -> None:
     if not isinstance(variables, Mapping):
         raise CrosslevelError(f"`variables` maps names to variables such as Context(); got {variables!r}.")
     for name, variable in variables.items():
+        if not isinstance(name, str) or not name:
+            raise CrosslevelError(f"`variables` has {name!r} as a name; names are text, as in the formula.")
         if not isinstance(variable, Variable):
             raise CrosslevelError(
                 f"`variables` has {variable!r} for {name!r}; it must be a variable such as Normal(), Context(), Arms() "
@@ -82,10 +86,36 @@ def check_arms(variables: Mapping[str, Variable], clusters: int) -> None:
             )
 
 
-def whole_number(argument: str, value: int, *, least: int) -> None:
-    """Refuse what is no whole number of at least `least`."""
-    if not is_whole(value) or value < least:
-        raise CrosslevelError(f"`{argument}` is a whole number of at least {least}; got {value!r}.")
+MOST_CLUSTERS = 1_000_000
+"""Of a process: the moments of so many are what memory holds."""
+
+
+def number_of_clusters(value: object) -> None:
+    """Refuse what is no number of clusters."""
+    if not is_whole(value) or value < 2:  # type: ignore[operator]
+        raise CrosslevelError(f"`clusters` is a whole number of at least 2; got {value!r}.")
+    if value > MOST_CLUSTERS:  # type: ignore[operator]
+        raise CrosslevelError(f"`clusters` can be {MOST_CLUSTERS:,} at most; got {value!r}.")
+
+
+def check_formula(formula: object) -> None:
+    """Refuse what is no text."""
+    if not isinstance(formula, str):
+        raise CrosslevelError(
+            f"`formula` is text such as 'y ~ x + z + (1 + x | g)'; got {type(formula).__name__}: {formula!r}."
+        )
+
+
+def random_numbers(seed: object) -> np.random.Generator:
+    """Random numbers from a seed.
+
+    Raises
+    ------
+    CrosslevelError : it is none.
+    """
+    if seed is None or isinstance(seed, np.random.SeedSequence) or (is_whole(seed) and seed >= 0):  # type: ignore[operator]
+        return np.random.default_rng(seed)  # type: ignore[arg-type]
+    raise CrosslevelError(f"`seed` is a whole number that is not negative, a SeedSequence or None; got {seed!r}.")
 
 
 def check_amounts(argument: str, values: Mapping[str, float], *, positive: bool) -> None:
@@ -93,7 +123,9 @@ def check_amounts(argument: str, values: Mapping[str, float], *, positive: bool)
     for name, value in values.items():
         if not is_number(value) or value < 0.0 or (positive and value == 0.0):
             where = f"`{argument}`" if name == argument else f"`{argument}` of {name}"
-            raise CrosslevelError(f"{where} must be {'more than 0' if positive else '0 or more'}; got {value!r}.")
+            kind = "" if is_number(value) else "a number, "
+            least = "more than 0" if positive else "0 or more"
+            raise CrosslevelError(f"{where} must be {kind}{least}; got {value!r}.")
 
 
 def named_numbers(argument: str, values: object, names: Sequence[str], what: str) -> None:

@@ -14,10 +14,12 @@ from crosslevel.simulation.frames import frame_columns, learnt_spec, rows_frame
 from crosslevel.simulation.given import (
     check_amounts,
     check_arms,
+    check_formula,
     check_variables,
     named_numbers,
+    number_of_clusters,
+    random_numbers,
     read_formula,
-    whole_number,
 )
 from crosslevel.simulation.sizes import Size, SizeLaw, size_law
 from crosslevel.simulation.variables import Normal, Variable, changed_variable
@@ -82,9 +84,10 @@ class Process:
             object.__setattr__(self, name, plain_correlation(getattr(self, name)))
         if not isinstance(self.rows, bool):
             raise CrosslevelError(f"`rows` is True or False; got {self.rows!r}.")
+        check_formula(self.formula)
         parsed = read_formula(self.formula)
         check_variables(self.variables, parsed)
-        whole_number("clusters", self.clusters, least=2)
+        number_of_clusters(self.clusters)
         check_amounts("sigma", {"sigma": self.sigma}, positive=True)
         named_numbers("effects", self.effects, self.fixed_names, "coefficients")
         named_numbers("sd", self.sd, self.random_names, "random effects")
@@ -218,7 +221,7 @@ class Process:
         ----------
         seed : a number or a SeedSequence, which give the same rows again; None for new ones.
         """
-        return rows_frame(self, np.random.default_rng(seed))
+        return rows_frame(self, random_numbers(seed))
 
     def changed(self, key: str, value: object) -> "Process":
         """The process with something changed.
@@ -238,7 +241,7 @@ class Process:
         """The process with several things changed at once; see `changed`."""
         state = self.__getstate__()
         for key, value in changes.items():
-            name, _, rest = key.partition(".")
+            name, _, rest = str(key).partition(".")
             if name not in state or (rest and name not in ("effects", "sd", "variables")):
                 raise CrosslevelError(
                     f"A process has nothing called {key!r}. It has {', '.join(state)}, and elements such as "

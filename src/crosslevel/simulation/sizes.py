@@ -10,6 +10,9 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.simulation.amounts import is_number
 from crosslevel.types import IntArray
 
+MOST, MOST_CV = 10**12, 10.0
+"""Rows of a cluster, and the coefficient of variation, up to which arithmetic and gamma variables can be trusted."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
@@ -30,10 +33,12 @@ class Sizes:
     cv: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (is_number(self.mean) and is_number(self.cv) and self.mean >= 1.0 and self.cv >= 0.0):
+        if not (is_number(self.mean) and 1.0 <= self.mean <= MOST):
+            raise CrosslevelError(f"`mean` of Sizes is {self.mean!r}; it is a number of rows, from 1 to {MOST:,}.")
+        if not (is_number(self.cv) and 0.0 <= self.cv <= MOST_CV):
             raise CrosslevelError(
-                "Sizes needs a `mean` of at least 1 row and a `cv` that is not negative; "
-                f"got mean={self.mean!r}, cv={self.cv!r}."
+                f"`cv` of Sizes is {self.cv!r}; it is the standard deviation of the sizes over their mean, from 0 to "
+                f"{MOST_CV:g}: .5 for 50 %."
             )
 
 
@@ -78,12 +83,21 @@ def size_law(size: object, clusters: int) -> SizeLaw:
         return _between(round(size.mean), round(size.mean), clusters)
     try:
         numbers = np.array(size, dtype=np.float64)
-    except (TypeError, ValueError):
+        kind = np.array(size).dtype.kind
+    except (TypeError, ValueError, OverflowError):
         raise CrosslevelError(_wanted(size)) from None
-    if numbers.ndim > 1 or numbers.size == 0 or not np.isfinite(numbers).all() or np.any(numbers != np.round(numbers)):
+    if (
+        kind in "bSU"
+        or numbers.ndim > 1
+        or numbers.size == 0
+        or not np.isfinite(numbers).all()
+        or np.any(numbers != np.round(numbers))
+    ):
         raise CrosslevelError(_wanted(size))
     if numbers.min() < 1:
         raise CrosslevelError(f"`size` is {size!r}; every cluster needs at least 1 row.")
+    if numbers.max() > MOST:
+        raise CrosslevelError(f"`size` is {size!r}; a cluster can have at most {MOST:,} rows.")
     if numbers.ndim == 0:
         return _between(int(numbers), int(numbers), clusters)
     if isinstance(size, tuple) and len(size) == 2:

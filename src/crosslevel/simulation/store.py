@@ -24,6 +24,9 @@ RECORD, SPECIFICATION = "study.json", "study.toml"
 """What was studied, with seed and versions; and the study itself, where it can be written."""
 
 FORMAT = 1
+KEPT: dict[str, type] = {"seed": int, "versions": dict, "study": dict, "conditions": dict}
+"""What the record is read for."""
+
 NAMES = tuple(outcome.name.lower() for outcome in Outcome)
 PATTERN = re.compile(r"replications-(\d+)-(\d+)\.parquet")
 
@@ -51,6 +54,10 @@ class Store:
             record = json.loads(file.read_text(encoding="utf-8"))
             if record["format"] != FORMAT:
                 raise KeyError("format")
+            if not all(isinstance(record[name], kind) for name, kind in KEPT.items()):
+                raise TypeError("not a record")
+            for written in record["conditions"].values():
+                Outline.read(written)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileError(
                 f"`folder` is {str(self.folder)!r}, where no {RECORD} of a study can be read. Name the folder that "
@@ -87,9 +94,16 @@ class Store:
         """A finished batch."""
         frame = self.frame(path)
         try:
-            return found_in(frame, outline)
-        except (KeyError, ValueError) as error:
-            raise FileError(f"`folder`: {str(path)!r} is not a batch of this study. Remove it, and resume.") from error
+            found = found_in(frame, outline)
+            first, last = map(int, PATTERN.fullmatch(path.name).groups())  # type: ignore[union-attr]
+            if len(found[0]) != last + 1 - first or (int(frame["replication"].iloc[0]) != first):
+                raise ValueError("replications")
+        except (KeyError, ValueError, TypeError) as error:
+            raise FileError(
+                f"`folder`: {str(path)!r} is not a batch of this study, or not all of it. Remove it, and resume: its "
+                "replications are made again, and are the same."
+            ) from error
+        return found
 
     def frame(self, path: Path) -> pd.DataFrame:
         """A finished batch as it is stored."""
@@ -97,8 +111,8 @@ class Store:
             return pd.read_parquet(path, engine="pyarrow")
         except (OSError, ValueError) as error:
             raise FileError(
-                f"`folder`: {str(path)!r} cannot be read: {error}. Remove it, and resume: its replications are made "
-                "again, and are the same."
+                f"`folder`: {str(path)!r} cannot be read: {str(error).rstrip('.')}. Remove it, and resume: its "
+                "replications are made again, and are the same."
             ) from error
 
     def _folder_of(self, number: int) -> Path:
@@ -181,6 +195,8 @@ def opened(
     ------
     FileError : the folder is another study's, holds other things, or holds batches and `resume` is false.
     """
+    if not isinstance(folder, str | os.PathLike) or not str(folder):
+        raise FileError(f"`folder` is the name of a folder, or None; got {folder!r}.")
     store = Store(folder=Path(folder).expanduser())
     if store.folder.exists() and not store.folder.is_dir():
         raise FileError(f"`folder` is {str(store.folder)!r}, which is a file. Give the name of a folder.")
@@ -215,7 +231,9 @@ def _go_on(store: Store, record: Mapping[str, Any], *, resume: bool) -> None:
     if difference:
         raise FileError(f"{where} another study: {difference}. Name another folder.")
     if not resume and any(store.folder.glob("condition-*/*.parquet")):
-        raise FileError(f"{where} batches of this study. Go on from there with resume=True, or name another folder.")
+        raise FileError(
+            f"{where} batches of this study. Go on from there with resume=True (`--resume`), or name another folder."
+        )
     if there["versions"] != record["versions"]:
         changed = [name for name, version in record["versions"].items() if there["versions"].get(name) != version]
         warn(

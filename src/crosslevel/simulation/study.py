@@ -14,6 +14,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.inference.wald import check_level
 from crosslevel.simulation import toml
 from crosslevel.simulation.condition import Condition, called, grid, process_with
+from crosslevel.simulation.correlations import plain_correlation
 from crosslevel.simulation.description import fingerprint, plain
 from crosslevel.simulation.documents import study_document
 from crosslevel.simulation.draws_itself import DrawsItself
@@ -76,6 +77,8 @@ class Study:
 
     def __post_init__(self) -> None:
         check_level(self.level)
+        if not isinstance(self.title, str):
+            raise CrosslevelError(f"`title` is text; got {self.title!r}.")
         _check_factors(self.factors)
         if not callable(self.where):
             object.__setattr__(self, "where", _restricted(self.where, self.factors))
@@ -86,7 +89,8 @@ class Study:
             object.__setattr__(self, name, value if callable(value) else tuple(value))
         if not (isinstance(self.process, Process | DrawsItself) or callable(self.process)):
             raise CrosslevelError(f"`process` is a Process or a function that returns one; got {self.process!r}.")
-        object.__setattr__(self, "factors", {name: tuple(levels) for name, levels in self.factors.items()})
+        levels = {name: tuple(map(plain_correlation, levels)) for name, levels in self.factors.items()}
+        object.__setattr__(self, "factors", levels)
 
     def __len__(self) -> int:
         return len(self.conditions)
@@ -173,7 +177,9 @@ class Study:
         """
         reps, n_jobs, seed = check_positive("reps", reps), check_jobs(n_jobs), check_seed(seed)
         if folder is None and resume:
-            raise CrosslevelError("`resume` goes on with what is in a folder. Give `folder`.")
+            raise CrosslevelError("`resume` goes on with what is in a folder. Give `folder` (`--folder`).")
+        if not isinstance(resume, bool):
+            raise CrosslevelError(f"`resume` is True or False; got {resume!r}.")
         size = BATCH if batch is None else check_positive("batch", batch)
         store = None if folder is None else opened(folder, self.record(seed), toml.written(self), resume=resume)
         plan = Plan(conditions=self.conditions, reps=reps, entropy=seed, batch=min(size, reps), store=store)
@@ -291,6 +297,8 @@ def check_condition(condition: Condition) -> None:
     if wrong or not condition.estimators:
         raise CrosslevelError(f"`estimators` needs estimators such as Mixed(...); got {wrong or 'none'}.")
     names = [one.name for one in condition.estimators]
+    if not all(isinstance(name, str) and name for name in names):
+        raise CrosslevelError(f"`estimators` needs a `name`, text that is not empty, of each; got {names}.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise CrosslevelError(f"`estimators` has {', '.join(map(repr, twice))} more than once. Give each its own name.")
@@ -323,20 +331,38 @@ def check_seed(seed: object) -> int:
     return int(seed)
 
 
-def _check_factors(factors: Mapping[str, Sequence[Any]]) -> None:
+def _check_factors(factors: object) -> None:
     """Whether each factor has a name of its own, and different levels."""
+    if not isinstance(factors, Mapping):
+        raise CrosslevelError(
+            f"`factors` maps names to lists of levels, as in {{'clusters': [10, 20]}}; got {factors!r}."
+        )
     for name, levels in factors.items():
+        if not isinstance(name, str) or not name:
+            raise CrosslevelError(f"`factors` has {name!r} as a name; names are text.")
+        if isinstance(levels, Mapping) and levels:
+            inside = str(next(iter(levels)))
+            raise CrosslevelError(
+                f"`factors` has {name!r} with a table of levels. To change {inside!r} of {name!r} name the factor "
+                f"'{name}.{inside}', in quotes in a TOML file, and give a list of levels."
+            )
         if name in COLUMNS:
             raise CrosslevelError(f"`factors` has {name!r}, which is a column of results. Choose another name.")
         if isinstance(levels, str) or not isinstance(levels, Sequence) or not levels:
             raise CrosslevelError(f"`factors` has {name!r} with {levels!r}; give a list of levels.")
-        if any(one in levels[:k] for k, one in enumerate(levels)):
+        plain_levels = [plain(one) for one in levels]  # matrices have no single answer to whether they are equal
+        if any(one in plain_levels[:k] for k, one in enumerate(plain_levels)):
             raise CrosslevelError(f"`factors` has {name!r} with a level twice: {list(levels)}. List each once.")
 
 
-def _restricted(where: Mapping[str, Any], factors: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+def _restricted(where: object, factors: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
     """The levels that a restriction keeps, by factor; a single level needs no list."""
     out = {}
+    if not isinstance(where, Mapping):
+        raise CrosslevelError(
+            f"`where` maps factors to the levels that are kept, as in {{'clusters': [10]}}, or is a function of the "
+            f"levels; got {where!r}."
+        )
     for name, given in where.items():
         if name not in factors:
             raise CrosslevelError(f"`where` has {name!r}, which is no factor. Factors: {', '.join(factors) or 'none'}.")

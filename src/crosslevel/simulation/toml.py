@@ -1,10 +1,12 @@
 """Studies as TOML files: what a person writes and reads, and back."""
 
+import inspect
 import json
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,6 +34,8 @@ def read(path: str | os.PathLike[str]) -> "Study":
     FileError : the file cannot be read, or is no TOML.
     CrosslevelError : something in it does not fit; the message says what.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise CrosslevelError(f"`path` is the name of a file; got {path!r}.")
     file = Path(path).expanduser()
     try:
         text = file.read_text(encoding="utf-8")
@@ -72,13 +76,13 @@ def _published(given: Mapping[str, Any]) -> "Study":
 
     known: dict[str, Callable[..., Study]] = {"heisig2017": heisig2017}
     _check_keys(given, PUBLISHED_KEYS, "a published study")
-    if given["published"] not in known:
+    if not isinstance(given["published"], str) or given["published"] not in known:
         raise CrosslevelError(f"`published` is one of {', '.join(known)}; got {given['published']!r}.")
-    arguments = tupled(given.get("arguments", {}))
-    try:
-        study = known[given["published"]](**arguments)
-    except TypeError as error:
-        raise CrosslevelError(f"`arguments` does not fit {given['published']}: {error}.") from error
+    arguments, study_of = tupled(given.get("arguments", {})), known[given["published"]]
+    if not isinstance(arguments, Mapping):
+        raise CrosslevelError(f"`arguments` is a table; got {given['arguments']!r}.")
+    _check_keys(arguments, list(inspect.signature(study_of).parameters), f"`arguments` of {given['published']}")
+    study = study_of(**arguments)
     changes = {name: tupled(given[name]) for name in ("title", "level", "where") if name in given}
     return replace(study, published={"name": given["published"], "arguments": plain(arguments)}, **changes)
 
@@ -109,8 +113,17 @@ def _record(value: Any, kinds: Kinds, where: str, *, kind: str | None = None, ba
     if name not in known:
         got = "none" if name is None else repr(name)
         raise CrosslevelError(f"`{where}` needs a `kind` among {', '.join(known)}; got {got}.")
-    takes = [field.name for field in fields(kinds[name]) if field.init]
-    _check_keys({key: item for key, item in value.items() if key != KIND}, takes, f"{name} in `{where}`")
+    takes = [field for field in fields(kinds[name]) if field.init]
+    _check_keys(
+        {key: item for key, item in value.items() if key != KIND}, [field.name for field in takes],
+        f"{name} in `{where}`",
+    )  # fmt: skip
+    lacking = [
+        field.name for field in takes
+        if field.name not in value and field.default is MISSING and field.default_factory is MISSING
+    ]  # fmt: skip
+    if lacking:
+        raise CrosslevelError(f"{name} in `{where}` needs {', '.join(map(repr, lacking))}, which the file lacks.")
     parts = {key: _records(item, kinds, f"{where}.{key}") for key, item in value.items() if key != KIND}
     try:
         return kinds[name](**parts)
@@ -122,8 +135,11 @@ def _check_keys(given: Mapping[str, Any], known: tuple[str, ...] | list[str], wh
     """Whether all keys mean something."""
     unknown = [name for name in given if name not in known]
     if unknown:
+        close = get_close_matches(unknown[0], known, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise CrosslevelError(
-            f"{where} has {', '.join(map(repr, unknown))}, which mean nothing. It can have {', '.join(known)}."
+            f"{where[0].upper()}{where[1:]} has {', '.join(map(repr, unknown))}, which it cannot have{hint}. It can "
+            f"have {', '.join(known)}."
         )
 
 

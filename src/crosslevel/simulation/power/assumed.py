@@ -10,14 +10,16 @@ from crosslevel.design import Design, build_design
 from crosslevel.display import number, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Formula
-from crosslevel.simulation.correlations import Correlation, RandomCorrelation
+from crosslevel.simulation.amounts import is_number
+from crosslevel.simulation.correlations import Correlation
 from crosslevel.simulation.given import read_formula
 from crosslevel.simulation.power.planned import Planned, PlannedProcess
 from crosslevel.simulation.power.predictors import predictor_variables
 from crosslevel.simulation.power.variances import INTERCEPT, Variances
 from crosslevel.simulation.process import Process
-from crosslevel.simulation.sizes import Size, Sizes
-from crosslevel.simulation.variables import Arms, Binary, Context, Normal, Variable
+from crosslevel.simulation.process_words import correlation_words, listed, variable_words
+from crosslevel.simulation.sizes import MOST_CV, Size, Sizes
+from crosslevel.simulation.variables import Variable
 
 FEW_CLUSTERS, FEW_ROWS, FEW_SEED = 40, 50, 20
 """Rows from which the columns of a model are learnt, and how much slopes' variables vary."""
@@ -76,7 +78,7 @@ class Assumed:
 
     def sizes(self, size: Size) -> Size:
         """Sizes with the imbalance that is assumed."""
-        if self.cv == 0.0 or isinstance(size, Sizes):
+        if self.cv == 0.0:
             return size
         if isinstance(size, int | np.integer):
             return Sizes(mean=float(size), cv=self.cv)
@@ -85,17 +87,17 @@ class Assumed:
     @property
     def words(self) -> Iterator[tuple[str, str]]:
         """What is assumed, as names and values."""
-        yield "Effects", _listed(self.effects)
-        yield f"SD between {self.group}", _listed(self.sd)
+        yield "Effects", listed(self.effects)
+        yield f"SD between {self.group}", listed(self.sd)
         yield "Residual SD", number(self.sigma)
         if INTERCEPT in self.sd:
             yield "ICC", percent(self.sd[INTERCEPT] ** 2 / (self.sd[INTERCEPT] ** 2 + self.sigma**2))
         if len(self.sd) > 1:
-            yield "Correlation of random effects", _correlation(self.correlation)
+            yield "Correlation of random effects", correlation_words(self.correlation)
         for name, variable in self.variables.items():
             yield name, variable_words(variable, self.group)
         if sum(not each.is_context for each in self.variables.values()) > 1:
-            yield "Correlation of predictors", _correlation(self.predictor_correlation)
+            yield "Correlation of predictors", correlation_words(self.predictor_correlation)
         if self.cv:
             yield "Sizes", f"vary with a coefficient of variation of {self.cv:g}"
 
@@ -133,8 +135,11 @@ def assume(
             f"`effects` names {', '.join(map(repr, unknown))}, which `formula` lacks. Its coefficients: "
             f"{', '.join(names)}."
         )
-    if not 0.0 <= cv < np.inf:
-        raise CrosslevelError(f"`cv` is a standard deviation of sizes over their mean, at least 0; got {cv!r}.")
+    if not is_number(cv) or not 0.0 <= cv <= MOST_CV:
+        raise CrosslevelError(
+            f"`cv` is the standard deviation of sizes over their mean, a number from 0 to {MOST_CV:g} (.5 for 50 %); "
+            f"got {cv!r}."
+        )
     variances = Variances.of(design.random_names, icc=icc, sd=sd, sigma=sigma)
     return Assumed(
         formula=formula, group=design.group, effects={name: float(effects.get(name, 0.0)) for name in names},
@@ -155,32 +160,3 @@ def made_up(formula: Formula, variables: Mapping[str, Variable]) -> pd.DataFrame
         else:
             data[name] = variable.draw(rng.standard_normal(len(codes)), own[codes], rng)
     return pd.DataFrame(data)
-
-
-def variable_words(variable: Variable, group: str) -> str:
-    """How a predictor is distributed, in words."""
-    if isinstance(variable, Arms):
-        return f"0 or 1, one value per {group}; {percent(variable.share, decimals=0)} have a 1"
-    if isinstance(variable, Context):
-        return f"normal, one value per {group}; mean {variable.mean:g}, SD {variable.sd:g}"
-    if isinstance(variable, Binary):
-        latent = f", {percent(variable.between, decimals=0)} of the latent variance between {group}"
-        ones = f"0 or 1, varies within {group}; {percent(variable.share, decimals=0)} ones"
-        return ones + (latent if variable.between else "")
-    if isinstance(variable, Normal):
-        between = (
-            f", {percent(variable.between, decimals=0)} of its variance between {group}" if variable.between else ""
-        )
-        return f"normal, varies within {group}; mean {variable.mean:g}, SD within {variable.sd:g}{between}"
-    return repr(variable)
-
-
-def _listed(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-
-
-def _correlation(given: Correlation) -> str:
-    """A correlation in words."""
-    if isinstance(given, RandomCorrelation):
-        return f"random, mean absolute {given.mean_absolute:g}"
-    return f"{given:g}" if isinstance(given, int | float) else "as given"
