@@ -39,6 +39,7 @@ from crosslevel.simulation.published import FACTORS, published
 
 DOCS = HERE.parent / "docs"
 SUMMARY, PAGE, REPORT = DOCS / "lab" / "heisig2017.csv", DOCS / "lab.md", HERE / "lab.json"
+BOOTSTRAPS = DOCS / "lab" / "open_intervals.csv"
 NOISE, SIGMA = DOCS / "lab" / "noise.csv", 4.0
 SEED = 2017
 MEASURES = ("bias", "rmse", "coverage", "width", "median width", "convergence", "singular")
@@ -92,12 +93,9 @@ def summary(path: Path = SUMMARY) -> pd.DataFrame:
 
 
 def others() -> pd.DataFrame:
-    """The grid and, beside it, summaries of other studies of its conditions: bootstraps and searches."""
-    keys = [*FACTORS, "estimator", "measure", "interval"]
-    paths = [path for path in sorted(SUMMARY.parent.glob("*.csv")) if path not in (SUMMARY, NOISE)]
-    frames = [summary(), *(pd.read_csv(path, keep_default_na=False) for path in paths)]
-    alike = pd.concat([frame for frame in frames if {*keys, "value", "mcse", "reps"} <= set(frame)], ignore_index=True)
-    return alike.drop_duplicates(keys)
+    """The grid and, where lab_open.py has run, bootstraps and searches in one of its conditions."""
+    frames = [summary(), *(summary(path) for path in (BOOTSTRAPS,) if path.exists())]
+    return pd.concat(frames, ignore_index=True).drop_duplicates([*FACTORS, "estimator", "measure", "interval"])
 
 
 def load() -> dict[str, Any]:
@@ -146,7 +144,7 @@ def figures() -> None:
         "conditions": strips(ours),
     }  # fmt: skip
     for name, figure in drawn.items():
-        (SUMMARY.parent / f"{name}.png").write_bytes(theme.png(figure))
+        (SUMMARY.parent / f"{name}.png").write_bytes(theme.png(figure, dpi=120))
 
 
 def bars() -> Any:

@@ -35,7 +35,7 @@ def condition(row: Any) -> str:
 
 def with_error(value: float, error: float, digits: int = 1) -> str:
     """A value with its Monte Carlo error."""
-    return f"{value:.{digits}f} ({error:.{digits + (error < 0.095 and digits == 1)}f})"
+    return f"{value:.{digits}f} ({error:.{2 if error < 1.0 else 1}f})"
 
 
 def published_table(ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
