@@ -9,6 +9,7 @@ from numpy.random import SeedSequence
 from crosslevel.design.reduced import reduce_products
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.bootstrap.batch import Outcome
+from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.simulation.correlations import RandomCorrelation
 from crosslevel.simulation.drawn import Drawn
 from crosslevel.simulation.mixed import Mixed, MixedPrepared
@@ -19,6 +20,8 @@ from crosslevel.simulation.model import Model
 from crosslevel.simulation.process import Process
 from crosslevel.simulation.sampler import sampler_of
 from crosslevel.simulation.variables import Context, Normal
+from crosslevel.solve.one_factor import solve, starting_theta
+from crosslevel.solve.starts import EQUAL, equal_variances
 
 CLOSE = 1e-6
 """Relative differences of standard errors and degrees of freedom, where both searches have reached the same optimum."""
@@ -121,6 +124,21 @@ def check(case: str, n: int, *, method: str = "reml", seed: int = 1) -> MixedBat
 def test_as_fits_one_by_one(case: str) -> None:
     batch = check(case, 3)
     assert not batch.ordinary.any()
+
+
+@pytest.mark.parametrize(("seed", "gap"), [(489, 0.4215), (974, 2.6138)])
+def test_the_lower_of_two_minima_on_the_boundary(seed: int, gap: float) -> None:
+    """Fifteen clusters with six random effects: one search ends at a singular minimum that is not the lowest."""
+    (model, prepared), case = ready("slopes of SD 1"), CASES["slopes of SD 1"]
+    drawn = sampler_of(case[0], [case[1]]).draw([SeedSequence(2, spawn_key=(seed,))])
+    reduced = model.design(drawn, 0).reduced
+    criterion, found = ProfiledDeviance(reduced=reduced, reml=True), solve(reduced, reml=True)
+    first = solve(reduced, reml=True, start=starting_theta(criterion))
+    assert first.is_singular
+    assert first.deviance - found.deviance == pytest.approx(gap, abs=1e-3)
+    assert prepared.batch(drawn).deviance[0] == pytest.approx(found.deviance, abs=1e-6)
+    starts = (equal_variances(criterion.structures, variance) for variance in EQUAL)
+    assert all(solve(reduced, reml=True, start=start).deviance > found.deviance - 1e-6 for start in starts)
 
 
 @pytest.mark.parametrize("case", ["tiny clusters", "diagonal"])

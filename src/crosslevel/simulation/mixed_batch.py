@@ -14,7 +14,7 @@ from crosslevel.simulation.drawn import Drawn
 from crosslevel.simulation.mixed_coordinates import Columns, WorkingBatch, reduce_drawn
 from crosslevel.simulation.mixed_tests import Ends, KenwardRoger, reliabilities, satterthwaite_df
 from crosslevel.solve.one_factor import FEW_CLUSTERS, SPARSE_CLUSTERS
-from crosslevel.solve.starts import EQUAL, SPARSE_MORE, SPARSE_ROWS, START, unlike
+from crosslevel.solve.starts import AGAIN, EQUAL, FEW_PER_EFFECT, SPARSE_MORE, SPARSE_ROWS, START, unlike
 from crosslevel.types import BoolArray, FloatArray, IntArray
 
 FOUND = 0
@@ -22,9 +22,6 @@ FOUND = 0
 
 AT_ONCE = 1_000_000
 """Numbers that are worked on at once."""
-
-FEW_PER_EFFECT = 5
-"""Clusters per random effect below which a singular minimum is not taken for the lowest without another search."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -245,7 +242,7 @@ class Engine:
 
     def _second(self, n_clusters: int) -> int:
         """Which start is the second where the first minimum is singular and clusters are few; -1 for none."""
-        return len(EQUAL) if n_clusters < FEW_PER_EFFECT * self.q else -1
+        return 1 + EQUAL.index(AGAIN) if n_clusters < FEW_PER_EFFECT * self.q else -1
 
     def _enough_rows(self, n_clusters: int) -> float:
         """Rows from which on one start is enough; see `one_factor.has_one_minimum`."""

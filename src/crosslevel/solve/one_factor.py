@@ -8,7 +8,17 @@ from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Status
 from crosslevel.solve.search import lowest
 from crosslevel.solve.solution import Solution, in_data_units, polish
-from crosslevel.solve.starts import EQUAL, SPARSE_MORE, SPARSE_ROWS, START, equal_variances, tied, unlike
+from crosslevel.solve.starts import (
+    AGAIN,
+    EQUAL,
+    FEW_PER_EFFECT,
+    SPARSE_MORE,
+    SPARSE_ROWS,
+    START,
+    equal_variances,
+    tied,
+    unlike,
+)
 from crosslevel.solve.told_apart import check_told_apart, uneven_theta
 from crosslevel.types import FloatArray
 
@@ -46,7 +56,8 @@ def solve(
     if not reduced.structure.additive.all():
         _check_told_apart(criterion)
     starts = starting_thetas(criterion) if start is None else (start,)
-    criterion, minimum = lowest(criterion, starts, tolerance=tolerance, max_steps=max_steps)
+    again = another_start(criterion) if start is None and len(starts) == 1 else None
+    criterion, minimum = lowest(criterion, starts, again=again, tolerance=tolerance, max_steps=max_steps)
     if minimum.status is Status.CONVERGED:
         minimum = polish(criterion, minimum)
     return in_data_units(criterion, minimum)
@@ -65,6 +76,12 @@ def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
         return (first,)
     equal = (equal_variances(criterion.structures, variance) for variance in EQUAL)
     return first, *equal, *(structure.nearest(factor) for factor in unlike(structure.q))
+
+
+def another_start(criterion: ProfiledDeviance) -> FloatArray | None:
+    """Where to start once more if the minimum is singular; None where clusters are enough for the effects."""
+    enough = len(criterion.reduced.multiplicity) >= FEW_PER_EFFECT * criterion.structure.q
+    return None if enough else equal_variances(criterion.structures, AGAIN)
 
 
 def has_one_minimum(reduced: Reduced) -> bool:

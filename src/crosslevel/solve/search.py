@@ -32,9 +32,21 @@ class Turnable(Searched, Protocol):
 
 
 def lowest(
-    engine: Turnable, starts: Iterable[FloatArray], *, tolerance: float, max_steps: int
+    engine: Turnable,
+    starts: Iterable[FloatArray],
+    *,
+    again: FloatArray | None = None,
+    tolerance: float,
+    max_steps: int,
 ) -> tuple[Any, Minimum[Any]]:
     """Minimise from all starts; the engine, which may have been turned, and the lowest minimum, settled.
+
+    Parameters
+    ----------
+    engine : the criterion.
+    starts : (k,) thetas.
+    again : one more to start from if a minimum is singular, since minima on the boundary can be several.
+    tolerance, max_steps : see `optimise.minimise`.
 
     Raises
     ------
@@ -42,11 +54,20 @@ def lowest(
     """
     check_steps(max_steps)
     ends = [descend(engine, theta, tolerance=tolerance, max_steps=max_steps) for theta in starts]
+    if again is not None and not all(_is_inside(*end) for end in ends):
+        ends.append(descend(engine, again, tolerance=tolerance, max_steps=max_steps))
     least = min(minimum.state.deviance for _, minimum in ends)
     as_low = [end for end in ends if end[1].state.deviance <= least + SAME * tolerance]
     engine, minimum = min(as_low, key=lambda end: end[1].status is not Status.CONVERGED)
     evaluations = sum(end[1].evaluations for end in ends)
     return engine, settle(engine, replace(minimum, evaluations=evaluations), tolerance=tolerance)
+
+
+def _is_inside(engine: Turnable, minimum: Minimum[Any]) -> bool:
+    """Whether a search has ended at a minimum at which no combination of the random effects has no variance."""
+    estimated = [factor[~own.fixed] for own, factor in zip(engine.structures, minimum.state.factors, strict=True)]
+    least = min((np.linalg.svd(factor, compute_uv=False).min(initial=np.inf) for factor in estimated), default=np.inf)
+    return minimum.status is Status.CONVERGED and bool(least >= NEGLIGIBLE)
 
 
 def check_steps(max_steps: int) -> None:

@@ -23,6 +23,12 @@ CORRELATION = 0.95
 SPARSE_ROWS, SPARSE_MORE = 3, 10
 """Rows per random effect, and rows in addition, from which on they are not few."""
 
+FEW_PER_EFFECT = 5
+"""Clusters per random effect below which a singular minimum is not taken for the lowest without another search,"""
+
+AGAIN = EQUAL[-1]
+"""and the relative variance of all standardised random effects that it starts from."""
+
 MOST_STARTS = 3
 """Tied effects: starts with equal variances, and with unequal ones, beside the one that a scoring step gives."""
 
