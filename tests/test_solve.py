@@ -1,6 +1,7 @@
 """The search ends at the minimum: restarts find nothing lower, and the conditions of a boundary minimum hold."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_models import Model, random_model, unbalanced
 
@@ -165,6 +166,22 @@ def test_the_last_digits_of_theta():
     assert isinstance(criterion, ProfiledDeviance)
     step = np.linalg.solve(minimum.derivatives.hessian, minimum.derivatives.gradient)
     assert np.abs(step).max() < 1e-10
+
+
+@pytest.mark.parametrize("variance", [1.2e-8, 2e-8, 3e-8])
+def test_the_last_digits_close_to_the_boundary(variance: float):
+    """Balanced groups, whose estimates are known: (F - 1) / n, with J - 1 degrees of freedom of the mean."""
+    rng, J, n = np.random.default_rng(1), 16, 1000
+    within, between = rng.normal(size=(J, n)), rng.normal(size=J)
+    within -= within.mean(axis=1, keepdims=True)
+    between -= between.mean()
+    square = np.sum(within**2) / (J * (n - 1)) * (1.0 + n * variance)
+    between *= np.sqrt(square * (J - 1) / (n * np.sum(between**2)))
+    data = pd.DataFrame({"y": (within + between[:, None]).ravel(), "g": np.repeat(np.arange(J), n)})
+    fit = cl.mixed("y ~ 1 + (1 | g)", data)
+    assert fit.converged
+    assert fit.solution.theta[0] == pytest.approx(np.sqrt(variance), rel=1e-6)
+    assert fit.tests(ddf="satterthwaite")["df"].iloc[0] == pytest.approx(J - 1, rel=1e-6)
 
 
 def test_many_clusters_have_one_start():

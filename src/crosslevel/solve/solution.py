@@ -14,9 +14,12 @@ from crosslevel.types import FloatArray
 NEGLIGIBLE = 1e-4
 """A standard deviation of a standardised random effect, relative to sigma, that counts as zero (as in lme4)."""
 
-POLISH_STEPS, LAST_DIGIT = 3, 1e-22
-"""Final Newton steps, taken while the decrease of the deviance they promise exceeds this: 11 digits of theta."""
+POLISH_STEPS, LAST_DIGIT, CLOSER = 12, 1e-22, 0.5
+"""Final Newton steps, taken while the decrease of the deviance they promise exceeds the second, which is 11 digits of
+theta, and while each leaves less than a share of it: close to the boundary they approach slowly at first."""
 
+OBSERVED_STEPS = 3
+"""Most Newton steps with the observed information."""
 
 LEAST, NEAR = 1e-18, 1e-3
 """Newton steps with a Hessian by differences are taken while the decrease they promise lies between these: below it is
@@ -200,7 +203,7 @@ def in_data_units(criterion: Engine, minimum: Minimum[Any]) -> Solution:
 
 
 def polish(criterion: Engine, minimum: Minimum[Any]) -> Minimum[Any]:
-    """Newton steps that the deviance is too flat to judge: each has to bring the gradient down by a factor of ten."""
+    """Newton steps that the deviance is too flat to judge: each has to halve what the next one promises."""
     newton = minimum.derivatives.newton_step()
     for _ in range(POLISH_STEPS):
         if newton is None or not newton[1] > LAST_DIGIT:
@@ -209,7 +212,7 @@ def polish(criterion: Engine, minimum: Minimum[Any]) -> Minimum[Any]:
         state = criterion.value(theta)
         derivatives = criterion.derivatives(state, theta)
         following = derivatives.newton_step()
-        if following is None or not following[1] < 0.01 * newton[1]:
+        if following is None or not following[1] < CLOSER * newton[1]:
             break
         newton, evaluations = following, minimum.evaluations + 1
         minimum = replace(
@@ -220,7 +223,7 @@ def polish(criterion: Engine, minimum: Minimum[Any]) -> Minimum[Any]:
 
 def polish_with_observed(criterion: Engine, minimum: Minimum[Any]) -> Minimum[Any]:
     """Newton steps with the observed information, which the average one only resembles, to the last digits."""
-    for _ in range(POLISH_STEPS):
+    for _ in range(OBSERVED_STEPS):
         if not len(minimum.theta):
             break
         hessian, _ = criterion.curvature(minimum.state, minimum.theta)
