@@ -124,8 +124,8 @@ def test_files_hold_published_studies(tmp_path: Path) -> None:
     assert cl.lab.Study.from_toml(tmp_path / "again.toml") == study
     for old, new, words in (
         ("heisig2017", "heisig2018", "`published` is one of heisig2017; got 'heisig2018'"),
-        ("variant", "variants", "`arguments` does not fit heisig2017"),
-        ("published =", "terms = []\npublished =", "a published study has 'terms'"),
+        ("variant", "variants", "`arguments` of heisig2017 has 'variants', .*did you mean 'variant'"),
+        ("published =", "terms = []\npublished =", "A published study has 'terms'"),
     ):
         path.write_text(study.to_toml().replace(old, new))
         with pytest.raises(CrosslevelError, match=words):
@@ -149,11 +149,11 @@ def test_studies_that_no_file_holds() -> None:
     ("old", "new", "words"),
     [
         ('terms = ["z"]', "", "A study needs terms, which the file lacks"),
-        ("[factors]", "[factor]", "the file has 'factor', which mean nothing. It can have title"),
+        ("[factors]", "[factor]", "The file has 'factor', which it cannot have .*'factors'"),
         ('kind = "OLS"', 'kind = "OSL"', "`estimators` needs a `kind` among .*; got 'OSL'"),
         ('kind = "OLS"', 'kind = "Context"', "`estimators` needs a `kind` among .*; got 'Context'"),
         ('{ kind = "Context" }', '{ kind = "Context", men = 1 }', "Context in `process.variables.z` has 'men'"),
-        ("clusters = 10", "", "`process` does not make a Process: .*clusters"),
+        ("clusters = 10", "", "Process in `process` needs 'clusters', which the file lacks"),
         ("size = [30, 60]", "size = [60, 30]", "`size`"),
         ("[[estimators]]", "[estimators]", "no TOML file"),
     ],

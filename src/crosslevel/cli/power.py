@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crosslevel.cli import output
+from crosslevel.cli.simulate import check_place
 from crosslevel.errors import CrosslevelError, FileError
 from crosslevel.estimators.export import records
 
@@ -56,6 +57,8 @@ def run_power(
         raise FileError(f"`--figure` ends in {', '.join(PICTURES)}; got {str(figure)!r}.")
     if path is not None and path.suffix.lower() not in output.FORMATS:
         raise FileError(f"`--output` ends in {', '.join(output.FORMATS)}; got {str(path)!r}.")
+    check_place(path, "--output")
+    check_place(figure, "--figure")
     asked = {name: value for name, value in given.items() if value is not None}
     if file is not None and file.suffix.lower() in PLANS:
         asked = {**plan_in(file), **asked}
@@ -144,7 +147,7 @@ def plan_in(file: Path) -> dict[str, Any]:
     unknown = [name for name in plan if name not in known]
     if unknown:
         raise CrosslevelError(
-            f"{str(file)!r} has {', '.join(map(repr, unknown))}, which mean nothing. It can have formula, "
+            f"{str(file)!r} has {', '.join(map(repr, unknown))}, which it cannot have. It can have formula, "
             f"{', '.join(name for name in known if name != 'model')}."
         )
     if "size" in plan:

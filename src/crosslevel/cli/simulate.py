@@ -1,5 +1,6 @@
 """The command that runs a Monte Carlo study."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -51,6 +52,7 @@ def run_simulate(
     if path is not None and path.suffix.lower() not in endings:
         raise FileError(f"`--output` ends in {', '.join(endings)}; got {str(path)!r}.")
     check_measures(measures)
+    check_place(path, "--output")
     study = Study.from_toml(file)
     try:
         found = study.run(progress=not quiet, **given)
@@ -66,6 +68,19 @@ def run_simulate(
         print(f"Written to {path}", file=sys.stderr)
     whole = found[found["measure"] == "convergence"]
     return bool((whole["failed"] < whole["reps"]).all())
+
+
+def check_place(path: Path | None, option: str) -> None:
+    """Whether the folder of a file is there, before an hour is spent on what goes into it.
+
+    Raises
+    ------
+    FileError : it is not.
+    """
+    folder = None if path is None else path.expanduser().parent
+    if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        why = "there is no such folder" if not folder.exists() else "that folder cannot be written to"
+        raise FileError(f"`{option}`: cannot write {str(path)!r}: {why}. Make the folder, or choose another place.")
 
 
 def check_measures(measures: Sequence[str] | None) -> None:

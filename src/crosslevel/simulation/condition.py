@@ -29,6 +29,7 @@ class Condition:
     estimators : what is applied to them.
     terms : names of the coefficients that are measured.
     level : of the intervals.
+    called : what messages call it; its number and levels if empty.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Condition:
     estimators: tuple[Estimator, ...]
     terms: tuple[str, ...]
     level: float
+    called: str = ""
 
     def __str__(self) -> str:
         return self.words
@@ -44,6 +46,8 @@ class Condition:
     @property
     def words(self) -> str:
         """Number and levels, for messages."""
+        if self.called:
+            return self.called
         listed = ", ".join(f"{name} = {shown(level)}" for name, level in self.levels.items())
         return f"condition {self.number}" + (f" ({listed})" if listed else "")
 

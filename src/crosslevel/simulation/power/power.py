@@ -120,8 +120,9 @@ def power(
     _check_run(level, reps, seed, n_jobs)
     if isinstance(model, MixedFit):
         _refuse_beside_fit(
-            icc=icc, correlation=correlation or None, context=context, arms=arms, between=between or None,
-            variables=variables, predictor_correlation=predictor_correlation or None, cv=cv or None, rows=rows or None,
+            icc=icc, correlation=_unless_zero(correlation), context=context, arms=arms, between=_unless_zero(between),
+            variables=variables, predictor_correlation=_unless_zero(predictor_correlation), cv=_unless_zero(cv),
+            rows=rows or None,
         )  # fmt: skip
         source: Source = Estimated.of(model, effects=values, sd=sd or {}, sigma=sigma)
         clusters = _extended(model, clusters, extend)
@@ -168,7 +169,11 @@ def _effects(effects: Effects | None) -> tuple[dict[str, float], dict[str, list[
 
 def _check_run(level: float, reps: int, seed: object, n_jobs: object) -> None:
     """Whether these are numbers that a simulation can go by."""
-    check_level(level)
+    if check_level(level) < 0.5:
+        raise CrosslevelError(
+            f"`level` is that of the interval that must not hold zero: 0.95 for a test at 5 %; got {level!r}. Write "
+            f"level={1.0 - level:g}."
+        )
     check_positive("reps", reps)
     check_jobs(n_jobs)
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
@@ -199,6 +204,11 @@ def _refuse_beside_fit(**given: object) -> None:
         )
 
 
+def _unless_zero(value: object) -> object:
+    """The value; None where it is the default, 0."""
+    return None if isinstance(value, int | float) and value == 0 else value
+
+
 def _extended(
     fit: MixedFit, clusters: int | Sequence[int] | None, extend: Mapping[str, int | Sequence[int]] | None
 ) -> int | Sequence[int]:
@@ -227,7 +237,10 @@ def _targets(
     target: str | Sequence[str] | None, source: Source, given: Mapping[str, float], *, normal: bool, level: float
 ) -> tuple[Target, ...]:
     """What power is asked for."""
-    names = [target] if isinstance(target, str) else list(target) if target is not None else [None]
+    several = [target] if isinstance(target, str) or target is None else target
+    if not isinstance(several, Sequence) or not several or not all(isinstance(one, str | None) for one in several):
+        raise CrosslevelError(f"`target` is the name of an effect, or a list of names; got {target!r}.")
+    names = list(several)
     if names == [None]:
         fitted = isinstance(source, Estimated)
         chosen = [name for name in (source.effects if fitted and not given else given) if name != "Intercept"]
@@ -253,7 +266,10 @@ def _whole_numbers(clusters: Any) -> list[int]:
 
 def _sizes(size: Any) -> list[Any]:
     """Sizes that are tried."""
-    return list(size) if isinstance(size, list | range | np.ndarray) else [size]
+    several = list(size) if isinstance(size, list | range | np.ndarray) else [size]
+    if not several:
+        raise CrosslevelError("`size` is an empty list. Give the rows of a cluster, or several numbers to try.")
+    return several
 
 
 def _points(source: Source, clusters: list[int], sizes: list[Any], varied: Mapping[str, list[float]]) -> list[Point]:

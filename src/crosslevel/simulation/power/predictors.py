@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Formula
+from crosslevel.simulation.amounts import is_number
 from crosslevel.simulation.variables import Arms, Context, Normal, Variable
 
 ROWS, CLUSTERS = re.compile(r"[xX]\d*"), re.compile(r"[zZwW]\d*")
@@ -39,9 +40,14 @@ def predictor_variables(
         varies.
     """
     names = predictor_names(formula)
+    _check_between(between)
+    if not isinstance(variables, Mapping):
+        raise CrosslevelError(
+            f"`variables` maps names to distributions, as in {{'z': cl.lab.Context()}}; got {variables!r}."
+        )
     shares = _arms(arms)
     spread = dict(between) if isinstance(between, Mapping) else {}
-    above = _listed(context)
+    above = _listed(context, "context")
     for argument, given in (("context", above), ("arms", shares), ("between", spread), ("variables", variables)):
         _require(given, names, argument)
     out: dict[str, Variable] = {}
@@ -140,18 +146,35 @@ def _refuse_contradictions(
 
 def _arms(arms: str | Sequence[str] | Mapping[str, float] | None) -> dict[str, float]:
     """Share of ones by variable."""
-    return (
-        {name: float(share) for name, share in arms.items()}
-        if isinstance(arms, Mapping)
-        else dict.fromkeys(_listed(arms), HALF)
-    )
+    if not isinstance(arms, Mapping):
+        return dict.fromkeys(_listed(arms, "arms"), HALF)
+    for name, share in arms.items():
+        if not is_number(share) or not 0.0 < share < 1.0:
+            raise CrosslevelError(
+                f"`arms` of {name!r} is the share of clusters with a 1, between 0 and 1; got {share!r}."
+            )
+    return {name: float(share) for name, share in arms.items()}
 
 
-def _listed(names: str | Sequence[str] | None) -> list[str]:
+def _check_between(between: object) -> None:
+    """Refuse what is no share, nor shares by name."""
+    for name, share in (between if isinstance(between, Mapping) else {"": between}).items():
+        if not is_number(share) or not 0.0 <= share < 1.0:
+            where = f"`between` of {name!r}" if name else "`between`"
+            raise CrosslevelError(
+                f"{where} is the share of variance that lies between clusters, a number from 0 to less than 1; got "
+                f"{share!r}."
+            )
+
+
+def _listed(names: object, argument: str) -> list[str]:
     """Names as a list."""
     if names is None:
         return []
-    return [names] if isinstance(names, str) else list(names)
+    several = [names] if isinstance(names, str) else names
+    if not isinstance(several, Sequence) or not all(isinstance(name, str) for name in several):
+        raise CrosslevelError(f"`{argument}` is the name of a variable, or a list of names; got {names!r}.")
+    return list(several)
 
 
 def _require(given: Sequence[str] | Mapping[str, object], names: Sequence[str], argument: str) -> None:

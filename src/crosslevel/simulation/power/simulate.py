@@ -91,6 +91,7 @@ def simulate(
             number=k, levels={"point": k, "clusters": point.clusters, "size": point.rows},
             process=source.planned(point.clusters, point.size, point.effects),  # type: ignore[arg-type]
             estimators=(estimator,), terms=names, level=settings.level,
+            called=f"{point.clusters:,} clusters of {point.rows:,.6g} rows",
         )
         for k, point in enumerate(points, start=first)
     ]  # fmt: skip

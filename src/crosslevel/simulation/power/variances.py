@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crosslevel.errors import CrosslevelError
+from crosslevel.simulation.amounts import is_number
 
 INTERCEPT = "Intercept"
 
@@ -45,6 +46,13 @@ class Variances:
         ------
         CrosslevelError : too little, too much, or impossible values.
         """
+        if sd is not None and not isinstance(sd, Mapping):
+            raise CrosslevelError(f"`sd` maps names of random effects to numbers, as in {{'x': .2}}; got {sd!r}.")
+        for name, value in (sd or {}).items():
+            if not is_number(value) or value < 0.0:
+                raise CrosslevelError(
+                    f"`sd` of {name!r} is a standard deviation, a number of at least 0; got {value!r}."
+                )
         known = {name: float(value) for name, value in (sd or {}).items()}
         unknown = [name for name in known if name not in names]
         if unknown:
@@ -52,7 +60,7 @@ class Variances:
                 f"`sd` names {', '.join(map(repr, unknown))}, which have no random effects in `formula`. It has random "
                 f"effects of: {', '.join(names)}."
             )
-        if sigma is not None and not (np.isfinite(sigma) and sigma > 0.0):
+        if sigma is not None and not (is_number(sigma) and sigma > 0.0):
             raise CrosslevelError(f"`sigma` is the residual standard deviation, above 0; got {sigma!r}.")
         if icc is not None:
             between, sigma = _from_icc(icc, names, known, sigma)
@@ -64,9 +72,6 @@ class Variances:
                 f"`sd` lacks the standard deviation of {', '.join(map(repr, lacking))} between clusters. Give {hint}"
                 f"sd={{{', '.join(f'{name!r}: ..' for name in lacking)}}}."
             )
-        wrong = [name for name, value in known.items() if not (np.isfinite(value) and value >= 0.0)]
-        if wrong:
-            raise CrosslevelError(f"`sd` has {known}; standard deviations are at least 0.")
         return cls(sd={name: known[name] for name in names}, sigma=1.0 if sigma is None else float(sigma))
 
 
@@ -76,8 +81,8 @@ def _from_icc(icc: float, names: Sequence[str], known: Mapping[str, float], sigm
         raise CrosslevelError("`icc` is given, but `formula` has no random intercept such as (1 | country).")
     if INTERCEPT in known:
         raise CrosslevelError(f"`icc` and `sd` both say how much intercepts vary. Leave {INTERCEPT!r} out of `sd`.")
-    if not 0.0 <= icc < 1.0:
-        raise CrosslevelError(f"`icc` is a share of variance, from 0 to less than 1; got {icc!r}.")
+    if not is_number(icc) or not 0.0 <= icc < 1.0:
+        raise CrosslevelError(f"`icc` is a share of variance, a number from 0 to less than 1; got {icc!r}.")
     if sigma is None:
         return float(np.sqrt(icc)), float(np.sqrt(1.0 - icc))
     return float(sigma * np.sqrt(icc / (1.0 - icc))), sigma
