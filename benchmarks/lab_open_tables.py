@@ -230,7 +230,7 @@ def write_page() -> None:
     grid = found[~found["estimator"].isin(slow(found))]
     page = put(page, "precision", precision_table(grid))
     page = put(page, "coverage", interval_table(grid))
-    once = found[found["interval"] == "growth-curve"]
+    once = grid[grid["interval"] == "growth-curve"]
     page = put(page, "conditions", condition_table(once, lambda row: f"{row['rmse']:.1f} ({row['coverage']:.0f})"))
     narrow = found.merge(found[found["estimator"].isin(slow(found))][FACTORS].drop_duplicates(), on=FACTORS)
     if len(narrow):
@@ -246,4 +246,5 @@ def slow(found: pd.DataFrame) -> Sequence[str]:
 
 def read(path: Path) -> pd.DataFrame:
     """A summary as it was committed."""
-    return pd.read_csv(path, keep_default_na=False, na_values={"value": [""], "mcse": [""]})
+    frame = pd.read_csv(path, keep_default_na=False, na_values={"value": [""], "mcse": [""]})
+    return frame.astype({name: float for name in ("slope_sd", "between") if name in frame})
