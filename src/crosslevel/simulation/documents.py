@@ -35,11 +35,11 @@ def study_document(study: "Study") -> Document:
     first, last = study.conditions[0], study.conditions[-1]
     if count > 1:
         blocks.append(Paragraph(f"Below the first and the last of them: {first.words}, and {last.words}."))
-    for title, words in PARTS.items():
-        own = dict(words(first))
-        other = [f"{name}: {text}" for name, text in words(last) if own.get(name) != text]
+    for part, named in PARTS.items():
+        own = dict(named(first))
+        other = [f"{name}: {text}" for name, text in named(last) if own.get(name) != text]
         where = f" of condition {first.number}" if other else ""
-        blocks += [Paragraph(f"{title}{where}:"), Items([f"{name}: {text}" for name, text in own.items()])]
+        blocks += [Paragraph(f"{part}{where}:"), Items([f"{name}: {text}" for name, text in own.items()])]
         if other:
             blocks += [Paragraph(f"What differs in condition {last.number}:"), Items(other)]
     return Document(study.title or "Monte Carlo study", blocks)

@@ -11,6 +11,7 @@ import pandas as pd
 from crosslevel.design import Design
 from crosslevel.display import counted, number
 from crosslevel.errors import CrosslevelError
+from crosslevel.simulation.amounts import is_number
 from crosslevel.simulation.power.fitted import Clusters, FittedProcess
 from crosslevel.simulation.power.planned import Planned
 from crosslevel.table import Columns
@@ -64,6 +65,7 @@ class Estimated:
         CrosslevelError : the fit is not of such a kind that clusters can be repeated; unknown names.
         """
         _refuse_others(fit)
+        _check_amounts(sd, sigma)
         design, names = fit.design, fit.design.random_names
         own = {str(name): float(value) for name, value in fit.params.items()}
         _refuse_unknown("effects", effects, list(own))
@@ -148,14 +150,23 @@ def _changed_root(
     for k, name in enumerate(names):
         if name not in sd:
             continue
-        if not (np.isfinite(sd[name]) and sd[name] >= 0.0):
-            raise CrosslevelError(f"`sd` of {name!r} is a standard deviation, at least 0; got {sd[name]!r}.")
         if spread[k] > 0.0:
             out[k] *= sd[name] / spread[k]
         else:
             out[k, q + k] = sd[name]
     out = out[:, np.any(out != 0.0, axis=0)]
     return out, dict(zip(names, np.sqrt(np.sum(out**2, axis=1)).tolist(), strict=True))
+
+
+def _check_amounts(sd: object, sigma: object) -> None:
+    """Refuse what are no standard deviations."""
+    if not isinstance(sd, Mapping):
+        raise CrosslevelError(f"`sd` maps names of random effects to numbers, as in {{'x': .2}}; got {sd!r}.")
+    for name, value in sd.items():
+        if not is_number(value) or value < 0.0:
+            raise CrosslevelError(f"`sd` of {name!r} is a standard deviation, a number of at least 0; got {value!r}.")
+    if sigma is not None and not (is_number(sigma) and sigma > 0.0):  # type: ignore[operator]
+        raise CrosslevelError(f"`sigma` is the residual standard deviation, a number above 0; got {sigma!r}.")
 
 
 def _refuse_unknown(argument: str, given: Mapping[str, float], names: Any) -> None:

@@ -11,6 +11,7 @@ from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.inference.df import AUTO, check_ddf
 from crosslevel.inference.wald import check_level
 from crosslevel.simulation.correlations import Correlation
+from crosslevel.simulation.given import number_of_clusters
 from crosslevel.simulation.power.assumed import assume
 from crosslevel.simulation.power.estimated import Estimated
 from crosslevel.simulation.power.record import Power
@@ -261,6 +262,8 @@ def _whole_numbers(clusters: Any) -> list[int]:
     wrong = [one for one in several if isinstance(one, bool) or not isinstance(one, Integral) or one < 2]
     if wrong or not several:
         raise CrosslevelError(f"`clusters` is a whole number of at least 2, or several; got {clusters!r}.")
+    for one in several:
+        number_of_clusters(int(one))
     return [int(one) for one in dict.fromkeys(several)]
 
 

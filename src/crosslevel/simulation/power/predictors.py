@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Formula
@@ -158,7 +159,8 @@ def _arms(arms: str | Sequence[str] | Mapping[str, float] | None) -> dict[str, f
 
 def _check_between(between: object) -> None:
     """Refuse what is no share, nor shares by name."""
-    for name, share in (between if isinstance(between, Mapping) else {"": between}).items():
+    shares: Mapping[str, Any] = between if isinstance(between, Mapping) else {"": between}
+    for name, share in shares.items():
         if not is_number(share) or not 0.0 <= share < 1.0:
             where = f"`between` of {name!r}" if name else "`between`"
             raise CrosslevelError(
