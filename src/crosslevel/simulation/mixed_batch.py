@@ -177,7 +177,7 @@ class Engine:
         n, n_clusters, q, p1 = working.image.shape
         k, places = len(self.places.rows), self.places
         status, value = np.zeros(n, dtype=np.int64), np.full(n, np.nan)
-        left = {
+        left: dict[str, FloatArray] = {
             "turn": np.zeros((n, q, q)), "factor": np.zeros((n, q, q)), "precision": np.zeros((n, n_clusters, q, q)),
             "cross": np.zeros((n, n_clusters, q, p1)), "chol": np.zeros((n, p1, p1)), "contrast": np.zeros((n, p1)),
             "hessian": np.zeros((n, k, k)),
@@ -189,7 +189,7 @@ class Engine:
         )  # fmt: skip
         log_scale = np.log(working.scale)
         deviance = value + 2.0 * (working.n_rows - self.p * self.reml) * log_scale[:, -1]
-        return status, left, deviance + 2.0 * log_scale[:, :-1].sum(axis=1) * self.reml
+        return status, left, np.asarray(deviance + 2.0 * log_scale[:, :-1].sum(axis=1) * self.reml)
 
     def _write(
         self,

@@ -53,7 +53,7 @@ class Ends:
     @property
     def p(self) -> int:
         """Number of coefficients."""
-        return self.contrast.shape[1] - 1
+        return int(self.contrast.shape[1]) - 1
 
     @cached_property
     def sigma(self) -> FloatArray:
