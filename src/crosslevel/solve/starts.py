@@ -23,7 +23,7 @@ CORRELATION = 0.95
 SPARSE_ROWS, SPARSE_MORE = 3, 10
 """Rows per random effect, and rows in addition, from which on they are not few."""
 
-FEW_PER_EFFECT = 5
+FEW_PER_EFFECT = 3
 """Clusters per random effect below which a singular minimum is not taken for the lowest without another search,"""
 
 AGAIN = EQUAL[-1]
