@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 import crosslevel as cl
-from crosslevel.simulation.heisig2017 import PublishedProcess, fixed_part, formula, target
+from crosslevel.simulation.published.heisig2017 import PublishedProcess, fixed_part, formula, target
 
 HERE = Path(__file__).parent
 STORE, PAGE = HERE / "interval_coverage.json", HERE.parent / "docs" / "inference.md"

@@ -34,8 +34,8 @@ from run import HERE, machine
 
 import crosslevel as cl
 from crosslevel.report.figures import theme
-from crosslevel.simulation.heisig2017 import ESTIMATORS, MAXIMAL, OPTIONAL, heisig2017
-from crosslevel.simulation.published import FACTORS, published
+from crosslevel.simulation.published.heisig2017 import ESTIMATORS, MAXIMAL, OPTIONAL, heisig2017
+from crosslevel.simulation.published.numbers import FACTORS, published
 
 DOCS = HERE.parent / "docs"
 SUMMARY, PAGE, REPORT = DOCS / "lab" / "heisig2017.csv", DOCS / "lab.md", HERE / "lab.json"
@@ -192,8 +192,8 @@ def strips(ours: pd.DataFrame) -> Any:
 
 def speed(reps: int, rounds: int) -> None:
     """CPU milliseconds per replication of each part, in three conditions."""
-    from crosslevel.simulation.batches import Ready
-    from crosslevel.simulation.seeds import Seeds
+    from crosslevel.simulation.studies.batches import Ready
+    from crosslevel.simulation.studies.seeds import Seeds
 
     rows = []
     for variant, clusters in (("cli", 15), ("cli", 25), ("cli", 50), ("dce", 25)):

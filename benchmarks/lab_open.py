@@ -22,7 +22,7 @@ from pathlib import Path
 from lab_open_tables import write_noise, write_page, write_published, write_selection
 
 import crosslevel as cl
-from crosslevel.simulation.heisig2017 import PublishedProcess, formula, heisig2017, target
+from crosslevel.simulation.published.heisig2017 import PublishedProcess, formula, heisig2017, target
 
 SEED = 2017
 SLOPES = 5

@@ -26,15 +26,15 @@ import numpy as np
 import pandas as pd
 
 import crosslevel as cl
-from crosslevel.simulation.correlations import RandomCorrelation, mean_absolute
-from crosslevel.simulation.estimates import Estimates, Estimator
-from crosslevel.simulation.mixed import Mixed
-from crosslevel.simulation.ols import OLS
-from crosslevel.simulation.process import Process
-from crosslevel.simulation.sampler import sampler_of
-from crosslevel.simulation.seeds import Seeds
-from crosslevel.simulation.two_step import TwoStep
-from crosslevel.simulation.variables import Context, Normal
+from crosslevel.simulation.estimators.estimates import Estimates, Estimator
+from crosslevel.simulation.estimators.mixed import Mixed
+from crosslevel.simulation.estimators.ols import OLS
+from crosslevel.simulation.estimators.two_step import TwoStep
+from crosslevel.simulation.processes.correlations import RandomCorrelation, mean_absolute
+from crosslevel.simulation.processes.process import Process
+from crosslevel.simulation.processes.sampler import sampler_of
+from crosslevel.simulation.processes.variables import Context, Normal
+from crosslevel.simulation.studies.seeds import Seeds
 
 HERE = Path(__file__).parent
 STORE, PAGE = HERE / "published_precision.json", HERE.parent / "docs" / "published_precision.md"

@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 import crosslevel as cl
-from crosslevel.simulation.heisig2017 import PublishedProcess, formula, target
+from crosslevel.simulation.published.heisig2017 import PublishedProcess, formula, target
 
 HERE = Path(__file__).parent
 STORE, PAGE = HERE / "selection_focus.json", HERE.parent / "docs" / "selection.md"

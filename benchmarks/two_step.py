@@ -17,7 +17,7 @@ import pandas as pd
 from interval_coverage import SEED, Condition
 
 import crosslevel as cl
-from crosslevel.simulation.heisig2017 import formula, target
+from crosslevel.simulation.published.heisig2017 import formula, target
 
 HERE = Path(__file__).parent
 STORE, PAGE = HERE / "two_step.json", HERE.parent / "docs" / "inference.md"

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 import crosslevel as cl
 from crosslevel.inference.bootstrap.batch import Outcome
-from crosslevel.simulation.drawn import Drawn
+from crosslevel.simulation.processes.drawn import Drawn
 
 TRUTH, SD, SIGMA, SIZE = 0.3, 0.5, 1.0, 20
 

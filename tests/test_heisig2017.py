@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 import crosslevel as cl
-from crosslevel.simulation.heisig2017 import FACTORS, PublishedEstimators, PublishedProcess, heisig2017, target
-from crosslevel.simulation.published import published
+from crosslevel.simulation.published.heisig2017 import (
+    FACTORS,
+    PublishedEstimators,
+    PublishedProcess,
+    heisig2017,
+    target,
+)
+from crosslevel.simulation.published.numbers import published
 
 CONTROLS = ["x2", "x3", "x4", "x5", "x6"]
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 import crosslevel as cl
 from crosslevel.report.figures import theme
-from crosslevel.simulation.published import published
+from crosslevel.simulation.published.numbers import published
 
 SCALES = {"rmse": "log", "coverage": "linear"}
 

@@ -11,9 +11,9 @@ import crosslevel as cl
 from crosslevel.cli.power import run_power
 from crosslevel.cli.simulate import check_place
 from crosslevel.errors import CrosslevelError, FileError
-from crosslevel.simulation import batches
-from crosslevel.simulation.sampler import sampler_of
-from crosslevel.simulation.seeds import Seeds
+from crosslevel.simulation.processes.sampler import sampler_of
+from crosslevel.simulation.studies import batches
+from crosslevel.simulation.studies.seeds import Seeds
 
 PROCESS = cl.lab.Process(
     formula="y ~ x + z + (x | g)", effects={"Intercept": 0.0, "x": 1.0, "z": 0.5}, sd={"Intercept": 0.5, "x": 0.3},

@@ -13,8 +13,6 @@ import pytest
 import crosslevel as cl
 from crosslevel.cli import app as cli
 from crosslevel.errors import CrosslevelError
-from crosslevel.simulation.batches import Ready
-from crosslevel.simulation.condition import Condition
 from crosslevel.simulation.power.cheapest import Costs
 from crosslevel.simulation.power.closed_forms import std_error, t_power, width
 from crosslevel.simulation.power.components import ComponentTest
@@ -23,6 +21,8 @@ from crosslevel.simulation.power.record import Power
 from crosslevel.simulation.power.shape import Shape
 from crosslevel.simulation.power.surface import Surface
 from crosslevel.simulation.power.tested import PowerTests
+from crosslevel.simulation.studies.batches import Ready
+from crosslevel.simulation.studies.condition import Condition
 
 TAU, SIGMA = 0.2**0.5, 0.8**0.5
 """Standard deviations for an ICC of .2."""

@@ -8,11 +8,11 @@ import pytest
 from scipy import stats
 
 import crosslevel as cl
-from crosslevel.simulation.correlations import RandomCorrelation, fixed_root, mean_absolute
-from crosslevel.simulation.model import Model
-from crosslevel.simulation.process import Process
-from crosslevel.simulation.sizes import Sizes
-from crosslevel.simulation.variables import Arms, Binary, Context, Normal, Skewed, StudentT, Variable
+from crosslevel.simulation.processes.correlations import RandomCorrelation, fixed_root, mean_absolute
+from crosslevel.simulation.processes.model import Model
+from crosslevel.simulation.processes.process import Process
+from crosslevel.simulation.processes.sizes import Sizes
+from crosslevel.simulation.processes.variables import Arms, Binary, Context, Normal, Skewed, StudentT, Variable
 
 GIVEN: Mapping[str, object] = {
     "formula": "y ~ x1 + z + (1 + x1 | g)",

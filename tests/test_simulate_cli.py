@@ -16,7 +16,7 @@ from simulated_toys import toy
 import crosslevel as cl
 from crosslevel.cli import app as cli
 from crosslevel.errors import CrosslevelError, FileError
-from crosslevel.simulation import toml
+from crosslevel.simulation.studies import toml
 
 STUDY = """
 title = "Two estimators of a context effect"

@@ -8,15 +8,15 @@ from scipy import stats
 import crosslevel as cl
 from crosslevel.design import build_design
 from crosslevel.kernels import simulated, streams
-from crosslevel.simulation.correlations import RandomCorrelation
-from crosslevel.simulation.drawn import Drawn
-from crosslevel.simulation.exact import ExactSampler
-from crosslevel.simulation.model import Model
-from crosslevel.simulation.process import Process
-from crosslevel.simulation.rows import RowSampler
-from crosslevel.simulation.sampler import sampler_of
-from crosslevel.simulation.sizes import Sizes
-from crosslevel.simulation.variables import Arms, Binary, Context, Normal, StudentT
+from crosslevel.simulation.processes.correlations import RandomCorrelation
+from crosslevel.simulation.processes.drawn import Drawn
+from crosslevel.simulation.processes.exact import ExactSampler
+from crosslevel.simulation.processes.model import Model
+from crosslevel.simulation.processes.process import Process
+from crosslevel.simulation.processes.rows import RowSampler
+from crosslevel.simulation.processes.sampler import sampler_of
+from crosslevel.simulation.processes.sizes import Sizes
+from crosslevel.simulation.processes.variables import Arms, Binary, Context, Normal, StudentT
 
 Array = NDArray[np.float64]
 

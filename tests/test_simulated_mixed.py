@@ -10,16 +10,16 @@ from crosslevel.design.reduced import reduce_products
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.bootstrap.batch import Outcome
 from crosslevel.likelihood.profiled import ProfiledDeviance
-from crosslevel.simulation.correlations import RandomCorrelation
-from crosslevel.simulation.drawn import Drawn
-from crosslevel.simulation.mixed import Mixed, MixedPrepared
-from crosslevel.simulation.mixed_batch import MixedBatch
-from crosslevel.simulation.mixed_coordinates import Columns, reduce_drawn
-from crosslevel.simulation.mixed_ordinary import batch_of, fit_one
-from crosslevel.simulation.model import Model
-from crosslevel.simulation.process import Process
-from crosslevel.simulation.sampler import sampler_of
-from crosslevel.simulation.variables import Context, Normal
+from crosslevel.simulation.estimators.mixed import Mixed, MixedPrepared
+from crosslevel.simulation.estimators.mixed_batch import MixedBatch
+from crosslevel.simulation.estimators.mixed_coordinates import Columns, reduce_drawn
+from crosslevel.simulation.estimators.mixed_ordinary import batch_of, fit_one
+from crosslevel.simulation.processes.correlations import RandomCorrelation
+from crosslevel.simulation.processes.drawn import Drawn
+from crosslevel.simulation.processes.model import Model
+from crosslevel.simulation.processes.process import Process
+from crosslevel.simulation.processes.sampler import sampler_of
+from crosslevel.simulation.processes.variables import Context, Normal
 from crosslevel.solve.one_factor import solve, starting_theta
 from crosslevel.solve.starts import EQUAL, equal_variances
 

@@ -15,13 +15,13 @@ from crosslevel.design import reduced
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.two_step_outcomes import METHODS
 from crosslevel.inference.bootstrap.batch import Outcome
-from crosslevel.simulation import stacked
-from crosslevel.simulation.drawn import Drawn
-from crosslevel.simulation.ols import OLS, few_clusters
-from crosslevel.simulation.process import Process
-from crosslevel.simulation.sampler import sampler_of
-from crosslevel.simulation.two_step import TwoStep
-from crosslevel.simulation.variables import Arms, Context, Normal
+from crosslevel.simulation.estimators import stacked
+from crosslevel.simulation.estimators.ols import OLS, few_clusters
+from crosslevel.simulation.estimators.two_step import TwoStep
+from crosslevel.simulation.processes.drawn import Drawn
+from crosslevel.simulation.processes.process import Process
+from crosslevel.simulation.processes.sampler import sampler_of
+from crosslevel.simulation.processes.variables import Arms, Context, Normal
 
 RTOL, DF_TOLERANCE = 1e-9, 1e-7
 TERMS = ("Intercept", "x1", "x2", "x3", "z", "x1:z")

@@ -16,15 +16,15 @@ from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.inference.bootstrap.batch import Outcome
 from crosslevel.inference.structure_fits import StructureFit
 from crosslevel.selection.criteria import AIC, BIC, Information
-from crosslevel.simulation.bootstraps import Bootstrap, entropy
-from crosslevel.simulation.bounded import Structures, all_groups, best_of, correlation_groups
-from crosslevel.simulation.drawn import Drawn
-from crosslevel.simulation.estimates import Estimates, Estimator
-from crosslevel.simulation.ordinary import Custom
-from crosslevel.simulation.process import Process
-from crosslevel.simulation.sampler import sampler_of
-from crosslevel.simulation.searches import PreparedSearch, Selected
-from crosslevel.simulation.variables import Arms, Context, Normal
+from crosslevel.simulation.estimators.bootstraps import Bootstrap, entropy
+from crosslevel.simulation.estimators.bounded import Structures, all_groups, best_of, correlation_groups
+from crosslevel.simulation.estimators.estimates import Estimates, Estimator
+from crosslevel.simulation.estimators.ordinary import Custom
+from crosslevel.simulation.estimators.searches import PreparedSearch, Selected
+from crosslevel.simulation.processes.drawn import Drawn
+from crosslevel.simulation.processes.process import Process
+from crosslevel.simulation.processes.sampler import sampler_of
+from crosslevel.simulation.processes.variables import Arms, Context, Normal
 
 PROCESS = Process(
     formula="y ~ x1 + x2 + x3 + z + (1 + x1 + x2 | g)",

@@ -21,15 +21,15 @@ from simulated_toys import SD, SIGMA, SIZE, TRUTH, ClusterMean, Fallible, interv
 import crosslevel as cl
 from crosslevel.errors import CrosslevelError, DataWarning, FileError
 from crosslevel.inference.bootstrap.batch import Outcome
-from crosslevel.simulation.batches import section
-from crosslevel.simulation.condition import process_with
-from crosslevel.simulation.estimates import Estimates
-from crosslevel.simulation.fold import Fold, Outline, spans
-from crosslevel.simulation.measures import COLUMNS, measured, of_estimates, of_intervals
-from crosslevel.simulation.moments import Moments
-from crosslevel.simulation.seeds import Seeds, stream_of
-from crosslevel.simulation.tally import Tally
-from crosslevel.simulation.widths import STEP, Widths
+from crosslevel.simulation.estimators.estimates import Estimates
+from crosslevel.simulation.processes.moments import Moments
+from crosslevel.simulation.studies.batches import section
+from crosslevel.simulation.studies.condition import process_with
+from crosslevel.simulation.studies.fold import Fold, Outline, spans
+from crosslevel.simulation.studies.measures import COLUMNS, measured, of_estimates, of_intervals
+from crosslevel.simulation.studies.seeds import Seeds, stream_of
+from crosslevel.simulation.studies.tally import Tally
+from crosslevel.simulation.studies.widths import STEP, Widths
 
 same = partial(pd.testing.assert_frame_equal, check_exact=True)
 
@@ -457,7 +457,7 @@ def test_an_estimator_that_does_not_fit_is_named() -> None:
 
 
 def test_progress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("crosslevel.simulation.progress.PATIENCE", 0.0)
+    monkeypatch.setattr("crosslevel.simulation.studies.progress.PATIENCE", 0.0)
     toy().run(reps=10, batch=5)
     told = capsys.readouterr().err
     assert "crosslevel: study: 25 of 40 replications, 0 s left" in told

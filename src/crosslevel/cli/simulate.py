@@ -15,7 +15,7 @@ from crosslevel.estimators.export import records
 from crosslevel.table import write_atomically
 
 if TYPE_CHECKING:
-    from crosslevel.simulation.study import Study
+    from crosslevel.simulation.studies.study import Study
 
 INTERRUPTED = 130
 
@@ -46,7 +46,7 @@ def run_simulate(
     quiet : no messages meanwhile.
     **given : other arguments of `Study.run`.
     """
-    from crosslevel.simulation.study import Study
+    from crosslevel.simulation.studies.study import Study
 
     endings = {**FRAMES, **output.FORMATS}
     if path is not None and path.suffix.lower() not in endings:
@@ -90,7 +90,7 @@ def check_measures(measures: Sequence[str] | None) -> None:
     ------
     CrosslevelError : there are not.
     """
-    from crosslevel.simulation.measures import MEASURES
+    from crosslevel.simulation.studies.measures import MEASURES
 
     unknown = [name for name in measures or () if name not in MEASURES]
     if unknown:
@@ -99,7 +99,7 @@ def check_measures(measures: Sequence[str] | None) -> None:
 
 def delivered(study: "Study", found: pd.DataFrame, measures: Sequence[str] | None) -> output.Result:
     """Results to deliver."""
-    from crosslevel.simulation.documents import failures, results_document
+    from crosslevel.simulation.studies.documents import failures, results_document
 
     recorded = study.record(found.attrs["seed"])
     return output.Result(

@@ -1,25 +1,25 @@
 """Monte Carlo studies of estimators: `cl.lab`."""
 
-from crosslevel.simulation.bootstraps import Bootstrap
-from crosslevel.simulation.correlations import RandomCorrelation
-from crosslevel.simulation.documents import failures, table
-from crosslevel.simulation.drawn import Drawn
-from crosslevel.simulation.estimates import Estimates, Estimator, Prepared
-from crosslevel.simulation.heisig2017 import heisig2017
-from crosslevel.simulation.measures import MEASURES
-from crosslevel.simulation.mixed import Mixed
-from crosslevel.simulation.model import Model
-from crosslevel.simulation.ols import OLS
-from crosslevel.simulation.ordinary import Custom
-from crosslevel.simulation.process import Process
-from crosslevel.simulation.published import published
-from crosslevel.simulation.sampler import Sampler, sampler_of
-from crosslevel.simulation.searches import Selected
-from crosslevel.simulation.sizes import Sizes
-from crosslevel.simulation.stored import replications, summarise
-from crosslevel.simulation.study import Study
-from crosslevel.simulation.two_step import TwoStep
-from crosslevel.simulation.variables import Arms, Binary, Context, Normal, Skewed, StudentT, Variable
+from crosslevel.simulation.estimators.bootstraps import Bootstrap
+from crosslevel.simulation.estimators.estimates import Estimates, Estimator, Prepared
+from crosslevel.simulation.estimators.mixed import Mixed
+from crosslevel.simulation.estimators.ols import OLS
+from crosslevel.simulation.estimators.ordinary import Custom
+from crosslevel.simulation.estimators.searches import Selected
+from crosslevel.simulation.estimators.two_step import TwoStep
+from crosslevel.simulation.processes.correlations import RandomCorrelation
+from crosslevel.simulation.processes.drawn import Drawn
+from crosslevel.simulation.processes.model import Model
+from crosslevel.simulation.processes.process import Process
+from crosslevel.simulation.processes.sampler import Sampler, sampler_of
+from crosslevel.simulation.processes.sizes import Sizes
+from crosslevel.simulation.processes.variables import Arms, Binary, Context, Normal, Skewed, StudentT, Variable
+from crosslevel.simulation.published.heisig2017 import heisig2017
+from crosslevel.simulation.published.numbers import published
+from crosslevel.simulation.studies.documents import failures, table
+from crosslevel.simulation.studies.measures import MEASURES
+from crosslevel.simulation.studies.stored import replications, summarise
+from crosslevel.simulation.studies.study import Study
 
 __all__ = [
     "MEASURES",

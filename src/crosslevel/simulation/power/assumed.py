@@ -10,16 +10,16 @@ from crosslevel.design import Design, build_design
 from crosslevel.display import number, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Formula
-from crosslevel.simulation.amounts import is_number
-from crosslevel.simulation.correlations import Correlation
-from crosslevel.simulation.given import read_formula
 from crosslevel.simulation.power.planned import Planned, PlannedProcess
 from crosslevel.simulation.power.predictors import predictor_variables
 from crosslevel.simulation.power.variances import INTERCEPT, Variances
-from crosslevel.simulation.process import Process
-from crosslevel.simulation.process_words import correlation_words, listed, variable_words
-from crosslevel.simulation.sizes import MOST_CV, Size, Sizes
-from crosslevel.simulation.variables import Variable
+from crosslevel.simulation.processes.amounts import is_number
+from crosslevel.simulation.processes.correlations import Correlation
+from crosslevel.simulation.processes.given import read_formula
+from crosslevel.simulation.processes.process import Process
+from crosslevel.simulation.processes.sizes import MOST_CV, Size, Sizes
+from crosslevel.simulation.processes.variables import Variable
+from crosslevel.simulation.studies.process_words import correlation_words, listed, variable_words
 
 FEW_CLUSTERS, FEW_ROWS, FEW_SEED = 40, 50, 20
 """Rows from which the columns of a model are learnt, and how much slopes' variables vary."""

@@ -15,10 +15,10 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.random_tests import terms_of
 from crosslevel.inference.lrt import mixture, mixture_tail
 from crosslevel.inference.removal import removal
-from crosslevel.simulation.drawn import Drawn
-from crosslevel.simulation.mixed import MixedPrepared
-from crosslevel.simulation.mixed_batch import MixedBatch
-from crosslevel.simulation.model import Model
+from crosslevel.simulation.estimators.mixed import MixedPrepared
+from crosslevel.simulation.estimators.mixed_batch import MixedBatch
+from crosslevel.simulation.processes.drawn import Drawn
+from crosslevel.simulation.processes.model import Model
 from crosslevel.types import BoolArray, FloatArray, IntArray
 
 MOST = 200.0

@@ -11,9 +11,9 @@ import pandas as pd
 from crosslevel.design import Design
 from crosslevel.display import counted, number
 from crosslevel.errors import CrosslevelError
-from crosslevel.simulation.amounts import is_number
 from crosslevel.simulation.power.fitted import Clusters, FittedProcess
 from crosslevel.simulation.power.planned import Planned
+from crosslevel.simulation.processes.amounts import is_number
 from crosslevel.table import Columns
 from crosslevel.types import FloatArray
 

@@ -23,10 +23,10 @@ import pandas as pd
 
 from crosslevel.design import CrossProducts, Design
 from crosslevel.errors import CrosslevelError
-from crosslevel.simulation.drawn import Drawn
-from crosslevel.simulation.model import Model
 from crosslevel.simulation.power.planned import Planned
-from crosslevel.simulation.sampling import Sampler
+from crosslevel.simulation.processes.drawn import Drawn
+from crosslevel.simulation.processes.model import Model
+from crosslevel.simulation.processes.sampling import Sampler
 from crosslevel.types import FloatArray, IntArray, Method
 
 NOTHING = 1e-11

@@ -4,11 +4,11 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crosslevel.simulation.draws_itself import DrawsItself
-from crosslevel.simulation.model import Model
-from crosslevel.simulation.process import Process
-from crosslevel.simulation.sampler import sampler_of
-from crosslevel.simulation.sampling import Sampler
+from crosslevel.simulation.processes.draws_itself import DrawsItself
+from crosslevel.simulation.processes.model import Model
+from crosslevel.simulation.processes.process import Process
+from crosslevel.simulation.processes.sampler import sampler_of
+from crosslevel.simulation.processes.sampling import Sampler
 from crosslevel.types import Method
 
 

@@ -10,17 +10,17 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.inference.df import AUTO, check_ddf
 from crosslevel.inference.wald import check_level
-from crosslevel.simulation.correlations import Correlation
-from crosslevel.simulation.given import number_of_clusters
 from crosslevel.simulation.power.assumed import assume
 from crosslevel.simulation.power.estimated import Estimated
 from crosslevel.simulation.power.record import Power
 from crosslevel.simulation.power.simulate import Point, Settings, Source, simulate
 from crosslevel.simulation.power.targets import Target, target_of
-from crosslevel.simulation.running import check_positive
-from crosslevel.simulation.sizes import Size, Sizes
-from crosslevel.simulation.study import check_jobs
-from crosslevel.simulation.variables import Variable
+from crosslevel.simulation.processes.correlations import Correlation
+from crosslevel.simulation.processes.given import number_of_clusters
+from crosslevel.simulation.processes.sizes import Size, Sizes
+from crosslevel.simulation.processes.variables import Variable
+from crosslevel.simulation.studies.running import check_positive
+from crosslevel.simulation.studies.study import check_jobs
 from crosslevel.types import Method
 
 Effects: TypeAlias = Mapping[str, float | Sequence[float]]

@@ -6,8 +6,8 @@ from typing import Any
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Formula
-from crosslevel.simulation.amounts import is_number
-from crosslevel.simulation.variables import Arms, Context, Normal, Variable
+from crosslevel.simulation.processes.amounts import is_number
+from crosslevel.simulation.processes.variables import Arms, Context, Normal, Variable
 
 ROWS, CLUSTERS = re.compile(r"[xX]\d*"), re.compile(r"[zZwW]\d*")
 """Names that textbooks give to variables of rows and of clusters."""

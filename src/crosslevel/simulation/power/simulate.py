@@ -7,13 +7,13 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from crosslevel.simulation.condition import Condition
 from crosslevel.simulation.power.assumed import Assumed
 from crosslevel.simulation.power.estimated import Estimated
 from crosslevel.simulation.power.targets import Target
 from crosslevel.simulation.power.tested import PowerTests
-from crosslevel.simulation.running import BATCH, Plan, run
-from crosslevel.simulation.sizes import Size
+from crosslevel.simulation.processes.sizes import Size
+from crosslevel.simulation.studies.condition import Condition
+from crosslevel.simulation.studies.running import BATCH, Plan, run
 from crosslevel.types import Method
 
 Source: TypeAlias = Assumed | Estimated

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from crosslevel.simulation.drawn import Drawn
-from crosslevel.simulation.estimates import Estimates, Estimator, Prepared
-from crosslevel.simulation.mixed import Mixed, MixedPrepared
+from crosslevel.simulation.estimators.estimates import Estimates, Estimator, Prepared
+from crosslevel.simulation.estimators.mixed import Mixed, MixedPrepared
 from crosslevel.simulation.power.components import ComponentTest
+from crosslevel.simulation.processes.drawn import Drawn
 from crosslevel.types import Method
 
 TINY = float(np.finfo(np.float64).tiny)

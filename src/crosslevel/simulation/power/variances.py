@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crosslevel.errors import CrosslevelError
-from crosslevel.simulation.amounts import is_number
+from crosslevel.simulation.processes.amounts import is_number
 
 INTERCEPT = "Intercept"
 

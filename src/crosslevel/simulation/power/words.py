@@ -10,7 +10,7 @@ from crosslevel.display import Column, Document, Note, Paragraph, Section, Table
 from crosslevel.display.blocks import Block, Format, Row
 from crosslevel.estimators.export import plain, records
 from crosslevel.simulation.power.surface import NoCurveError
-from crosslevel.simulation.sizes import Sizes
+from crosslevel.simulation.processes.sizes import Sizes
 
 if TYPE_CHECKING:
     from crosslevel.simulation.power.record import Power

@@ -1,0 +1,1 @@
+"""Processes that data come from, and the ways to draw their cross-products."""

@@ -1,0 +1,1 @@
+"""Studies: conditions, replications in batches and files, and what is measured."""
