@@ -271,7 +271,7 @@ def test_without_any_fit_there_is_no_power() -> None:
     assert second["failed"] == 0
     assert any("not 0 %" in note for note in found.notes)
     assert "no replication could be tested" in " ".join(str(found).split())
-    with pytest.raises(CrosslevelError, match=r"clusters = 3.*explain all differences"):
+    with pytest.raises(CrosslevelError, match=r"3 clusters of 5 rows.*explain all differences"):
         planned("y ~ z1 + z2 + z3 + (1 | g)", effects={"z1": 1.0}, clusters=[3], size=5, reps=30)
 
 
