@@ -6,6 +6,7 @@
     python benchmarks/lab_open.py noisy-bootstrap --folder FOLDER [--reps 600]
     python benchmarks/lab_open.py selection --folder FOLDER [--reps 100]     many searches in many conditions
     python benchmarks/lab_open.py slow --folder FOLDER [--reps 40]           searches that take longer in a few
+    python benchmarks/lab_open.py everywhere --folder FOLDER [--reps 60]     the quickest searches in all conditions
     python benchmarks/lab_open.py tables --folder FOLDER                     summaries, and docs/lab_open.md from them
 
 The conditions and their data are those of `cl.lab.heisig2017`: the same seed gives the same data in each of these
@@ -19,7 +20,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lab_open_tables import write_noise, write_page, write_published, write_selection
+from lab_open_tables import write_everywhere, write_noise, write_page, write_published, write_selection
 
 import crosslevel as cl
 from crosslevel.simulation.published.heisig2017 import PublishedProcess, formula, heisig2017, target
@@ -98,6 +99,17 @@ def validated(*, variant: str, slopes: int, **others: object) -> list[cl.lab.Est
     ]
 
 
+def routines(*, variant: str, slopes: int, **others: object) -> list[cl.lab.Estimator]:
+    """The published steps, from the maximal model on, with three penalties."""
+    del slopes, others
+    return [
+        cl.lab.Selected(name=name, formula=formula(variant, SLOPES), criterion=criterion, intervals=INTERVALS)
+        for name, criterion in (
+            ("BIC routine", "bic"), ("BIC (clusters) routine", "bic-clusters"), ("AIC routine", "aic")
+        )
+    ]  # fmt: skip
+
+
 def study(estimators: object, **where: object) -> cl.lab.Study:
     """Some conditions of the published study, with other estimators."""
     grid = heisig2017()
@@ -139,10 +151,12 @@ def selection_study(estimators: object, where: object) -> cl.lab.Study:
     )  # fmt: skip
 
 
-def run(part: cl.lab.Study, folder: Path, reps: int, *, step: int | None = None) -> None:
+def run(part: cl.lab.Study, folder: Path, reps: int, *, step: int | None = None, jobs: int = 1) -> None:
     """Run what is lacking; with a step, all conditions by so many replications, again and again."""
     for upto in range(step, reps + step, step) if step else (reps,):
-        part.run(reps=min(upto, reps), seed=SEED, folder=folder, resume=folder.exists(), batch=step or STEP)
+        part.run(
+            reps=min(upto, reps), seed=SEED, n_jobs=jobs, folder=folder, resume=folder.exists(), batch=step or STEP
+        )
         print(f"{folder.name}: {min(upto, reps)} replications", flush=True)
 
 
@@ -150,10 +164,11 @@ def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "part", choices=["bootstrap", "search", "noisy", "noisy-bootstrap", "selection", "slow", "tables"]
+        "part", choices=["bootstrap", "search", "noisy", "noisy-bootstrap", "selection", "slow", "everywhere", "tables"]
     )
     parser.add_argument("--folder", type=Path, required=True, help="where replications are kept")
     parser.add_argument("--reps", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=1, help="worker processes of `everywhere`")
     asked = parser.parse_args()
     own = asked.folder / asked.part
     if asked.part == "bootstrap":
@@ -167,12 +182,15 @@ def main() -> None:
         run(noisy_study([boot]), own, asked.reps)
     elif asked.part == "selection":
         run(selection_study(chosen, wide), own, asked.reps, step=STEP)
+    elif asked.part == "everywhere":
+        run(study(routines), own, asked.reps, step=STEP, jobs=asked.jobs)
     elif asked.part == "slow":
         run(selection_study(validated, narrow), own, asked.reps, step=STEP)
     else:
         write_published(asked.folder)
         write_noise(asked.folder)
         write_selection(asked.folder)
+        write_everywhere(asked.folder)
         write_page()
 
 

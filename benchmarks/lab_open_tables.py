@@ -14,7 +14,9 @@ from crosslevel.errors import CrosslevelError
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "lab_open.md"
-PUBLISHED, NOISE, SELECTION = (DOCS / "lab" / f"open_{name}.csv" for name in ("intervals", "noise", "selection"))
+PUBLISHED, NOISE, SELECTION, EVERYWHERE = (
+    DOCS / "lab" / f"open_{name}.csv" for name in ("intervals", "noise", "selection", "everywhere")
+)
 WHOLE = DOCS / "lab" / "heisig2017.csv"
 COLUMNS = [*FACTORS, "estimator", "measure", "interval", "value", "mcse", "reps", "failed", "unit"]
 BASE, KNOWN = "BIC routine", "ME-Correct"
@@ -82,6 +84,15 @@ def write_selection(folder: Path) -> None:
     found = pd.concat(frames, ignore_index=True)
     rows = [row for _, own in found.groupby("condition") for row in one_condition(own)]
     pd.DataFrame(rows).to_csv(SELECTION, index=False, float_format="%.5g")
+
+
+def write_everywhere(folder: Path) -> None:
+    """Precision and coverage of the quickest searches in all conditions."""
+    if not (folder / "everywhere").exists():
+        return
+    found = cl.lab.replications(folder / "everywhere")
+    rows = [row for _, own in found.groupby("condition") for row in one_condition(own)]
+    pd.DataFrame(rows).dropna(axis=1, how="all").to_csv(EVERYWHERE, index=False, float_format="%.5g")
 
 
 def one_condition(found: pd.DataFrame) -> list[dict[str, object]]:
@@ -178,6 +189,35 @@ def interval_table(found: pd.DataFrame) -> str:
     return markdown(head, rows)
 
 
+def everywhere_table(found: pd.DataFrame) -> str:
+    """Coverage after each search by clusters and varying slopes, over the other factors: m-l-1, then growth-curve."""
+    names = list(dict.fromkeys(found["estimator"]))
+    groups = [*found.groupby(["clusters", "slopes"]), (("all", "all"), found)]
+    rows = []
+    for (clusters, slopes), own in groups:
+        cells = []
+        for name in names:
+            part = own[own["estimator"] == name]
+            both = [pooled_coverage(part[part["interval"] == kind]) for kind in ("m-l-1", "growth-curve")]
+            cells += [both[0].split(",")[0], both[1].split(",")[0]]
+        count = own[own["estimator"] == names[0]].drop_duplicates(FACTORS)["reps"].sum()
+        rows.append([str(clusters), str(slopes), f"{count:,}", *cells])
+    kinds = [f"{name}, {kind}" for name in names for kind in ("m-l-1", "growth-curve")]
+    return markdown(["clusters", "varying slopes", "replications", *kinds], rows)
+
+
+def everywhere_precision(found: pd.DataFrame) -> str:
+    """Errors of the lighter penalties against the published routine by clusters and varying slopes, in per cent."""
+    once = found.drop_duplicates([*FACTORS, "estimator"])
+    names = [name for name in dict.fromkeys(once["estimator"]) if name != BASE]
+    groups = [*once.groupby(["clusters", "slopes"]), (("all", "all"), once)]
+    rows = [
+        [str(clusters), str(slopes), *(percent_less(own[own["estimator"] == name], "to_bic") for name in names)]
+        for (clusters, slopes), own in groups
+    ]
+    return markdown(["clusters", "varying slopes", *names], rows)
+
+
 def condition_table(found: pd.DataFrame, cell: Callable[[pd.Series], str]) -> str:
     """One row for each condition, one column for each choice."""
     names = list(dict.fromkeys(found["estimator"]))
@@ -232,6 +272,9 @@ def write_page() -> None:
     page = put(page, "coverage", interval_table(grid))
     once = grid[grid["interval"] == "growth-curve"]
     page = put(page, "conditions", condition_table(once, lambda row: f"{row['rmse']:.1f} ({row['coverage']:.0f})"))
+    if EVERYWHERE.exists():
+        all_of_them = read(EVERYWHERE)
+        page = put(page, "everywhere", everywhere_table(all_of_them) + "\n\n" + everywhere_precision(all_of_them))
     narrow = found.merge(found[found["estimator"].isin(slow(found))][FACTORS].drop_duplicates(), on=FACTORS)
     if len(narrow):
         page = put(page, "slow", precision_table(narrow) + "\n\n" + interval_table(narrow))
