@@ -11,7 +11,7 @@ from crosslevel.estimators.asked.bootstrap import Kind, Leverage, Weights
 from crosslevel.inference.bootstrap.intervals import METHODS
 from crosslevel.inference.bootstrap.record import Bootstrap as Replicates
 from crosslevel.inference.bootstrap.record import IntervalMethod
-from crosslevel.simulation.estimators.estimates import Estimator
+from crosslevel.simulation.estimators.estimates import FormulaEstimator
 from crosslevel.simulation.estimators.ordinary import Answer, Interval, OneByOne
 from crosslevel.simulation.processes.drawn import Drawn
 from crosslevel.simulation.processes.model import Model
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bootstrap(Estimator):
+class Bootstrap(FormulaEstimator):
     """A mixed model with bootstrap intervals.
 
     Attributes
@@ -51,7 +51,6 @@ class Bootstrap(Estimator):
     (999, ('percentile', 'studentised'))
     """
 
-    formula: str
     resampling: Kind = "cluster"
     n: int = 999
     methods: tuple[IntervalMethod, ...] = METHODS  # type: ignore[assignment]
@@ -59,11 +58,6 @@ class Bootstrap(Estimator):
     leverage: Leverage = "cr2"
     most_failed: float = 0.1
     method: Method = "reml"
-
-    @property
-    def formulas(self) -> tuple[str, ...]:
-        """See `Estimator`."""
-        return (self.formula,)
 
     @property
     def interval_names(self) -> tuple[str, ...]:

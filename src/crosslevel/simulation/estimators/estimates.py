@@ -100,3 +100,20 @@ class Estimator(ABC):
         terms : names of the coefficients to estimate.
         level : of the intervals.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormulaEstimator(Estimator):
+    """An estimator of one formula.
+
+    Attributes
+    ----------
+    formula : as of `cl.mixed` or `cl.ols`.
+    """
+
+    formula: str
+
+    @property
+    def formulas(self) -> tuple[str, ...]:
+        """See `Estimator`."""
+        return (self.formula,)

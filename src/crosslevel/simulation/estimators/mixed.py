@@ -16,7 +16,7 @@ from crosslevel.inference.distributions import t_quantile
 from crosslevel.inference.growth_curve import NOT_VARYING, adjustments, inflation, remaining
 from crosslevel.inference.wald import check_level
 from crosslevel.kernels.first_use import announce_compilation
-from crosslevel.simulation.estimators.estimates import Estimates, Estimator, Prepared
+from crosslevel.simulation.estimators.estimates import Estimates, FormulaEstimator, Prepared
 from crosslevel.simulation.estimators.mixed_batch import Engine, MixedBatch, Wanted
 from crosslevel.simulation.estimators.mixed_df import COUNTED, counted_df
 from crosslevel.simulation.estimators.mixed_ordinary import batch_of, fit_one, slow_intervals
@@ -38,7 +38,7 @@ ALL = (*DF_METHODS, *ROBUST, "profile")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixed(Estimator):
+class Mixed(FormulaEstimator):
     """A linear mixed model: `cl.mixed` with the process's clusters.
 
     Attributes
@@ -74,7 +74,6 @@ class Mixed(Estimator):
     ((5, 1), (5, 1, 2), True)
     """
 
-    formula: str
     method: Method = "reml"
     intervals: tuple[str, ...] = ("m-l-1", "satterthwaite", "kenward-roger", "growth-curve")
 
@@ -95,11 +94,6 @@ class Mixed(Estimator):
                 f"`intervals` of {self.name!r} has {restricted[0]!r}, which is a method for REML, and `method` is "
                 "'ml'. Write method='reml', or intervals=('m-l-1', 'satterthwaite')."
             )
-
-    @property
-    def formulas(self) -> tuple[str, ...]:
-        """See `Estimator`."""
-        return (self.formula,)
 
     @property
     def interval_names(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.inference.bootstrap.batch import Outcome
 from crosslevel.inference.cluster_robust import ROBUST
 from crosslevel.inference.distributions import t_quantile
-from crosslevel.simulation.estimators.estimates import Estimates, Estimator, Prepared
+from crosslevel.simulation.estimators.estimates import Estimates, FormulaEstimator, Prepared
 from crosslevel.simulation.estimators.pooled import Combinations, regress, robust_terms
 from crosslevel.simulation.processes.drawn import Drawn
 from crosslevel.simulation.processes.model import Model
@@ -36,7 +36,7 @@ AT_A_TIME = 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class OLS(Estimator):
+class OLS(FormulaEstimator):
     """Pooled ordinary least squares: `cl.ols` with the process's clusters.
 
     Attributes
@@ -73,7 +73,6 @@ class OLS(Estimator):
     ((5, 1), (5, 1, 2), True)
     """
 
-    formula: str
     intervals: tuple[str, ...] = ("CR1S, m-l-1", "CR2, satterthwaite")
 
     def __post_init__(self) -> None:
@@ -84,11 +83,6 @@ class OLS(Estimator):
             )
         for name in self.intervals:
             read_interval(name)
-
-    @property
-    def formulas(self) -> tuple[str, ...]:
-        """See `Estimator`."""
-        return (self.formula,)
 
     @property
     def interval_names(self) -> tuple[str, ...]:

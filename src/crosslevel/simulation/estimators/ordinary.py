@@ -18,7 +18,7 @@ from crosslevel.inference.bootstrap.batch import Outcome
 from crosslevel.inference.df import df_method
 from crosslevel.inference.distributions import t_quantile
 from crosslevel.inference.estimates import Estimates as Solved
-from crosslevel.simulation.estimators.estimates import Estimates, Estimator, Prepared
+from crosslevel.simulation.estimators.estimates import Estimates, FormulaEstimator, Prepared
 from crosslevel.simulation.processes.drawn import Drawn
 from crosslevel.simulation.processes.model import Model
 from crosslevel.types import FloatArray, Method
@@ -160,7 +160,7 @@ Found: TypeAlias = "pd.DataFrame | Mapping[str, pd.DataFrame]"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Custom(Estimator):
+class Custom(FormulaEstimator):
     """A mixed model, and a function of its fit that gives estimates and intervals.
 
     Attributes
@@ -183,15 +183,9 @@ class Custom(Estimator):
     ('CR2',)
     """
 
-    formula: str
     function: Callable[[MixedFit, float], Found] = field(repr=False)
     intervals: tuple[str, ...] = ("its own",)
     method: Method = "reml"
-
-    @property
-    def formulas(self) -> tuple[str, ...]:
-        """See `Estimator`."""
-        return (self.formula,)
 
     @property
     def interval_names(self) -> tuple[str, ...]:

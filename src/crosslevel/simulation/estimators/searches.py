@@ -24,7 +24,7 @@ from crosslevel.selection.routine import Components, Correlations, Round, drop_s
 from crosslevel.selection.search import Candidate, Search, Unit
 from crosslevel.selection.select import rules_from
 from crosslevel.simulation.estimators.bounded import Structures, all_groups, best_of, correlation_groups
-from crosslevel.simulation.estimators.estimates import Estimator
+from crosslevel.simulation.estimators.estimates import FormulaEstimator
 from crosslevel.simulation.estimators.mixed import ALL
 from crosslevel.simulation.estimators.mixed_ordinary import slow_intervals
 from crosslevel.simulation.estimators.ordinary import Answer, Interval, OneByOne, check_kinds, ends, t_intervals
@@ -67,7 +67,7 @@ class Shared:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selected(Estimator):
+class Selected(FormulaEstimator):
     """A mixed model whose random-effects structure is chosen from the data, within a maximal model.
 
     Attributes
@@ -101,7 +101,6 @@ class Selected(Estimator):
     ('m-l-1', 'growth-curve')
     """
 
-    formula: str
     criterion: str | Criterion = "bic"
     exhaustive: bool = False
     correlations: Correlations | None = None
@@ -113,11 +112,6 @@ class Selected(Estimator):
     folds: int | None = None
     alpha: float = 0.05
     method: Method = "reml"
-
-    @property
-    def formulas(self) -> tuple[str, ...]:
-        """See `Estimator`."""
-        return (self.formula,)
 
     @property
     def interval_names(self) -> tuple[str, ...]:

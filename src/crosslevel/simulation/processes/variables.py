@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import numpy as np
 from scipy.optimize import brentq
@@ -16,10 +17,8 @@ from crosslevel.types import FloatArray
 class Variable(ABC):
     """A predictor of a simulated process."""
 
-    @property
-    @abstractmethod
-    def is_context(self) -> bool:
-        """Whether it has one value per cluster."""
+    is_context: ClassVar[bool] = False
+    """Whether it has one value per cluster."""
 
     @property
     @abstractmethod
@@ -66,11 +65,6 @@ class Normal(Variable):
         _check_between(self, self.between)
 
     @property
-    def is_context(self) -> bool:
-        """No."""
-        return False
-
-    @property
     def expected(self) -> float:
         """Its mean."""
         return self.mean
@@ -114,11 +108,6 @@ class StudentT(Variable):
             )
 
     @property
-    def is_context(self) -> bool:
-        """No."""
-        return False
-
-    @property
     def expected(self) -> float:
         """Its mean."""
         return self.mean
@@ -156,11 +145,6 @@ class Skewed(Variable):
         _check_between(self, self.between)
         if not (is_number(self.skewness) and 0.0 < self.skewness <= 100.0):
             raise CrosslevelError(f"`skewness` of {self!r} is {self.skewness!r}; it must be more than 0, at most 100.")
-
-    @property
-    def is_context(self) -> bool:
-        """No."""
-        return False
 
     @property
     def expected(self) -> float:
@@ -201,11 +185,6 @@ class Binary(Variable):
         _check_share(self, self.share)
 
     @property
-    def is_context(self) -> bool:
-        """No."""
-        return False
-
-    @property
     def expected(self) -> float:
         """Its mean, the share of ones."""
         return self.share
@@ -232,14 +211,10 @@ class Context(Variable):
 
     mean: float = 0.0
     sd: float = 1.0
+    is_context: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_moments(self, self.mean, self.sd)
-
-    @property
-    def is_context(self) -> bool:
-        """Yes."""
-        return True
 
     @property
     def expected(self) -> float:
@@ -266,14 +241,10 @@ class Arms(Variable):
     """
 
     share: float = 0.5
+    is_context: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_share(self, self.share)
-
-    @property
-    def is_context(self) -> bool:
-        """Yes."""
-        return True
 
     @property
     def expected(self) -> float:
