@@ -140,7 +140,7 @@ class FittedProcess(Planned):
 
     def sampler(self) -> Sampler:
         """What draws its data."""
-        return ClustersAgain(process=self, columns=self.data.names, repeated=self)  # type: ignore[arg-type]
+        return ClustersAgain(process=self, columns=self.data.names)
 
     def model(self, method: Method) -> Model:
         """The model of the fit, with this many clusters."""
@@ -200,14 +200,9 @@ class FittedProcess(Planned):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClustersAgain(Sampler):
-    """Draws the data of a `FittedProcess`.
+    """Draws the data of a `FittedProcess`."""
 
-    Attributes
-    ----------
-    repeated : the process.
-    """
-
-    repeated: FittedProcess = field(repr=False)
+    process: FittedProcess = field(repr=False)
 
     @property
     def description(self) -> str:
@@ -216,4 +211,4 @@ class ClustersAgain(Sampler):
 
     def draw(self, seeds: Sequence[np.random.SeedSequence]) -> Drawn:
         """Draw one replication per seed."""
-        return self.repeated.draw(seeds)
+        return self.process.draw(seeds)

@@ -37,6 +37,7 @@ class ExactSampler(Sampler):
     recipe : the process and the columns as arrays.
     """
 
+    process: "Process" = field(repr=False)
     recipe: "Recipe" = field(repr=False)
 
     @property

@@ -11,6 +11,7 @@ from crosslevel.errors import DataError
 from crosslevel.formula import Evaluator, Formula, learn
 from crosslevel.simulation.processes.drawn import Drawn
 from crosslevel.simulation.processes.frames import rows_frame
+from crosslevel.simulation.processes.process import Process
 from crosslevel.simulation.processes.sampling import Sampler
 from crosslevel.table import Columns
 from crosslevel.types import FloatArray
@@ -32,6 +33,7 @@ class RowSampler(Sampler):
     reasons : why rows have to be drawn.
     """
 
+    process: Process = field(repr=False)
     formulas: tuple[Formula, ...] = field(repr=False)
     reasons: tuple[str, ...]
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from crosslevel.simulation.processes.process import Process
 
 
+class Source(Protocol):
+    """What a sampler's data come from: a `Process`, or clusters that bring their own sampler."""
+
+    @property
+    def response(self) -> str:
+        """Name of the outcome."""
+
+    @property
+    def clusters(self) -> int:
+        """J."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sampler(ABC):
     """Draws the cross-products of the columns of some formulas in data from a process.
@@ -27,7 +39,7 @@ class Sampler(ABC):
     columns : names of the design columns of all formulas, each once, without the outcome.
     """
 
-    process: "Process" = field(repr=False)
+    process: Source = field(repr=False)
     columns: tuple[str, ...]
 
     @property

@@ -88,8 +88,7 @@ class Ready:
     def at_once(self) -> int:
         """Replications whose moments are in memory together: fewer of them where there are many clusters."""
         m = len(self.sampler.names)
-        clusters = int(getattr(self.condition.process, "clusters", 1))
-        return max(1, AT_ONCE // (clusters * m * m))
+        return max(1, AT_ONCE // (self.sampler.process.clusters * m * m))
 
     def _part(self, seeds: Seeds) -> tuple[Estimates, ...]:
         """Draw and estimate some replications."""
