@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crosslevel import datasets, errors, residual
+    from crosslevel import datasets, errors, families, residual
     from crosslevel.analysis.ladder import ladder
     from crosslevel.analysis.script import analyze
     from crosslevel.diagnostics.coding import check_coding
@@ -85,6 +85,7 @@ __all__ = [
     "datasets",
     "describe",
     "errors",
+    "families",
     "first_difference",
     "fixed_effects",
     "hausman",
@@ -133,6 +134,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "datasets": ("crosslevel.datasets", None),
     "describe": ("crosslevel.diagnostics.describe", "describe"),
     "errors": ("crosslevel.errors", None),
+    "families": ("crosslevel.families", None),
     "first_difference": ("crosslevel.estimators.panel.first_difference", "first_difference"),
     "fixed_effects": ("crosslevel.estimators.panel.fixed_effects", "fixed_effects"),
     "hausman": ("crosslevel.estimators.panel.hausman", "hausman"),

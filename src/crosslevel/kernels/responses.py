@@ -8,10 +8,10 @@ With l(eta) the log density of one answer without what is free of eta and of the
     by_shape(code, y, size, eta, shape, out)  out (3, m): derivatives of l, l' and l'' in the natural shape parameters
     log_constant(code, y, size)           what l leaves out
 
-`y` is the number of successes of `size` trials for the binomial families, the number of the category (0, 1, ...) for the
-ordered ones, and the outcome itself elsewhere, where `size` is 1; the Gaussian working family has the known precision
-`size`. `shape` (m,) holds the natural shape parameters. Derivatives are observed, not expected. Exponentials stop growing at
-e^700, so that one answer's terms are finite for every finite eta.
+`y` is the number of successes of `size` trials for the binomial families, the number of the category (0, 1, ...) for
+the ordered ones, and the outcome itself elsewhere, where `size` is 1; the Gaussian working family has the known
+precision `size`. `shape` (m,) holds the natural shape parameters. Derivatives are observed, not expected. Exponentials
+stop growing at e^700, so that one answer's terms are finite for every finite eta.
 """
 
 import math
@@ -52,7 +52,7 @@ def _logit_third(y: float, size: float, eta: float) -> tuple[float, float, float
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def density(code: int, y: float, size: float, eta: float, shape: FloatArray) -> tuple[float, float]:
-    """l and l' of one answer; see the module."""
+    """Log density l and l' of one answer; see the module."""
     if code == LOGIT:
         return _logit_density(y, size, eta)
     if code == POISSON:
@@ -64,7 +64,7 @@ def density(code: int, y: float, size: float, eta: float, shape: FloatArray) -> 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def curvature(code: int, y: float, size: float, eta: float, shape: FloatArray) -> tuple[float, float, float]:
-    """l, l' and l'' of one answer; see the module."""
+    """Log density l, l' and l'' of one answer; see the module."""
     if code == LOGIT:
         value, first, second, _ = _logit_third(y, size, eta)
         return value, first, second
@@ -77,7 +77,7 @@ def curvature(code: int, y: float, size: float, eta: float, shape: FloatArray) -
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def third(code: int, y: float, size: float, eta: float, shape: FloatArray) -> tuple[float, float, float, float]:
-    """l, l', l'' and l''' of one answer; see the module."""
+    """Log density l, l', l'' and l''' of one answer; see the module."""
     if code == LOGIT:
         return _logit_third(y, size, eta)
     if code == POISSON:
