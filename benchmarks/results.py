@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from lab_tables import lab_section
+from power_speed import section as power_section
 from workloads import WORKLOADS
 
 TITLES = {
@@ -165,6 +166,8 @@ def write_page(folder: Path) -> None:
         parts.append(panel_section(json.loads((folder / "panel.json").read_text(encoding="utf-8"))))
     if (folder / "lab.json").exists():
         parts.append(lab_section(json.loads((folder / "lab.json").read_text(encoding="utf-8"))))
+    if (folder / "power_speed.json").exists():
+        parts.append(power_section(json.loads((folder / "power_speed.json").read_text(encoding="utf-8"))))
     (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
