@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from generalized import section as generalized_section
 from lab_tables import lab_section
 from power_speed import section as power_section
 from workloads import WORKLOADS
@@ -168,6 +169,8 @@ def write_page(folder: Path) -> None:
         parts.append(lab_section(json.loads((folder / "lab.json").read_text(encoding="utf-8"))))
     if (folder / "power_speed.json").exists():
         parts.append(power_section(json.loads((folder / "power_speed.json").read_text(encoding="utf-8"))))
+    if (folder / "generalized.json").exists():
+        parts.append(generalized_section(json.loads((folder / "generalized.json").read_text(encoding="utf-8"))))
     (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
