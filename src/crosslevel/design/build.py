@@ -9,17 +9,18 @@ import numpy as np
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.asked import bound_residual, check_random, cluster_columns, knows_errors, residual_needs
-from crosslevel.design.checks import check_columns, check_identified
+from crosslevel.design.checks import check_columns, check_identified, check_one_row_each
 from crosslevel.design.crossing import Crossing
 from crosslevel.design.factors import GroupingFactor, grouping_factor
-from crosslevel.design.known import KnownMatrices
+from crosslevel.design.known import KnownMatrices, check_known
 from crosslevel.design.members import members_present
+from crosslevel.design.outcome import AskedOutcome, Outcome, learn_asked, read_outcome, with_exposure
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import Reduced, independent_columns, reduce_products
 from crosslevel.design.rows import CHUNK, RowCount, count_rows, read_blocks, sum_products
 from crosslevel.design.weighting import RowWeights, offset_column, used_rows, weigh
 from crosslevel.errors import DesignError
-from crosslevel.formula import Formula, Repeated, Spec, learn, parse
+from crosslevel.formula import Repeated, Spec, learn, parse
 from crosslevel.table import Columns
 from crosslevel.types import BoolArray, CodeArray, FloatArray, Frame, IntArray, Missing
 from crosslevel.weights import Frequency, Weights, positive_rows
@@ -58,6 +59,9 @@ class Design:
     offset : (rows used,) what is subtracted from the outcome; None if nothing is.
     offset_column : the column that it comes from, None if it was given as numbers.
     residual : covariance structure of the residuals, bound to the rows used; None if they are independent and alike.
+    outcome : the outcome as a family of distributions reads it; None in a linear model. The offset is then one of the
+        linear predictor, with the logarithms of exposures.
+    asked : how the outcome was asked to be read; None in a linear model.
     stream : reads the rows used again, in batches; None if the data are in memory.
     """
 
@@ -75,6 +79,8 @@ class Design:
     offset: FloatArray | None = field(default=None, repr=False)
     offset_column: str | None = None
     residual: "BoundResidual | None" = field(default=None, repr=False)
+    outcome: Outcome | None = field(default=None, repr=False)
+    asked: AskedOutcome | None = field(default=None, repr=False)
     stream: "StreamedRows | None" = field(default=None, repr=False)
 
     @property
@@ -244,7 +250,7 @@ class Design:
         return self.codes if self.factors else np.zeros(self.columns.n_rows, dtype=np.int32)
 
     def with_response(self, y: FloatArray) -> "Design":
-        """The same design for another response (rows used,).
+        """The same design for another response (rows used,): of trials the successes, of categories their numbers.
 
         Raises
         ------
@@ -257,6 +263,9 @@ class Design:
                 f" with {np.count_nonzero(~np.isfinite(y))} that are not finite."
             )
         y.setflags(write=False)
+        if self.outcome is not None and self.asked is not None:
+            self.asked.family.check_outcome(y, self.outcome.size, self.outcome.name)
+            return replace(self, outcome=replace(self.outcome, y=y))
         if self.stream is not None:
             products = self.stream.products(y)
         else:
@@ -277,6 +286,7 @@ def build_design(
     residual: "ResidualStructure | None" = None,
     known: Mapping[str, object] | None = None,
     clusters: Sequence[str] | None = None,
+    outcome: AskedOutcome | None = None,
 ) -> Design:
     """Parse a formula, learn its state from the data, and sum the cross-products.
 
@@ -292,6 +302,7 @@ def build_design(
     known : the matrices that the formula names in random terms such as propto(0 + f | g, V) and equalto(0 + f | g, V).
     clusters : for an ordinary regression, which has no random terms, the columns that its clusters are made of; rows
         that miss one are left out too.
+    outcome : how a family of distributions reads the outcome; None for a linear model.
 
     Raises
     ------
@@ -302,6 +313,7 @@ def build_design(
     columns.require(parsed.variables, "formula")
     check_random(parsed, alone=residual is not None, ordinary=clusters is not None)
     needed = (*parsed.required, *residual_needs(residual, columns), *cluster_columns(clusters, columns))
+    needed += () if outcome is None else outcome.columns(columns)
     mask, counts, offset_all = used_rows(columns, needed, weights, offset)
     mask = members_present(parsed, columns, mask, counts, alone=residual is not None)
     n_zero = 0
@@ -311,15 +323,21 @@ def build_design(
     memory = None
     if isinstance(weights, Frequency):
         memory = Repeated.of(columns, mask, columns.numeric(weights.column))
-    spec = learn(parsed, columns, mask, memory=memory)
-    _check_known(parsed, known)
+    learnt = None if outcome is None else learn_asked(outcome, parsed, columns, mask)
+    spec = learn(parsed, columns, mask, memory=memory, response=None if learnt is None else learnt.component)
+    read = None if outcome is None or learnt is None else read_outcome(outcome, learnt, columns, mask)
+    check_known(parsed, known)
     matrices = KnownMatrices(matrices=known or {}, names=tuple(column.name for column in spec.columns))
-    known_errors = knows_errors(residual)
+    known_errors = knows_errors(residual) or outcome is not None
     factors = tuple(
         grouping_factor(term, columns, mask, rows, one_row_each=known_errors, known=matrices) for term in spec.terms
     )
     row_weights = None if weights is None else weigh(weights, columns, mask, factors)
     used_offset = offset_all if offset_all is None or mask is None else offset_all[mask]
+    if outcome is not None and read is not None:
+        check_one_row_each(factors, rows.used, outcome.family, read)
+        used_offset = with_exposure(outcome, used_offset, offset, columns, mask)
+        read = read if row_weights is None else replace(read, weight=row_weights.rows)
 
     products = _products(spec, columns, mask, factors, row_weights, used_offset)
     return finish_design(
@@ -337,25 +355,17 @@ def build_design(
             offset=used_offset,
             offset_column=offset_column(offset, columns),
             residual=bound_residual(residual, columns, mask, rows),
+            outcome=read,
+            asked=outcome,
         )
     )
-
-
-def _check_known(formula: Formula, known: Mapping[str, object] | None) -> None:
-    """Refuse known matrices that the formula does not name."""
-    unused = [name for name in known or {} if name not in formula.known]
-    if unused:
-        raise DesignError(
-            f"`known` gives {', '.join(map(repr, unused))}, which no random term of `formula` names. "
-            "Write propto(0 + f | g, V) or equalto(0 + f | g, V) with the name of the matrix after the comma."
-        )
 
 
 def finish_design(design: Design) -> Design:
     """Leave out the fixed columns that earlier ones determine, and refuse what cannot be estimated."""
     names = design.products.names
     constant = names.index("Intercept") if "Intercept" in names else -1
-    check_columns(design.products)
+    check_columns(design.products, varies=design.outcome is None)
     kept, dropped = independent_columns(design.products, design.x, constant)
     design = replace(design, x=kept, aliased=tuple(names[j] for j in dropped), constant=constant)
     check_identified(design)

@@ -1,6 +1,7 @@
 """Models that cannot be estimated, refused with the reason."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,9 @@ from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.design.build import Design
+    from crosslevel.design.factors import GroupingFactor
+    from crosslevel.design.outcome import Outcome
+    from crosslevel.families import Family
 
 SATURATED = 1.0 - 1e-9
 """Share of a random effect's column, cluster by cluster, that the fixed columns explain when they leave nothing."""
@@ -23,8 +27,8 @@ NOTHING = 1e-13
 """Sum of squares, per row and relative to the outcome's, that counts as none."""
 
 
-def check_columns(products: CrossProducts) -> None:
-    """Refuse columns whose squares overflow, and an outcome that does not vary."""
+def check_columns(products: CrossProducts, *, varies: bool = True) -> None:
+    """Refuse columns whose squares overflow and, where it `varies` in a linear model, an outcome that does not."""
     huge = [name for name, size in zip(products.names, np.diag(products.total), strict=True) if not np.isfinite(size)]
     if huge:
         raise DesignError(
@@ -33,6 +37,8 @@ def check_columns(products: CrossProducts) -> None:
         )
     if products.n_rows == 1:
         raise DesignError("`data` has one row that can be used, and no model can be fitted to one. Give more rows.")
+    if not varies:
+        return
     name, total = products.names[-1], float(products.total[-1, -1])
     size = float((products.grand_mean + products.origin)[-1] ** 2 * products.weight)
     if total <= 1e-26 * size or total == 0.0:
@@ -50,6 +56,12 @@ def check_identified(design: "Design") -> None:
             f"`formula` has {p} fixed coefficients for {n} rows. Drop predictors or add rows.{_many_categories(design)}"
         )
     _check_random_columns(design)
+    if design.outcome is not None:  # nothing has to be told from residuals
+        if design.is_single and p >= design.factors[0].n_levels:
+            _check_variances(design)
+        elif not design.is_single:
+            _check_grouping(design)
+        return
     if design.residual is not None and design.residual.known:  # random effects need no rows to be told from residuals
         return
     if design.is_single:
@@ -104,6 +116,11 @@ def _check_factors(design: "Design") -> None:
                 f"clusters of {factor.name}) for {n} rows, so they cannot be told from the residuals. "
                 "Drop a random slope, or add rows per cluster."
             )
+    _check_grouping(design)
+
+
+def _check_grouping(design: "Design") -> None:
+    """Refuse two factors that group the rows in the same way."""
     for (k, m), pairs in design.crossing.pairs.items():
         one, other = design.factors[k], design.factors[m]
         if one.structure.fixed.all() or other.structure.fixed.all():
@@ -165,4 +182,25 @@ def _check_variances(design: "Design") -> None:
             f"`formula` has {reduced.p} fixed coefficients that explain all differences between the {n_clusters} "
             f"clusters of {design.group} in {', '.join(names)}, so that their variance cannot be estimated. "
             "Drop cluster-level predictors, or fit an ordinary regression."
+        )
+
+
+def check_one_row_each(factors: Sequence["GroupingFactor"], n_rows: int, family: "Family", outcome: "Outcome") -> None:
+    """Refuse a level for every row where its effect cannot be told from the scatter that the family has anyway.
+
+    Counts and numbers of successes have a variance that follows from their mean, so that an effect of every row says
+    how far they are overdispersed. A single yes or no, a category, and families with a dispersion parameter do not.
+    """
+    for factor in factors:
+        if factor.n_levels < n_rows or factor.structure.fixed.all() or factor.members:
+            continue
+        if family.kind in ("binary", "ordered") and not outcome.has_trials:
+            why = f"a single answer {'of yes or no' if family.kind == 'binary' else 'in categories'} says nothing of it"
+        elif family.n_shape() and family.kind != "ordered":
+            why = f"family={family.name!r} has a dispersion parameter for the same purpose"
+        else:
+            continue
+        raise DesignError(
+            f"`formula` groups by {factor.name!r}, which differs in each of the {n_rows} rows, and the variance "
+            f"between single rows cannot be estimated: {why}. Name the column that identifies the clusters."
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from crosslevel.covariance import KNOWN, Covariance
 from crosslevel.errors import DesignError
-from crosslevel.formula import Block
+from crosslevel.formula import Block, Formula
 from crosslevel.types import FloatArray
 
 
@@ -75,3 +75,13 @@ def _aligned(matrix: Any, effects: tuple[str, ...], where: str) -> FloatArray:
         f"{where} must name the random effects in its index and in its columns: {', '.join(effects)}, or "
         f"{', '.join(levels)}; its index has {', '.join(rows)}, its columns {', '.join(columns)}."
     )
+
+
+def check_known(formula: Formula, known: Mapping[str, object] | None) -> None:
+    """Refuse known matrices that the formula does not name."""
+    unused = [name for name in known or {} if name not in formula.known]
+    if unused:
+        raise DesignError(
+            f"`known` gives {', '.join(map(repr, unused))}, which no random term of `formula` names. "
+            "Write propto(0 + f | g, V) or equalto(0 + f | g, V) with the name of the matrix after the comma."
+        )

@@ -176,12 +176,27 @@ class NewRows(TargetRows):
         """Offset from the column that the fit had it from."""
         if self.design.offset is None:
             return 0.0
+        asked = self.design.asked
+        if asked is not None and asked.exposure is not None:
+            return self._with_exposure(asked.exposure_column)
         if self.design.offset_column is None:
             raise CrosslevelError(
                 "`offset` was given as numbers for the rows of the fit, so that it is not known for new rows. "
                 "Fit with the name of a column, which `new` has too."
             )
         return self._numeric(self.design.offset_column)
+
+    def _with_exposure(self, column: str | None) -> FloatArray:
+        """Logarithms of exposures, with the offset from its column where there is one."""
+        if column is None:
+            raise CrosslevelError(
+                "`exposure` was given as numbers for the rows of the fit, so that it is not known for new rows. "
+                "Fit with the name of a column, which `new` has too."
+            )
+        values = self._numeric(column)
+        if not np.all(values > 0.0):
+            raise DataError(f"`new` has exposures in {column!r} that are not positive. Correct them.")
+        return np.log(values) + (0.0 if self.design.offset_column is None else self._numeric(self.design.offset_column))
 
     def blocks(self) -> Iterator[Block]:
         """The rows in order."""

@@ -18,6 +18,8 @@ from crosslevel.formula.contextual import learn_context as learn_context
 from crosslevel.formula.evaluate import Evaluator as Evaluator
 from crosslevel.formula.learn import learn as learn
 from crosslevel.formula.membership import Membership as Membership
+from crosslevel.formula.outcome import LearntOutcome as LearntOutcome
+from crosslevel.formula.outcome import learn_outcome as learn_outcome
 from crosslevel.formula.parse import Formula as Formula
 from crosslevel.formula.parse import RandomPart as RandomPart
 from crosslevel.formula.parse import parse as parse

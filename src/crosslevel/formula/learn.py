@@ -85,7 +85,14 @@ class _Catalogue:
         return "numeric" if self.components[atoms[0][0]].coding is None else "categorical"
 
 
-def learn(formula: Formula, columns: Columns, mask: BoolArray | None = None, *, memory: Memory | None = None) -> Spec:
+def learn(
+    formula: Formula,
+    columns: Columns,
+    mask: BoolArray | None = None,
+    *,
+    memory: Memory | None = None,
+    response: Component | None = None,
+) -> Spec:
     """Learn from the used rows all that a formula has to remember: means, categories, codings, bases.
 
     Parameters
@@ -94,6 +101,7 @@ def learn(formula: Formula, columns: Columns, mask: BoolArray | None = None, *, 
     columns : the data.
     mask : (n_rows,) true where a row is used, with no missing value in `formula.required`; None if all are.
     memory : what is to be remembered, where `columns` are only a part of the data; None to learn it from them.
+    response : what stands in for an outcome that need not be a column of numbers; None to learn it from the formula.
 
     Returns
     -------
@@ -120,7 +128,7 @@ def learn(formula: Formula, columns: Columns, mask: BoolArray | None = None, *, 
     if mask is not None and not mask.any():
         raise DataError("no row is left: every row misses a value in one of " + ", ".join(formula.required) + ".")
     learning = Learning(formula=formula.text, source=source, memory=memory or FromRows(source=source))
-    response = _response(formula.response, learning)
+    response = _response(formula.response, learning) if response is None else response
     catalogue = _Catalogue(learning=learning)
     with np.errstate(all="ignore"):
         n_fixed = len(catalogue.add(formula.fixed_terms))
