@@ -102,15 +102,6 @@ class ResponseRows:
         return tuple(term.basis for term in self.terms)
 
     @cached_property
-    def log_constants(self) -> FloatArray:
-        """(n,) parts of the rows' log-likelihoods that are free of the linear predictor and of shape parameters."""
-        from crosslevel.kernels.responses import fill_constants
-
-        out = np.empty(self.n)
-        fill_constants(self.family.code, self.y, self.size, out)
-        return out
-
-    @cached_property
     def counted(self) -> FloatArray:
         """(n,) what each row counts in all: its weight times those of the levels it lies in."""
         out = self.weight.copy()
@@ -122,7 +113,9 @@ class ResponseRows:
     @cached_property
     def constant(self) -> float:
         """Part of the log-likelihood that is free of all parameters."""
-        return float(self.counted @ self.log_constants)
+        from crosslevel.kernels.responses import sum_constants
+
+        return float(sum_constants(self.family.code, self.y, self.size, self.counted))
 
     def in_data_order(self, values: FloatArray) -> FloatArray:
         """Values (n, ...) of these rows, in the order in which the data have them."""
