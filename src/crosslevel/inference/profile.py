@@ -15,13 +15,13 @@ Regression Analysis, section 6.1.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from crosslevel.inference.held import Held, Least, Problem, least
+from crosslevel.inference.held import Held, Least, Problem
 from crosslevel.inference.held_engines import by_full_likelihood, is_restricted
-from crosslevel.inference.profile_lines import Base, Line, Named, minimum_from
+from crosslevel.inference.profile_lines import AnyBase, Base, Line, Named, minimum_from
 from crosslevel.solve import Solution
 from crosslevel.types import FloatArray
 
@@ -42,6 +42,9 @@ LOWER, RESTARTS = 1e-5, 5
 
 WIDE = 1.75
 """Steps in zeta, in units of the pace, that are halved."""
+
+
+SomeBase = TypeVar("SomeBase", bound=AnyBase)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,13 +132,13 @@ def full_minimum(solution: Solution, *, reml: bool) -> Base:
 
 
 def profiles(
-    base: Base,
-    parameters: Callable[[Base], Sequence[Named]],
+    base: SomeBase,
+    parameters: Callable[[SomeBase], Sequence[Named]],
     quantile: float,
     *,
     pace: int = PACE,
     report: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Base, dict[str, Curve]]:
+) -> tuple[SomeBase, dict[str, Curve]]:
     """Trace the profiles of parameters by name, and the minimum they start from.
 
     Where a lower deviance is found than what was taken for the minimum, all start anew from there.
@@ -153,7 +156,7 @@ def profiles(
             report(done, len(chosen))
             curves[name] = trace(make(), base.deviance, quantile, pace=pace)
             if (lower := curves[name].lower) is not None:
-                base = minimum_from(base.engine, base.theta_of(lower))
+                base = base.restarted(lower)
                 break
         else:
             break
@@ -221,7 +224,7 @@ def _solved(line: Line, place: float, deviance: float, *starts: FloatArray) -> P
     problem = line.problem(place)
     found = None
     for start in starts:
-        found = least(problem, start, tolerance=line.tolerance)
+        found = line.search(problem, start, tolerance=line.tolerance)
         if found is not None:
             break
     if found is None or not np.isfinite(found.deviance):
@@ -242,7 +245,7 @@ def _lowest(line: Line, problem: Problem, found: Least) -> Least:
     for k in line.zeros:
         start = found.x.copy()
         start[k] = 0.0
-        other = least(problem, start, tolerance=line.tolerance)
+        other = line.search(problem, start, tolerance=line.tolerance)
         if other is not None and other.deviance < found.deviance - LOWER:
             found = other
     return found

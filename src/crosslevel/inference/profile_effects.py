@@ -13,15 +13,15 @@ from crosslevel.covariance.blocks import theta_parts
 from crosslevel.covariance.independent import Diagonal, Unstructured
 from crosslevel.covariance.singled_out import FirstCorrelation, FirstDeviation, PolarSymmetry, WithoutFirst
 from crosslevel.covariance.tied import Autoregressive, CompoundSymmetry, Heterogeneous, HeterogeneousCS
-from crosslevel.inference.held import Held, HeldCoordinate, approach
-from crosslevel.inference.profile_lines import Base, Cap, Line, Named, held_last, minimum_from, scaled, step_for
+from crosslevel.inference.held import approach
+from crosslevel.inference.profile_lines import AnyBase, Base, Cap, Line, Named, held_last, scaled, step_for
 from crosslevel.types import FloatArray
 
 
-def random_effects(base: Base, groups: Sequence[str], effects: Sequence[tuple[str, ...]]) -> Iterator[Named]:
+def random_effects(base: AnyBase, groups: Sequence[str], effects: Sequence[tuple[str, ...]]) -> Iterator[Named]:
     """The lines of standard deviations and correlations of the random effects, block by block."""
-    parts = theta_parts(base.engine.structures)
-    for k, (structure, group) in enumerate(zip(base.engine.structures, groups, strict=True)):
+    parts = theta_parts(base.structures)
+    for k, (structure, group) in enumerate(zip(base.structures, groups, strict=True)):
         for b, (kind, columns) in enumerate(zip(structure.kinds, structure.columns, strict=True)):
             if kind.n_theta(len(columns)) == 0:  # known
                 continue
@@ -43,7 +43,7 @@ class BlockPlace:
     group, names : names of the factor and of the effects.
     """
 
-    base: Base
+    base: AnyBase
     factor: int
     block: int
     first: int
@@ -53,12 +53,12 @@ class BlockPlace:
     @property
     def basis(self) -> FloatArray:
         """(q, q) T of the block: working random effects are T b."""
-        columns = self.base.engine.structures[self.factor].columns[self.block]
-        return np.asarray(self.base.engine.bases[self.factor][np.ix_(columns, columns)])
+        columns = self.base.structures[self.factor].columns[self.block]
+        return np.asarray(self.base.bases[self.factor][np.ix_(columns, columns)])
 
     def with_kind(self, kind: Covariance) -> tuple[BlockStructure, ...]:
         """The structures of all factors, with another one of this block."""
-        structures = list(self.base.engine.structures)
+        structures = list(self.base.structures)
         kinds = list(structures[self.factor].kinds)
         kinds[self.block] = kind
         structures[self.factor] = replace(structures[self.factor], kinds=tuple(kinds))
@@ -74,8 +74,7 @@ class BlockPlace:
 
         @cache
         def without(i: int) -> float:
-            engine, theta = self.base.rebuilt(self.with_kind(WithoutFirst(first(i))))
-            return minimum_from(engine, theta).deviance
+            return self.base.minimum_of(*self.base.rebuilt(self.with_kind(WithoutFirst(first(i)))))
 
         def deviation(i: int) -> Line:
             structures = self.with_kind(FirstDeviation(first(i)))
@@ -140,7 +139,7 @@ class BlockPlace:
 
 
 def _deviation(
-    base: Base, name: str, structures: tuple[BlockStructure, ...], index: int, *, power: float, unit: float
+    base: AnyBase, name: str, structures: tuple[BlockStructure, ...], index: int, *, power: float, unit: float
 ) -> Line:
     """A standard deviation v = unit sigma rho^(1 / power) in working units, rho a coordinate."""
     engine, theta = base.rebuilt(structures)
@@ -150,27 +149,28 @@ def _deviation(
         "name": name, "kind": "sd", "place": place, "low": 0.0, "limits": (0.0, np.inf),
         "natural": lambda h: h * base.scale / unit,
     }  # fmt: skip
-    if base.engine.sigma is not None:
+    if base.knows_sigma:
         sigma = base.sigma
-        own = held_last(Held(engine=engine, state=engine.value(theta), full=theta).derivatives.hessian, index)
+        own = held_last(base.hessian(engine, theta), index)
         rate = power * theta[index] / place if place > 0.0 else (1.0 / sigma if power == 1.0 else 0.0)
         own[-1] *= rate
         own[:, -1] *= rate
         error, along = step_for(*approach(own), place, base)
 
-        def held(h: float) -> HeldCoordinate:
+        def held(h: float) -> Any:
             coordinate = (h / sigma) ** power
-            return HeldCoordinate(
-                engine=engine, index=index, coordinate=coordinate, rate=power * coordinate / h if h > 0.0 else 0.0
-            )
+            return base.held(engine, index, coordinate, power * coordinate / h if h > 0.0 else 0.0)
 
-        x = np.delete(theta, index)
-        return Line(x=x, error=error, along=along, problem=held, tolerance=base.tolerance, **common)
+        return Line(
+            x=np.delete(theta, index), error=error, along=along, problem=held, tolerance=base.tolerance,
+            search=base.search, **common,
+        )  # fmt: skip
+    assert isinstance(base, Base)
     return scaled(base, engine, theta, index, power, 1.0, common)
 
 
 def _correlation(
-    base: Base,
+    base: AnyBase,
     name: str,
     structures: tuple[BlockStructure, ...],
     index: int,
@@ -181,8 +181,7 @@ def _correlation(
 ) -> Line:
     """A correlation that is a function of an angle, the coordinate at `index`, and increases with sign times it."""
     engine, theta = base.rebuilt(structures)
-    at: Any = engine.value(theta)
-    hessian = held_last(engine.derivatives(at, theta).hessian, index)
+    hessian = held_last(base.hessian(engine, theta), index)
     hessian[-1] *= sign
     hessian[:, -1] *= sign
     error, along = approach(hessian)
@@ -190,8 +189,7 @@ def _correlation(
     return Line(
         name=name, kind="cor", place=float(np.clip(sign * theta[index], low, high)), x=np.delete(theta, index),
         error=error, along=along, low=low, high=high, limits=(natural(low), natural(high)), natural=natural, cap=cap,
-        problem=lambda h: HeldCoordinate(engine=engine, index=index, coordinate=sign * h, rate=sign),
-        tolerance=base.tolerance,
+        problem=lambda h: base.held(engine, index, sign * h, sign), tolerance=base.tolerance, search=base.search,
     )  # fmt: skip
 
 

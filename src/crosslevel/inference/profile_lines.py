@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from crosslevel.inference.held import (
     HeldCoordinate,
     HeldDeviation,
     HeldSigma,
-    Problem,
+    Least,
     approach,
+    least,
 )
 from crosslevel.inference.held_engines import AnyDeviance, Change, changed, with_sigma
 from crosslevel.likelihood.profiled import ProfiledDeviance
@@ -39,9 +40,72 @@ LEAST = 1e-6
 """Residual standard deviation, relative to its estimate, below which nobody looks: its deviance is without bound."""
 
 
+class Search(Protocol):
+    """Minimises a deviance with a parameter held; see `held.least`."""
+
+    def __call__(self, problem: Any, x: FloatArray, *, tolerance: float) -> Least | None:
+        """From the other parameters x (m,); None where the deviance is not finite there."""
+        ...
+
+
+class AnyBase(Protocol):
+    """The minimum of any deviance whose first parameters (after `n_phi` others) are those of Psi.
+
+    Attributes
+    ----------
+    theta, deviance : (k,) the parameters at the minimum, and the minimum.
+    structures, bases : for each grouping factor the blocks that theta parametrises, and (q, q) T.
+    sigma, scale : residual standard deviation in working units, and these in units of the data; 1 where there is none.
+    knows_sigma : whether sigma is held where it is.
+    n_phi : number of parameters before those of Psi.
+    tolerance, search : of a search on the engine.
+    """
+
+    @property
+    def theta(self) -> FloatArray: ...  # noqa: D102
+    @property
+    def deviance(self) -> float: ...  # noqa: D102
+    @property
+    def structures(self) -> tuple[BlockStructure, ...]: ...  # noqa: D102
+    @property
+    def bases(self) -> tuple[FloatArray, ...]: ...  # noqa: D102
+    @property
+    def sigma(self) -> float: ...  # noqa: D102
+    @property
+    def scale(self) -> float: ...  # noqa: D102
+    @property
+    def knows_sigma(self) -> bool: ...  # noqa: D102
+    @property
+    def n_phi(self) -> int: ...  # noqa: D102
+    @property
+    def tolerance(self) -> float: ...  # noqa: D102
+    @property
+    def search(self) -> Search: ...  # noqa: D102
+
+    def rebuilt(self, structures: tuple[BlockStructure, ...]) -> tuple[Any, FloatArray]:
+        """The engine with other parameters of Psi, and their values (k,) at the minimum."""
+        ...
+
+    def minimum_of(self, engine: Any, theta: FloatArray) -> float:
+        """The minimum of the deviance of a rebuilt engine that a search from theta ends in."""
+        ...
+
+    def hessian(self, engine: Any, theta: FloatArray) -> FloatArray:
+        """Second derivative (k, k) of the deviance of a rebuilt engine at theta."""
+        ...
+
+    def held(self, engine: Any, index: int, coordinate: float, rate: float = 1.0) -> Any:
+        """The problem in which one coordinate is held; its derivative in the place of the parameter is `rate`."""
+        ...
+
+    def restarted(self, state: Any) -> Self:
+        """The minimum that a search from a state with a lower deviance ends in."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Base:
-    """The minimum of the deviance over all parameters.
+    """The minimum of the deviance of a linear model over all parameters.
 
     Attributes
     ----------
@@ -54,6 +118,26 @@ class Base:
     theta: FloatArray
     state: Any
     deviance: float
+
+    @property
+    def structures(self) -> tuple[BlockStructure, ...]:
+        """Blocks of the random effects of each grouping factor."""
+        return self.engine.structures
+
+    @property
+    def bases(self) -> tuple[FloatArray, ...]:
+        """For each factor (q, q) T; working random effects are T b."""
+        return self.engine.bases
+
+    @property
+    def knows_sigma(self) -> bool:
+        """Whether the residual standard deviation is known."""
+        return self.engine.sigma is not None
+
+    @property
+    def search(self) -> Search:
+        """With the engine's own derivatives."""
+        return least
 
     @property
     def scale(self) -> float:
@@ -86,6 +170,23 @@ class Base:
         theta = np.concatenate([self.theta[: self.n_phi], *self._nearest(structures, self.state.factors)])
         return changed(self.engine, Change(structures=structures)), theta
 
+    def minimum_of(self, engine: AnyDeviance, theta: FloatArray) -> float:
+        """The minimum of the deviance of a rebuilt engine that a search from theta ends in."""
+        return minimum_from(engine, theta).deviance
+
+    def hessian(self, engine: AnyDeviance, theta: FloatArray) -> FloatArray:
+        """Second derivative (k, k) of the deviance of a rebuilt engine at theta."""
+        at: Any = engine.value(theta)
+        return np.array(engine.derivatives(at, theta).hessian)
+
+    def held(self, engine: AnyDeviance, index: int, coordinate: float, rate: float = 1.0) -> HeldCoordinate:
+        """The problem in which one coordinate is held."""
+        return HeldCoordinate(engine=engine, index=index, coordinate=coordinate, rate=rate)
+
+    def restarted(self, state: Any) -> "Base":
+        """The minimum that a search from a state with a lower deviance ends in."""
+        return minimum_from(self.engine, self.theta_of(state))
+
     @staticmethod
     def _nearest(structures: tuple[BlockStructure, ...], factors: tuple[FloatArray, ...]) -> list[FloatArray]:
         """Parameters of the factors."""
@@ -116,7 +217,8 @@ class Line:
     low, high : where h ends.
     limits : the parameter's own range.
     natural : from h to the parameter, increasing.
-    problem, tolerance : the deviance with h held, and the expected decrease at which it is minimal.
+    problem, tolerance, search : the deviance with h held, the expected decrease at which it is minimal, and what
+        minimises it.
     cap : what the profile cannot exceed, whatever h; see `Cap`.
     zeros : where in x standard deviations stand without which there may be another, lower minimum.
     """
@@ -131,8 +233,9 @@ class Line:
     high: float = np.inf
     limits: tuple[float, float] = (-np.inf, np.inf)
     natural: Callable[[float], float] = field(repr=False)
-    problem: Callable[[float], Problem] = field(repr=False)
+    problem: Callable[[float], Any] = field(repr=False)
     tolerance: float
+    search: Search = field(default=least, repr=False)
     cap: "Cap | None" = None
     zeros: tuple[int, ...] = ()
 
@@ -272,7 +375,7 @@ def held_last(hessian: FloatArray, index: int) -> FloatArray:
     return np.asarray(hessian[np.ix_(order, order)])
 
 
-def step_for(error: float, along: FloatArray, place: float, base: Base) -> tuple[float, FloatArray]:
+def step_for(error: float, along: FloatArray, place: float, base: AnyBase) -> tuple[float, FloatArray]:
     """A standard error to go by, and the way: where a standard deviation is next to zero its own may mean nothing."""
     nothing = place < NOTHING * base.sigma and not error > GUESS * NOTHING * base.sigma
     if np.isfinite(error) and not nothing:
