@@ -250,6 +250,11 @@ class OLSFit(Regression):
         return len(self.solved.beta) + 1
 
     @property
+    def converged(self) -> bool:
+        """Always: nothing is searched for."""
+        return True
+
+    @property
     def status(self) -> str:
         """How the estimates were found, in a sentence."""
         return "Solved: least squares has one solution, found without a search."

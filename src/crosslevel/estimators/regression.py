@@ -60,6 +60,11 @@ class Regression(ABC):
     def n_params(self) -> int:
         """Parameters of the likelihood."""
 
+    @property
+    @abstractmethod
+    def converged(self) -> bool:
+        """Whether a search ended at an optimum; always, where nothing is searched for."""
+
     @abstractmethod
     def tests(self, vcov: str | None = None, *, level: float = 0.95) -> pd.DataFrame:
         """Coefficient table: estimate, std_error, df, statistic, p_value, conf_low, conf_high by term."""
@@ -130,11 +135,6 @@ class Regression(ABC):
     def bic(self) -> float:
         """Deviance + log(rows) parameters."""
         return self.deviance + math.log(self.nobs) * self.n_params
-
-    @property
-    def converged(self) -> bool:
-        """Always: nothing is searched for."""
-        return True
 
     @property
     def fitted(self) -> pd.Series:

@@ -210,6 +210,11 @@ class TwoStepFit(Regression):
         return int(self.deviance)
 
     @property
+    def converged(self) -> bool:
+        """Always: nothing is searched for."""
+        return True
+
+    @property
     def status(self) -> str:
         """How the estimates were found, in a sentence."""
         return "Solved: least squares in each cluster and across clusters has one solution, found without a search."

@@ -138,7 +138,10 @@ def response_covariance(
     """
     source = ResponseSource(design=design, solved=solved)
     if not source.is_weighted_regression:
-        return _of_scores(design, solved, name, clusters)
+        found, p = joint_covariance(design, solved, name, clusters), len(solved.beta)
+        return OrdinaryCovariance(
+            name=name, description=found.description, matrix=found.matrix[:p, :p], df_residual=found.df
+        )
     if name == "iid":
         words = "independent rows, by the Fisher information (iid)"
         return OrdinaryCovariance(name=name, description=words, matrix=source.vcov, df_residual=np.inf)
@@ -168,25 +171,46 @@ def _row_robust(source: ResponseSource, kind: RowRobust) -> FloatArray:
     return np.asarray(half @ half.T * (n / (n - p) if kind.counted else 1.0))
 
 
-def _of_scores(design: Design, solved: ResponseRegression, name: str, clusters: tuple[str, ...]) -> OrdinaryCovariance:
-    """Covariances of families whose shape parameters are estimated together with the coefficients."""
-    p = len(solved.beta)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JointCovariance:
+    """A covariance of coefficients and shape parameters together.
+
+    Attributes
+    ----------
+    matrix : (p + m, p + m) of the coefficients in the units of the data and the unconstrained shape parameters.
+    description, df : what it is, and the degrees of freedom of its tests.
+    """
+
+    matrix: FloatArray
+    description: str
+    df: float
+
+
+def joint_covariance(
+    design: Design, solved: ResponseRegression, name: str, clusters: tuple[str, ...]
+) -> JointCovariance:
+    """Covariance of coefficients and shape parameters from the observed information and the scores.
+
+    Raises
+    ------
+    CrosslevelError : a covariance that needs leverages, or clusters that cannot be used.
+    """
+    p, family = len(solved.beta), solved.rows.family.description
     half = np.linalg.inv(np.linalg.cholesky(solved.information))
     bread = solved.turn @ (half.T @ half)
     if name == "iid":
         words = "independent rows, by the observed information (iid)"
-        matrix = (bread @ solved.turn.T)[:p, :p]
-        return OrdinaryCovariance(name=name, description=words, matrix=matrix, df_residual=np.inf)
+        return JointCovariance(matrix=bread @ solved.turn.T, description=words, df=np.inf)
     if name not in SCORED:
         raise CrosslevelError(
-            f"`vcov` is {name!r}, which adjusts residuals by leverages, but the {solved.rows.family.description} "
-            "family has shape parameters that coefficients depend on, and no leverages. Use one of "
+            f"`vcov` is {name!r}, which adjusts residuals by leverages, but a model of the family {family} has shape "
+            "parameters that its coefficients depend on, and no leverages. Use one of "
             f"{', '.join(map(repr, ('iid', *SCORED)))}."
         )
     if len(clusters) > 1:
         raise CrosslevelError(
-            f"`cluster` names {len(clusters)} clusterings; with the {solved.rows.family.description} family one can be "
-            "used at a time. Name the coarsest."
+            f"`cluster` names {len(clusters)} clusterings; with the family {family} one can be used at a time. Name "
+            "the coarsest."
         )
     scores, n = solved.scores, design.nobs
     if name in ROW_ROBUST:
@@ -198,9 +222,7 @@ def _of_scores(design: Design, solved: ResponseRegression, name: str, clusters: 
         one, factor, df = _summed(design, scores, clusters[0], name, n, p)
         words = ROBUST[name].description
     left = bread @ one.T
-    return OrdinaryCovariance(
-        name=name, description=words, matrix=np.asarray(left @ left.T * factor)[:p, :p], df_residual=df
-    )
+    return JointCovariance(matrix=np.asarray(left @ left.T * factor), description=words, df=df)
 
 
 def _summed(

@@ -169,6 +169,11 @@ class PanelFit(Regression):
         return self.details.likelihood[1]
 
     @property
+    def converged(self) -> bool:
+        """Always: nothing is searched for."""
+        return True
+
+    @property
     def status(self) -> str:
         """How the estimates were found, in a sentence."""
         return "Solved: the estimates have a closed form, found without a search."
