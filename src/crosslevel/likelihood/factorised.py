@@ -1,18 +1,29 @@
 """The numerical factor of M = I + Lambda'A Lambda over the random effects of all factors, and its inverse's pattern."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
-from crosslevel.design.crossing import Crossing
+from crosslevel.design.crossing import Pairs
 from crosslevel.likelihood.elimination import EliminationPlan
 from crosslevel.types import FloatArray
 
 CROWDED, AT_ONCE = 0.15, 256
 """Where nodes touch more than this share of the dense part, its updates are products of whole matrices, so many nodes
 at a time."""
+
+
+class LevelBlocks(Protocol):
+    """Blocks Z_j'Z_l, weighted or not: of each factor's levels (J, q, q), and of pairs of levels that share rows."""
+
+    @property
+    def diagonal(self) -> tuple[FloatArray, ...]: ...  # noqa: D102
+
+    @property
+    def pairs(self) -> Mapping[tuple[int, int], Pairs]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,7 +157,7 @@ def _spread(plan: EliminationPlan, rows: FloatArray) -> Iterator[tuple[slice, Fl
 
 
 def factorise(
-    crossing: Crossing, plan: EliminationPlan, weights: tuple[FloatArray, ...], factors: tuple[FloatArray, ...]
+    crossing: LevelBlocks, plan: EliminationPlan, weights: tuple[FloatArray, ...], factors: tuple[FloatArray, ...]
 ) -> Factorised:
     """Factorise M at these Lambdas (q_k, q_k); `weights` (J_k,) say how often each level counts in all."""
     from scipy.linalg.blas import dsyrk
