@@ -14,7 +14,7 @@ from survey_weights import rooms, schools
 
 import crosslevel as cl
 from crosslevel.errors import CrosslevelError
-from crosslevel.inference.marginal_rows import differentiate
+from crosslevel.inference.differences import differentiate
 from crosslevel.inference.multiplicity import adjusted, discoveries, holm, studentised_range_tail
 
 STATISTICS = ["estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high"]

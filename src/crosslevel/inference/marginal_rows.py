@@ -10,7 +10,7 @@ at every setting. Derivatives follow the product rule, atom by atom: exactly whe
 deviations, center, scale), by differences of fourth order whose step is halved until they settle elsewhere.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -19,9 +19,10 @@ import numpy as np
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.formula import Spec
-from crosslevel.formula.components import Component, values
+from crosslevel.formula.components import Component, Product, values
 from crosslevel.formula.inputs import Input, at_inputs, categorical, inputs_of, slope_in, standing
 from crosslevel.formula.rows import Rows, Source
+from crosslevel.inference.differences import differentiate
 from crosslevel.table import Columns
 from crosslevel.types import BoolArray, FloatArray
 
@@ -34,23 +35,8 @@ CHUNK = 1 << 15
 ENTRIES = 1 << 22
 """Values of rows at settings that are held at a time."""
 
-STEP = 2.0**-5
-"""First step of differences, as a share of the spread of the data."""
-
-HALVINGS = 26
-"""How often the step is halved at most."""
-
-IDLE = 4
-"""So many halvings in a row without a better derivative anywhere, and there is no better one."""
-
-SETTLED = 1e-11
-"""Relative change between two steps below which differences have settled."""
-
 WORST = 1e-6
 """Relative change that is not accepted as a derivative."""
-
-CENTRAL, ONE_SIDED = (1.0, -8.0, 0.0, 8.0, -1.0), (-25.0, 48.0, -36.0, 16.0, -3.0)
-"""Twelve times the weights of the differences at -2 .. 2 and at 0 .. 4 steps."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +49,7 @@ class MarginalRows:
     columns, mask : the data, and the rows that are used.
     weights : (n,) what the rows used count in averages; None if they count alike.
     held : texts of expressions that are inputs themselves, apart from cluster means.
+    every : whether the columns that only random effects need are wanted too.
     known : means over rows of products of atoms that were worked out already, by what moves and the atoms.
     """
 
@@ -71,13 +58,18 @@ class MarginalRows:
     mask: BoolArray | None = field(repr=False)
     weights: FloatArray | None = field(repr=False)
     held: tuple[str, ...] = ()
+    every: bool = False
     known: dict[tuple[tuple[str, ...], frozenset[Atom]], float] = field(default_factory=dict, repr=False)
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        """How the columns are made, those of the fixed part first."""
+        return self.spec.products if self.every else self.spec.products[: self.spec.n_fixed]
 
     @cached_property
     def used(self) -> tuple[int, ...]:
-        """Numbers of the components that the fixed part has."""
-        numbers = {number for made in self.spec.products[: self.spec.n_fixed] for number, _ in made.atoms}
-        return tuple(sorted(numbers))
+        """Numbers of the components that the columns have."""
+        return tuple(sorted({number for made in self.products for number, _ in made.atoms}))
 
     @cached_property
     def functions(self) -> dict[int, Component]:
@@ -128,6 +120,36 @@ class MarginalRows:
         work = _Work(rows=self, settings=settings, along=tuple(along), n_settings=n_settings)
         return work.averages()
 
+    def at_rows(
+        self, settings: Mapping[str, Any], along: Sequence[str] = ()
+    ) -> "Iterator[tuple[slice, FloatArray, FloatArray | None, FloatArray | None]]":
+        """The columns of every row at P settings of some inputs, some rows at a time: what is averaged elsewhere.
+
+        Parameters
+        ----------
+        settings, along : see `averages`.
+
+        Yields
+        ------
+        place : of the rows among those used; of one row that stands for all if the settings leave nothing to them.
+        columns : (P, columns, L).
+        slopes : (P, columns, L) derivatives of the columns along; None if () is.
+        weights : (L,) what the rows count; None if they count alike.
+        """
+        n_settings = len(next(iter(settings.values()))) if settings else 1
+        moves = [(), tuple(along)] if along else [()]
+        work = [_Work(rows=self, settings=settings, along=move, n_settings=n_settings) for move in moves]
+        if not any(each.needs_rows for each in work):
+            arrays = [each.columns(None) for each in work]
+            yield slice(0, 1), arrays[0], arrays[1] if along else None, None
+            return
+        done = 0
+        for rows, weights in self.chunks(max(1, min(CHUNK, ENTRIES // (n_settings * len(self.products) * len(work))))):
+            arrays = [each.columns(rows) for each in work]
+            place = slice(done, done + rows.size)
+            done = place.stop
+            yield place, arrays[0], arrays[1] if along else None, weights
+
     def range_of(self, name: str) -> tuple[float, float, float]:
         """Least and greatest value of an input of numbers, and their standard deviation (1 if there is none)."""
         numbers = self.observed(name)
@@ -155,7 +177,7 @@ class _Work:
 
     def averages(self) -> FloatArray:
         """See `MarginalRows.averages`."""
-        out = np.zeros((self.n_settings, self.rows.spec.n_fixed))
+        out = np.zeros((self.n_settings, len(self.rows.products)))
         terms = list(self._terms())
         separate = [term for term in terms if not any(self._mixes(atom) for atom in term.atoms)]
         means = self._means({self._in_rows(term) for term in separate})
@@ -170,9 +192,28 @@ class _Work:
             self._add_mixed(mixed, out)
         return out
 
+    @property
+    def needs_rows(self) -> bool:
+        """Whether the settings leave anything to the rows."""
+        return any(not self._is_set(atom) for term in self._terms() for atom in term.atoms)
+
+    def columns(self, rows: Rows | None) -> FloatArray:
+        """The columns (P, columns, L) at all settings and some rows; L is 1 where rows are not needed."""
+        out = np.zeros((self.n_settings, len(self.rows.products), 1 if rows is None else rows.size))
+        arrays: dict[Atom, FloatArray] = {}
+        for term in self._terms():
+            product: FloatArray = np.full((1, 1), term.scale)
+            for atom in term.atoms:
+                if atom not in arrays:
+                    # without rows every atom is set
+                    arrays |= {atom: self._set_values[atom][:, None]} if rows is None else self._anywhere(atom, rows)
+                product = product * arrays[atom]
+            out[:, term.column] += product
+        return out
+
     def _terms(self) -> Iterator[_Term]:
         """Products that make up the columns, or by the product rule their derivatives; linear atoms leave numbers."""
-        for column, made in enumerate(self.rows.spec.products[: self.rows.spec.n_fixed]):
+        for column, made in enumerate(self.rows.products):
             atoms = [(number, index, False) for number, index in made.atoms]
             if not self.along:
                 yield _Term(column=column, scale=made.scale, atoms=tuple(atoms))
@@ -273,8 +314,7 @@ class _Work:
     def _fellows(self, atom: Atom) -> list[Atom]:
         """The atoms of the same component: what one evaluation gives."""
         number, _, differentiated = atom
-        made = self.rows.spec.products[: self.rows.spec.n_fixed]
-        indices = {index for each in made for other, index in each.atoms if other == number}
+        indices = {index for each in self.rows.products for other, index in each.atoms if other == number}
         return [(number, index, differentiated) for index in sorted(indices)]
 
     def _evaluate(self, atom: Atom, frame: Mapping[str, Any]) -> dict[Atom, FloatArray]:
@@ -310,55 +350,3 @@ class _Work:
     def _ranges(self) -> dict[str, tuple[float, float, float]]:
         """Range and spread of the inputs that move."""
         return {name: self.rows.range_of(name) for name in self.along}
-
-
-def differentiate(
-    function: Callable[[FloatArray], FloatArray], x: FloatArray, low: float, high: float, spread: float
-) -> tuple[FloatArray, FloatArray]:
-    """Derivatives by five-point differences that stay within the data's range where x does.
-
-    Parameters
-    ----------
-    function : values (..., n) where each x is moved by some shift (n,).
-    x : (n,) places.
-    low, high, spread : range of the data, and their standard deviation.
-
-    Returns
-    -------
-    derivative : (..., n), with the step at which it changed least.
-    change : (..., n) that change, relative to the largest derivative.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> x = np.array([0.0, 1.0, 2.0])
-    >>> slope, _ = differentiate(lambda shift: np.exp(x + shift), x, 0.0, 2.0, 1.0)
-    >>> bool(np.max(np.abs(slope / np.exp(x) - 1.0)) < 1e-10)
-    True
-    """
-    best, change, before, idle = np.array(np.nan), np.array(np.inf), np.array(np.nan), 0
-    for k in range(HALVINGS):
-        now = five_points(function, x, low, high, spread * STEP * 2.0**-k)
-        size = np.max(np.abs(now[np.isfinite(now)]), initial=0.0) or 1.0
-        moved = np.abs(now - before) / size
-        better = moved < change
-        best, change = np.where(better, now, best), np.where(better, moved, change)
-        before, idle = now, 0 if np.any(better) else idle + 1
-        if np.all(change <= SETTLED) or idle == IDLE:
-            break
-    return best, change
-
-
-def five_points(
-    function: Callable[[FloatArray], FloatArray], x: FloatArray, low: float, high: float, step: float
-) -> FloatArray:
-    """Differences (..., n) of one step: central, or to one side at the ends of the data."""
-    up = (x - 2.0 * step < low) & (x >= low)
-    down = (x + 2.0 * step > high) & (x <= high) & ~up
-    aside = np.where(up, 1.0, np.where(down, -1.0, 0.0))
-    total: FloatArray = np.zeros(1)
-    for j in range(5):
-        weight = np.where(aside == 0.0, CENTRAL[j], ONE_SIDED[j] * aside)
-        found = function(np.where(aside == 0.0, j - 2.0, j * aside) * step)
-        total = total + np.where(weight == 0.0, 0.0, weight * found)
-    return np.asarray(total / (12.0 * step))
