@@ -75,7 +75,7 @@ def averaged(curve: Curve, mean: FloatArray, variance: FloatArray, orders: int) 
     >>> from crosslevel.inference.generalized.curves import CURVES
     >>> m, v = np.array([1.0]), np.array([4.0])
     >>> averaged(CURVES["probit"], m, v, 1).round(6).tolist(), averaged(CURVES["logit"], m, v, 1).round(6).tolist()
-    ([[0.67264]], [[0.653096]])
+    ([[0.67264]], [[0.647726]])
     """
     if curve.link == "log":
         return curve.derivatives(mean + 0.5 * variance, orders)
