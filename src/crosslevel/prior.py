@@ -67,6 +67,7 @@ class Weak:
             )
         if self.covariances is not None and self.covariances > 1.0:
             parts.append(
-                f"a gamma({self.covariances:g}) prior on the random effects' standard deviations (Wishart if correlated)"
+                f"a gamma({self.covariances:g}) prior on the random effects' standard deviations "
+                "(a Wishart prior where they are correlated)"
             )
         return " and ".join(parts) if parts else "no prior"

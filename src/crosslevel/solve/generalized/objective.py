@@ -1,4 +1,4 @@
-"""What is minimised: the deviance of a generalized criterion, with a prior if there is one, as a function of numbers."""
+"""What is minimised: the deviance of a generalized criterion, with a prior if there is one."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,7 +99,7 @@ class Objective:
 
     @property
     def power(self) -> float:
-        """c - 1, where p(Psi) is proportional to |Psi|^((c - 1) / 2)."""
+        """C - 1, where p(Psi) is proportional to |Psi|^((c - 1) / 2)."""
         return 0.0 if self.prior is None or self.prior.covariances is None else self.prior.covariances - 1.0
 
     def penalty(self, parameters: FloatArray) -> float:

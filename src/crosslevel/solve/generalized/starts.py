@@ -1,0 +1,77 @@
+"""Where the search starts: coefficients without random effects, and one scoring step for their covariances."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from crosslevel.design.response_rows import ResponseRows, ResponseTerm
+from crosslevel.likelihood.no_effects import FixedLikelihood, FixedState
+from crosslevel.optimise import Minimum
+from crosslevel.prior import Weak
+from crosslevel.solve.generalized.boundary import level_products, sum_by_level
+from crosslevel.solve.generalized.descent import descend
+from crosslevel.solve.generalized.objective import Objective
+from crosslevel.types import FloatArray
+
+LOOSE, FEW_STEPS = 1e-2, 12
+"""Expected decrease at which coefficients are good enough to start from, and most steps towards it."""
+
+LEAST, MOST = 0.05, 3.0
+"""Variances to start from, at least, where a level tells as much as one observation with variance 1; and at most."""
+
+LARGE = 4.0
+"""Variance of the second start, in the same units."""
+
+
+def fixed_minimum(rows: ResponseRows, *, prior: Weak | None, tolerance: float, max_steps: int) -> Minimum[FixedState]:
+    """Maximum likelihood of the model without random effects, to an expected decrease of `tolerance`."""
+    criterion = FixedLikelihood.of(rows)
+    eta, shape = rows.family.start(rows.y, rows.size, rows.weight)
+    x = rows.x
+    gram = x.T @ x
+    ridge = 1e-10 * max(float(np.trace(gram)), 1e-300)
+    beta = np.linalg.solve(gram + ridge * np.eye(len(gram)), x.T @ (eta - rows.offset))
+    limits = None if prior is None else replace(prior, covariances=None)
+    minimum, _ = descend(
+        Objective(criterion=criterion, prior=limits), np.append(beta, shape), tolerance=tolerance,
+        max_steps=max_steps, finish=False,
+    )  # fmt: skip
+    return minimum
+
+
+def starting_parameters(rows: ResponseRows, *, prior: Weak | None) -> tuple[FloatArray, ...]:
+    """Parameters (K,) to start from: one, and a second with large variances where levels are few.
+
+    Covariances are those of one scoring step from none: Psi = F^-1 sum (g g' - A), F = sum A (x) A, by level with
+    g = Z'l' and A = Z'WZ, each factor by itself.
+    """
+    at: FixedState = fixed_minimum(rows, prior=prior, tolerance=LOOSE, max_steps=FEW_STEPS).state
+    weight = np.maximum(-at.terms[2], 0.0)
+    first, second = [], []
+    for term in rows.terms:
+        products = level_products(term, weight)
+        slopes = np.stack([sum_by_level(term, at.terms[1] * column, power=1) for column in term.z.T], axis=1)
+        usual, large = _covariances(term, products, slopes)
+        first.append(term.structure.nearest(usual))
+        second.append(term.structure.nearest(large))
+    rest = at.parameters
+    return np.concatenate([*first, rest]), np.concatenate([*second, rest])
+
+
+def _covariances(term: ResponseTerm, products: FloatArray, slopes: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Factors (q, q) of Psi to start from: by a scoring step from zero, and large."""
+    q = term.q
+    count = max(float(term.weight.sum()), 1e-300)
+    mean = np.tensordot(term.weight, products, axes=1) / count
+    least = 1e-10 * max(float(np.trace(mean)), 1e-300)
+    root = np.linalg.cholesky(mean + least * np.eye(q))
+    unit = np.linalg.inv(root)
+    scaled = unit @ products @ unit.T
+    turned = slopes @ unit.T
+    excess = np.einsum("g,gi,gj->ij", term.weight, turned, turned) - count * np.eye(q)
+    spread = np.einsum("g,gij,gkl->ikjl", term.weight, scaled, scaled).reshape(q * q, q * q)
+    psi = np.linalg.solve(spread + 1e-10 * count * np.eye(q * q), excess.ravel()).reshape(q, q)
+    values, vectors = np.linalg.eigh(0.5 * (psi + psi.T))
+    # unit' times a root of psi: variances in units in which a level tells as much as one observation
+    usual = unit.T @ (vectors * np.sqrt(np.clip(values, LEAST, max(MOST, LEAST))))
+    return usual, unit.T * np.sqrt(LARGE)
