@@ -20,12 +20,14 @@ class Outcome(IntEnum):
     UNIDENTIFIED = 1
     UNCONVERGED = 2
     REFUSED = 3
+    SEPARATED = 4
 
 
 REASONS = {
     Outcome.UNIDENTIFIED: "coefficients are not identified in the draw",
     Outcome.UNCONVERGED: "the search did not converge",
     Outcome.REFUSED: "the model cannot be fitted to the draw",
+    Outcome.SEPARATED: "coefficients have no finite estimate in the draw",
 }
 """Why a refit failed, in words."""
 
