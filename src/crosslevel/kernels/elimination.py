@@ -70,7 +70,10 @@ def eliminate(
                     diagonal_out[d + i * q + j] = value / diagonal_out[d + j * q + j]
 
         # V
-        for a in range(n_touched):
+        if q == 1:
+            for a in range(n_touched):
+                rows_out[r + a] /= diagonal_out[d]
+        for a in range(n_touched if q > 1 else 0):
             for i in range(q):
                 value = rows_out[r + a * q + i]
                 for k in range(i):
@@ -226,6 +229,14 @@ def forward_substitute(
     for n in range(n_nodes):
         f, s, d, r = first[n], start[n], diagonal_start[n], row_start[n]
         q = first[n + 1] - f
+        if q == 1 and n_sides == 1:
+            x_out[f, 0] /= diagonal[d]
+            value = weight[n] * x_out[f, 0]
+            for a in range(start[n + 1] - s):
+                target = column[s + a]
+                share = weight[owner[target]] if target < n_lead else 1.0
+                x_out[target, 0] -= value * rows[r + a] / share
+            continue
         for i in range(q):
             for m in range(n_sides):
                 value = x_out[f + i, m]
@@ -266,6 +277,12 @@ def back_substitute(
     for n in range(len(row_start) - 1, -1, -1):
         f, s, d, r = first[n], start[n], diagonal_start[n], row_start[n]
         q = first[n + 1] - f
+        if q == 1 and n_sides == 1:
+            value = x_out[f, 0]
+            for a in range(start[n + 1] - s):
+                value -= rows[r + a] * x_out[column[s + a], 0]
+            x_out[f, 0] = value / diagonal[d]
+            continue
         for a in range(start[n + 1] - s):
             target = column[s + a]
             for i in range(q):
@@ -330,6 +347,13 @@ def invert_pattern(
                         rows_out[r + (a + i) * q + k] += value * rows[r + b * q + k]
                         rows_out[r + b * q + k] += value * rows[r + (a + i) * q + k]
             a += q_other
+        if q == 1:
+            value = 1.0
+            for a in range(n_touched):
+                value += rows[r + a] * rows_out[r + a]
+                rows_out[r + a] /= -diagonal[d]
+            diagonal_out[d] = value / (diagonal[d] * diagonal[d])
+            continue
         # T^-T (I + V Y') T^-1
         for i in range(q):
             for j in range(q):

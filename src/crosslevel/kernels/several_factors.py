@@ -1,7 +1,10 @@
 """Sums over the rows of a generalized linear mixed model whose rows lie in levels of several grouping factors.
 
 A slot is one way in which rows belong to a factor: one per factor, several for multiple membership. It has the levels
-`codes` (n,) of the rows, -1 for none, and the columns z (q, n) of the random effects.
+`codes` (n,) of the rows, -1 for none, and columns z (q, n) of the random effects, as they are or times Lambda. Two
+slots meet in the pairs of levels of their rows, whose blocks lie at `place` (n,), -1 for none: element (a, b) at
+place + a step_k + b step_l. Where both slots are of the same factor, the block has the lower level first, whichever
+slot that is.
 """
 
 import numba
@@ -41,42 +44,85 @@ def add_images(codes: CodeArray, z: FloatArray, value: FloatArray, image_out: Fl
     ----------
     codes, z : the slot, see the module.
     value : (n,) v.
-    image_out : (J, q, 1).
+    image_out : (J, q).
     """
-    q = z.shape[0]
-    for i in range(codes.shape[0]):
-        j = codes[i]
-        if j < 0:
-            continue
-        for a in range(q):
-            image_out[j, a, 0] += z[a, i] * value[i]
+    n, q = codes.shape[0], z.shape[0]
+    for a in range(q):
+        i = 0
+        while i < n:  # neighbours of one level are summed first
+            j = codes[i]
+            total = 0.0
+            while i < n and codes[i] == j:
+                total += z[a, i] * value[i]
+                i += 1
+            if j >= 0:
+                image_out[j, a] += total
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def add_products(
-    left: FloatArray, right: FloatArray, value: FloatArray, index: CodeArray, blocks_out: FloatArray
+def add_squares(
+    codes: CodeArray, z: FloatArray, value: FloatArray, base: int, step: int, stride: int, buffer_out: FloatArray
 ) -> None:
-    """Add v_i left_i right_i' to the blocks of the rows' levels, or of their pairs of levels.
+    """Add v_i z_i z_i' to the diagonal blocks of the rows' levels.
 
     Parameters
     ----------
-    left, right : (q, n), (r, n).
+    codes, z : the slot, see the module.
     value : (n,) v.
-    index : (n,) block of each row; negative where it is not used.
-    blocks_out : (m, q, r).
+    base, step, stride : element (a, b) of level j lies at base + j step + a stride + b.
+    buffer_out : flat; lower triangles are added to.
+    """
+    n, q = codes.shape[0], z.shape[0]
+    for a in range(q):
+        for b in range(a + 1):
+            at, i = base + a * stride + b, 0
+            while i < n:
+                j = codes[i]
+                total = 0.0
+                while i < n and codes[i] == j:
+                    total += z[a, i] * z[b, i] * value[i]
+                    i += 1
+                if j >= 0:
+                    buffer_out[at + j * step] += total
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def add_meetings(
+    place: IntArray,
+    left_codes: CodeArray,
+    right_codes: CodeArray,
+    same: bool,
+    left: FloatArray,
+    right: FloatArray,
+    value: FloatArray,
+    step_k: int,
+    step_l: int,
+    buffer_out: FloatArray,
+) -> None:
+    """Add v_i left_i right_i' to the blocks of the rows' pairs of levels.
+
+    Parameters
+    ----------
+    place, step_k, step_l : where the blocks lie, see the module.
+    left_codes, right_codes, left, right : codes and z of the two slots.
+    same : whether they are of the same factor.
+    value : (n,) v.
+    buffer_out : flat.
     """
     q, r = left.shape[0], right.shape[0]
-    for i in range(index.shape[0]):
-        k = index[i]
-        if k < 0:
+    for i in range(place.shape[0]):
+        at = place[i]
+        if at < 0:
             continue
         if q == 1 and r == 1:
-            blocks_out[k, 0, 0] += left[0, i] * right[0, i] * value[i]
-        else:
-            for a in range(q):
-                part = left[a, i] * value[i]
-                for b in range(r):
-                    blocks_out[k, a, b] += part * right[b, i]
+            buffer_out[at] += left[0, i] * right[0, i] * value[i]
+            continue
+        turned = same and left_codes[i] > right_codes[i]
+        for a in range(q):
+            part = left[a, i] * value[i]
+            for b in range(r):
+                to = at + b * step_k + a * step_l if turned else at + a * step_k + b * step_l
+                buffer_out[to] += part * right[b, i]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -85,8 +131,7 @@ def reach_own(codes: CodeArray, z: FloatArray, blocks: FloatArray, reach_out: Fl
 
     Parameters
     ----------
-    codes : (n,) levels, -1 for none.
-    z : (q, n) columns times Lambda.
+    codes, z : the slot, see the module.
     blocks : (J, q, q) [M^-1]_jj.
     reach_out : (q, n), written.
     """
@@ -103,16 +148,15 @@ def reach_own(codes: CodeArray, z: FloatArray, blocks: FloatArray, reach_out: Fl
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def reach_across(
-    index: CodeArray,
+    place: IntArray,
     left_codes: CodeArray,
     right_codes: CodeArray,
     same: bool,
-    inverse: FloatArray,
-    place: IntArray,
-    step_k: int,
-    step_l: int,
     left: FloatArray,
     right: FloatArray,
+    step_k: int,
+    step_l: int,
+    inverse: FloatArray,
     left_out: FloatArray,
     right_out: FloatArray,
 ) -> None:
@@ -120,19 +164,17 @@ def reach_across(
 
     Parameters
     ----------
-    index : (n,) pair of levels (j, l) of each row; negative where it has none.
-    left_codes, right_codes : (n,) levels of the two slots.
-    same : whether both slots are of one factor; then the pair has the lower level first, whichever slot that is.
-    inverse, place, step_k, step_l : element (a, b) of the block of pair e lies at place[e] + a step_k + b step_l.
-    left, right : (q, n), (r, n) columns times Lambda.
+    place, step_k, step_l : where the blocks of pairs of levels lie, see the module.
+    left_codes, right_codes, left, right : codes and z of the two slots.
+    same : whether they are of the same factor.
+    inverse : flat M^-1.
     left_out, right_out : (q, n), (r, n), added to.
     """
     q, r = left.shape[0], right.shape[0]
-    for i in range(index.shape[0]):
-        e = index[i]
-        if e < 0:
+    for i in range(place.shape[0]):
+        at = place[i]
+        if at < 0:
             continue
-        at = place[e]
         if q == 1 and r == 1:
             value = inverse[at]
             left_out[0, i] += value * right[0, i]

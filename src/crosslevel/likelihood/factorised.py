@@ -1,29 +1,18 @@
 """The numerical factor of M = I + Lambda'A Lambda over the random effects of all factors, and its inverse's pattern."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
-from crosslevel.design.crossing import Pairs
+from crosslevel.design.crossing import Crossing
 from crosslevel.likelihood.elimination import EliminationPlan
 from crosslevel.types import FloatArray
 
 CROWDED, AT_ONCE = 0.15, 256
 """Where nodes touch more than this share of the dense part, its updates are products of whole matrices, so many nodes
 at a time."""
-
-
-class LevelBlocks(Protocol):
-    """Blocks Z_j'Z_l, weighted or not: of each factor's levels (J, q, q), and of pairs of levels that share rows."""
-
-    @property
-    def diagonal(self) -> tuple[FloatArray, ...]: ...  # noqa: D102
-
-    @property
-    def pairs(self) -> Mapping[tuple[int, int], Pairs]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,14 +146,10 @@ def _spread(plan: EliminationPlan, rows: FloatArray) -> Iterator[tuple[slice, Fl
 
 
 def factorise(
-    crossing: LevelBlocks, plan: EliminationPlan, weights: tuple[FloatArray, ...], factors: tuple[FloatArray, ...]
+    crossing: Crossing, plan: EliminationPlan, weights: tuple[FloatArray, ...], factors: tuple[FloatArray, ...]
 ) -> Factorised:
     """Factorise M at these Lambdas (q_k, q_k); `weights` (J_k,) say how often each level counts in all."""
-    from scipy.linalg.blas import dsyrk
-    from scipy.linalg.lapack import dpotrf
-
     from crosslevel.kernels.crossed import scale_diagonal, scale_pairs
-    from crosslevel.kernels.elimination import eliminate, update_dense
 
     symbolic, n_dense = plan.symbolic, plan.n_dense
     diagonal, rows = np.empty(symbolic.n_diagonal), np.zeros(symbolic.n_rows)
@@ -175,6 +160,19 @@ def factorise(
     for (k, m), where in plan.pair_places.items():
         buffer = flat if where.dense else rows
         scale_pairs(crossing.pairs[k, m].block, factors[k], factors[m], where.place, where.step_k, where.step_l, buffer)
+    return eliminated(plan, weights, diagonal, rows, dense)
+
+
+def eliminated(
+    plan: EliminationPlan, weights: tuple[FloatArray, ...], diagonal: FloatArray, rows: FloatArray, dense: FloatArray
+) -> Factorised:
+    """Factorise M, which lies in the arrays of the plan's layout (lower triangles), in place."""
+    from scipy.linalg.blas import dsyrk
+    from scipy.linalg.lapack import dpotrf
+
+    from crosslevel.kernels.elimination import eliminate, update_dense
+
+    symbolic, n_dense = plan.symbolic, plan.n_dense
     weight = np.concatenate([np.empty(0), *(weights[k] for k in plan.order)])
     log_det = eliminate(*symbolic.arrays, symbolic.owner, weight, diagonal, rows)
     if n_dense and symbolic.density > CROWDED:

@@ -4,15 +4,16 @@ With l(eta) the log density of the outcome and u ~ N(0, I), h(u) = -l + u'u / 2 
 M step = Lambda'Z'l' - u, M = I + Lambda'Z'WZ Lambda, W = -l'', are shortened until h falls.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from crosslevel.design.response_rows import ResponseRows
 from crosslevel.kernels.responses import GAUSSIAN, LOGIT, POISSON
-from crosslevel.likelihood.factorised import Factorised, factorise
-from crosslevel.likelihood.response_pattern import ResponsePattern, WeightedBlocks
+from crosslevel.likelihood.factorised import Factorised
+from crosslevel.likelihood.response_pattern import ResponsePattern
 from crosslevel.types import FloatArray
 
 FINISHED = 1e-10
@@ -41,7 +42,6 @@ class Setting:
     ----------
     rows, pattern : the data.
     counted : (n,) what each row counts in all.
-    each : (N, 1) how often the level of each random effect counts; None if all count once.
     fixed : (n,) linear predictor without random effects.
     factors : for each factor (q, q) Lambda.
     shape : (m,) natural shape parameters.
@@ -50,19 +50,27 @@ class Setting:
     rows: ResponseRows = field(repr=False)
     pattern: ResponsePattern = field(repr=False)
     counted: FloatArray = field(repr=False)
-    each: FloatArray | None = field(repr=False)
     fixed: FloatArray = field(repr=False)
     factors: tuple[FloatArray, ...]
     shape: FloatArray
 
-    def effects(self, u: FloatArray) -> tuple[FloatArray, ...]:
-        """For each factor (J, q) b = Lambda u, for u (N, 1)."""
-        parts = zip(self.pattern.plan.by_factor(u), self.factors, strict=True)
-        return tuple(np.ascontiguousarray(part[:, :, 0] @ factor.T) for part, factor in parts)
+    @cached_property
+    def scaled(self) -> tuple[FloatArray, ...]:
+        """For each slot (q, n) Lambda'z_i."""
+        return self.pattern.scaled(self.factors)
 
     def gathered(self, value: FloatArray) -> FloatArray:
         """Lambda'Z'v (N, 1), of rows' values (n,) that count all copies."""
-        return self.pattern.plan.scaled(self.pattern.images(value), self.factors, 1)
+        return self.pattern.gathered(self.scaled, value)
+
+    def square(self, u: FloatArray) -> float:
+        """Sum of squares of u (N, 1), all copies of a level counted."""
+        copies = self.pattern.copies
+        return float(np.vdot(u, u if copies is None else copies.each * u))
+
+    def factorised(self, weight: FloatArray) -> Factorised:
+        """The factor of M at weights W (n,)."""
+        return self.pattern.factorised(self.scaled, weight)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,9 +88,8 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mode(Point):
-    """The minimum of h, with Z'WZ and the factor of M there; `factorised` is None where M has none."""
+    """The minimum of h, with the factor of M there; `factorised` is None where M has none."""
 
-    blocks: WeightedBlocks | None = field(repr=False)
     factorised: Factorised | None = field(repr=False)
 
 
@@ -98,18 +105,18 @@ class Nearby(Protocol):
 
 def point(setting: Setting, u: FloatArray) -> Point:
     """Rows' terms and h at u (N, 1)."""
+    from crosslevel.kernels.modes import row_terms
     from crosslevel.kernels.responses import fill_terms
 
-    rows = setting.rows
-    eta = setting.pattern.predictor(setting.effects(u), setting.fixed)
-    terms = np.empty((4 if rows.family.code in CHEAP_THIRD else 3, rows.n))
-    fill_terms(rows.family.code, rows.y, rows.size, setting.counted, eta, setting.shape, terms)
-    return Point(u=u, eta=eta, terms=terms, h=float(0.5 * counted_square(setting, u) - terms[0].sum()))
-
-
-def counted_square(setting: Setting, u: FloatArray) -> float:
-    """u'u, all copies of a level counted."""
-    return float(np.vdot(u, u if setting.each is None else setting.each * u))
+    rows, pattern, code = setting.rows, setting.pattern, setting.rows.family.code
+    eta = pattern.predictor(setting.scaled, pattern.by_factor(u), setting.fixed)
+    if code in CHEAP_THIRD:
+        terms = np.empty((4, rows.n))
+        row_terms(code, setting.shape, rows.y, rows.size, setting.counted, eta, *terms)
+    else:
+        terms = np.empty((3, rows.n))
+        fill_terms(code, rows.y, rows.size, setting.counted, eta, setting.shape, terms)
+    return Point(u=u, eta=eta, terms=terms, h=0.5 * setting.square(u) - float(terms[0].sum()))
 
 
 def search_modes(setting: Setting, near: Nearby | None) -> Mode:
@@ -117,30 +124,26 @@ def search_modes(setting: Setting, near: Nearby | None) -> Mode:
     found = _start(setting, near)
     before = np.inf
     for _ in range(MOST_STEPS):
-        blocks = setting.pattern.blocks(-found.terms[2])
-        factorised = factorise(blocks, setting.pattern.plan, setting.pattern.weights, setting.factors)
-        indefinite = not np.isfinite(factorised.log_det)
-        if indefinite:  # a step needs some M that has a factor
-            positive = setting.pattern.blocks(np.maximum(-found.terms[2], 0.0))
-            factorised = factorise(positive, setting.pattern.plan, setting.pattern.weights, setting.factors)
-        downhill = setting.gathered(found.terms[1]) - found.u
-        step = factorised.backward(factorised.forward(downhill.copy()))
+        factorised = setting.factorised(-found.terms[2])
+        minimum: Factorised | None = factorised
+        if not np.isfinite(factorised.log_det):  # a step needs some M that has a factor
+            minimum, factorised = None, setting.factorised(np.maximum(-found.terms[2], 0.0))
+        step = factorised.backward(factorised.forward(setting.gathered(found.terms[1]) - found.u))
         length = float(np.abs(step).max(initial=0.0)) / max(1.0, float(np.abs(found.u).max(initial=0.0)))
         if not np.isfinite(length):
             break
         if length <= FINISHED or before <= length <= ROUNDED:
-            return _mode(found, None if indefinite else (blocks, factorised))
+            return _mode(found, minimum)
         lower = _shortened(setting, found, step)
         if lower is None:
-            return _mode(found, None if indefinite or length > ROUNDED else (blocks, factorised))
+            return _mode(found, minimum if length <= ROUNDED else None)
         found, before = lower, length
     return _mode(found, None)
 
 
-def _mode(found: Point, arrived: tuple[WeightedBlocks, Factorised] | None) -> Mode:
+def _mode(found: Point, factorised: Factorised | None) -> Mode:
     """The end of the search, without a factor where it has not arrived at a minimum."""
-    blocks, factorised = (None, None) if arrived is None else arrived
-    return Mode(u=found.u, eta=found.eta, terms=found.terms, h=found.h, blocks=blocks, factorised=factorised)
+    return Mode(u=found.u, eta=found.eta, terms=found.terms, h=found.h, factorised=factorised)
 
 
 def _shortened(setting: Setting, found: Point, step: FloatArray) -> Point | None:
@@ -171,19 +174,10 @@ def _expected(setting: Setting, near: Nearby) -> Point | None:
     M u = Lambda'Z'(W (eta_near - fixed) + l'), to the first order exact in all parameters but shape.
     """
     mode, same = near.mode, near.setting
-    if mode.blocks is None or mode.factorised is None or same.rows is not setting.rows:
+    if mode.factorised is None or same.rows is not setting.rows:
         return None
     unchanged = all(np.array_equal(a, b) for a, b in zip(same.factors, setting.factors, strict=True))
-    factorised = mode.factorised
-    if not unchanged:
-        factorised = factorise(mode.blocks, setting.pattern.plan, setting.pattern.weights, setting.factors)
+    factorised = mode.factorised if unchanged else setting.factorised(-mode.terms[2])
     sides = setting.gathered(mode.terms[1] - mode.terms[2] * (mode.eta - setting.fixed))
     u = factorised.backward(factorised.forward(sides))
     return point(setting, u) if np.all(np.isfinite(u)) else None
-
-
-def at_factors(mode: Mode, setting: Setting, factors: tuple[FloatArray, ...]) -> tuple[Setting, Factorised]:
-    """The factor of M at other Lambdas, the rows' weights W left as they are."""
-    assert mode.blocks is not None  # states without a factor have no derivatives
-    changed = replace(setting, factors=factors)
-    return changed, factorise(mode.blocks, setting.pattern.plan, setting.pattern.weights, factors)

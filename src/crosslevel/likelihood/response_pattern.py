@@ -1,6 +1,6 @@
 """Which levels of several grouping factors the rows of a generalized linear mixed model lie in, and sums over them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, combinations_with_replacement, product
 
@@ -10,9 +10,9 @@ from crosslevel.design.crossing import Pairs
 from crosslevel.design.response_rows import ResponseRows, ResponseTerm
 from crosslevel.errors import DesignError
 from crosslevel.likelihood.elimination import EliminationPlan
-from crosslevel.likelihood.factorised import PatternInverse
+from crosslevel.likelihood.factorised import Factorised, PatternInverse, eliminated
 from crosslevel.memory import require_memory
-from crosslevel.types import CodeArray, FloatArray
+from crosslevel.types import CodeArray, FloatArray, IntArray
 
 LEAST_COPY = 1e-200
 """What a level that does not count at all is taken to count: its own random effects stay defined."""
@@ -36,27 +36,46 @@ class Slot:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Meeting:
-    """Rows that lie in levels of two slots.
+    """Rows that lie in levels of two slots; see `kernels.several_factors`.
 
     Attributes
     ----------
     left, right : positions of the slots.
     key : their factors.
-    index : (n,) pair of levels of each row, -1 for none.
+    place : (n,) where the block of each row's pair of levels lies, -1 for none.
+    dense, step_k, step_l : in which buffer, and its strides; see `PairPlace`.
     """
 
     left: int
     right: int
     key: tuple[int, int]
-    index: CodeArray = field(repr=False)
+    place: IntArray = field(repr=False)
+    dense: bool
+    step_k: int
+    step_l: int
+
+    @property
+    def same(self) -> bool:
+        """Whether both slots are of the same factor."""
+        return self.key[0] == self.key[1]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class WeightedBlocks:
-    """Z'W Z of all levels: diagonal blocks (J, q, q) of each factor, and blocks of pairs of levels that share rows."""
+class Copies:
+    """How often levels count, where some count more or less than once.
 
-    diagonal: tuple[FloatArray, ...]
-    pairs: Mapping[tuple[int, int], Pairs]
+    Attributes
+    ----------
+    weights : for each factor (J,) how often each level counts in all.
+    each : (N, 1) the same for all random effects.
+    slots, meetings : (n,) one over how often the sums that a row's slots and meetings enter count: a level, and the
+        level of a pair that is eliminated first.
+    """
+
+    weights: tuple[FloatArray, ...]
+    each: FloatArray = field(repr=False)
+    slots: tuple[FloatArray, ...] = field(repr=False)
+    meetings: tuple[FloatArray, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,23 +83,22 @@ class ResponsePattern:
     """The levels that rows lie in, the order in which these are eliminated, and how often each level counts.
 
     Where levels count several times, sums of a level are those of one copy of it with all copies of the levels inside
-    it, and a pair's those of one copy of the level that is eliminated first.
+    it, and a pair's those of one copy of the level that is eliminated first. `z` are the columns of all slots, as they
+    are or times Lambda.
 
     Attributes
     ----------
     slots, meetings : where the rows lie.
-    pairs : pairs of levels that share rows, without blocks.
     plan : the symbolic analysis.
     weights : for each factor (J,) how often each level counts in all.
-    copied : whether some level counts more or less than once.
+    copies : the same where some level counts more or less than once, else None.
     """
 
     slots: tuple[Slot, ...]
     meetings: tuple[Meeting, ...]
-    pairs: Mapping[tuple[int, int], Pairs] = field(repr=False)
     plan: EliminationPlan = field(repr=False)
     weights: tuple[FloatArray, ...] = field(repr=False)
-    copied: bool
+    copies: Copies | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, rows: ResponseRows) -> "ResponsePattern":
@@ -95,21 +113,26 @@ class ResponsePattern:
         counts = tuple(term.n_levels for term in rows.terms)
         sizes = tuple(term.q for term in rows.terms)
         _require_pairs(rows, slots, counts, sizes)
-        pairs, meetings = _meetings(slots, counts, sizes)
+        pairs, found = _meetings(slots, counts, sizes)
         plan = EliminationPlan.of(pairs, counts, sizes)
         _require_factor(plan)
-        whole = cls(
-            slots=slots, meetings=meetings, pairs=pairs, plan=plan,
-            weights=tuple(np.ones(count) for count in counts), copied=False,
-        )  # fmt: skip
-        return whole.reweighted(rows.terms)
+        meetings = []
+        for left, right, key, index in found:
+            where = plan.pair_places[key]
+            place = np.where(index >= 0, where.place[index], -1)
+            meetings.append(
+                Meeting(
+                    left=left, right=right, key=key, place=place, dense=where.dense,
+                    step_k=where.step_k, step_l=where.step_l,
+                )
+            )  # fmt: skip
+        ones = tuple(np.ones(count) for count in counts)
+        return cls(slots=slots, meetings=tuple(meetings), plan=plan, weights=ones).reweighted(rows.terms)
 
     def reweighted(self, terms: Sequence[ResponseTerm]) -> "ResponsePattern":
         """The same rows with other weights of the levels."""
-        copied = any(bool(np.any(term.weight != 1.0)) for term in terms)
-        if not copied:
-            ones = tuple(np.ones(term.n_levels) for term in terms)
-            return replace(self, weights=ones, copied=False)
+        if not any(bool(np.any(term.weight != 1.0)) for term in terms):
+            return replace(self, weights=tuple(np.ones(term.n_levels) for term in terms), copies=None)
         try:
             weights = self.plan.weights(tuple(np.maximum(term.weight, LEAST_COPY) for term in terms))
         except ValueError:
@@ -118,76 +141,99 @@ class ResponsePattern:
                 "A pseudo-likelihood is made of clusters within clusters: give weights of nested factors only, or of "
                 "rows."
             ) from None
-        return replace(self, weights=weights, copied=True)
+        return replace(self, weights=weights, copies=self._copies(weights))
 
-    def predictor(self, b: tuple[FloatArray, ...], fixed: FloatArray) -> FloatArray:
-        """Linear predictors (n,): `fixed` and z_i'b of the random effects (J, q) of each factor."""
-        from crosslevel.kernels.several_factors import add_effects
+    def _copies(self, weights: tuple[FloatArray, ...]) -> Copies:
+        """What follows for the rows of how often each level counts in all."""
+        of_slots = [np.where(slot.codes >= 0, weights[slot.factor][slot.codes], 1.0) for slot in self.slots]
+        each = np.empty((self.plan.n_columns, 1))
+        for k, weight in enumerate(weights):
+            each[self.plan.rows(k), 0] = np.repeat(weight, self.plan.sizes[k])
+        return Copies(
+            weights=weights,
+            each=each,
+            slots=tuple(1.0 / some for some in of_slots),
+            meetings=tuple(
+                1.0 / of_slots[meeting.right if self.plan.pair_places[meeting.key].swapped else meeting.left]
+                for meeting in self.meetings
+            ),
+        )
 
-        eta = fixed.copy()
-        for slot in self.slots:
-            add_effects(slot.codes, slot.z, b[slot.factor], eta)
-        return eta
+    def by_factor(self, x: FloatArray) -> tuple[FloatArray, ...]:
+        """Split x (N, 1) into (J, q) for each factor."""
+        plan = self.plan
+        return tuple(x[plan.rows(k), 0].reshape(plan.counts[k], plan.sizes[k]) for k in range(len(plan.counts)))
 
-    def images(self, value: FloatArray) -> tuple[FloatArray, ...]:
-        """For each factor (J, q, 1) Z'v, of one copy of each level, of rows' values (n,) that count all copies."""
-        from crosslevel.kernels.several_factors import add_images
-
-        out = tuple(np.zeros((count, q, 1)) for count, q in zip(self.plan.counts, self.plan.sizes, strict=True))
-        for slot in self.slots:
-            add_images(slot.codes, slot.z, value, out[slot.factor])
-        if self.copied:
-            for image, weight in zip(out, self.weights, strict=True):
-                image /= weight[:, None, None]
-        return out
-
-    def blocks(self, value: FloatArray) -> WeightedBlocks:
-        """Z'V Z, V = diag(v), of rows' values (n,) that count all copies."""
-        from crosslevel.kernels.several_factors import add_products
-
-        plan, slots = self.plan, self.slots
-        diagonal = tuple(np.zeros((count, q, q)) for count, q in zip(plan.counts, plan.sizes, strict=True))
-        for slot in slots:
-            add_products(slot.z, slot.z, value, slot.codes, diagonal[slot.factor])
-        pairs = {}
-        for (k, m), some in self.pairs.items():
-            block = np.zeros((len(some.level), plan.sizes[k], plan.sizes[m]))
-            pairs[k, m] = Pairs(start=some.start, level=some.level, block=block)
-        for meeting in self.meetings:
-            left, right = slots[meeting.left], slots[meeting.right]
-            add_products(left.z, right.z, value, meeting.index, pairs[meeting.key].block)
-        if self.copied:
-            for block, weight in zip(diagonal, self.weights, strict=True):
-                block /= weight[:, None, None]
-            for key, some in pairs.items():
-                some.block[:] /= self._pair_weight(key)[:, None, None]
-        return WeightedBlocks(diagonal=diagonal, pairs=pairs)
-
-    def _pair_weight(self, key: tuple[int, int]) -> FloatArray:
-        """How often (m,) each pair counts: as often as its level that is eliminated first."""
-        some = self.pairs[key]
-        if self.plan.pair_places[key].swapped:
-            return self.weights[key[1]][some.level]
-        return np.repeat(self.weights[key[0]], np.diff(some.start))
+    def columns(self) -> tuple[FloatArray, ...]:
+        """For each slot (q, n) its columns as they are."""
+        return tuple(slot.z for slot in self.slots)
 
     def scaled(self, factors: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
         """For each slot (q, n) the columns Lambda'z."""
-        return tuple(np.ascontiguousarray(factors[slot.factor].T @ slot.z) for slot in self.slots)
+        return tuple(
+            slot.z * factors[slot.factor][0, 0]
+            if len(slot.z) == 1
+            else np.ascontiguousarray(factors[slot.factor].T @ slot.z)
+            for slot in self.slots
+        )
 
-    def reach(self, inverse: PatternInverse, scaled: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
-        """For each slot (q, n) the rows of M^-1 Lambda'z_i that belong to the slot's level of row i."""
+    def predictor(self, z: tuple[FloatArray, ...], effects: tuple[FloatArray, ...], fixed: FloatArray) -> FloatArray:
+        """Linear predictors (n,): `fixed`, and z_i'b of the random effects b (J, q) of each factor."""
+        from crosslevel.kernels.several_factors import add_effects
+
+        eta = fixed.copy()
+        for slot, columns in zip(self.slots, z, strict=True):
+            add_effects(slot.codes, columns, effects[slot.factor], eta)
+        return eta
+
+    def gathered(self, z: tuple[FloatArray, ...], value: FloatArray) -> FloatArray:
+        """Z'v (N, 1), of one copy of each level, of rows' values (n,) that count all copies."""
+        from crosslevel.kernels.several_factors import add_images
+
+        out = np.zeros((self.plan.n_columns, 1))
+        parts = self.by_factor(out)
+        for slot, columns in zip(self.slots, z, strict=True):
+            add_images(slot.codes, columns, value, parts[slot.factor])
+        return out if self.copies is None else out / self.copies.each
+
+    def factorised(self, z: tuple[FloatArray, ...], value: FloatArray) -> Factorised:
+        """The factor of I + Z'V Z, V = diag(v), of rows' values (n,) that count all copies."""
+        from crosslevel.kernels.several_factors import add_meetings, add_squares
+
+        plan, slots, copies = self.plan, self.slots, self.copies
+        diagonal, rows = np.zeros(plan.symbolic.n_diagonal), np.zeros(plan.symbolic.n_rows)
+        dense = np.zeros((plan.n_dense, plan.n_dense))
+        flat = dense.reshape(-1)
+        for place, count, q in zip(plan.places, plan.counts, plan.sizes, strict=True):
+            buffer = flat if place.dense else diagonal
+            for a in range(q):
+                first = place.base + a * (place.stride + 1)
+                buffer[first : first + (count - 1) * place.step + 1 : place.step] = 1.0
+        for s, slot in enumerate(slots):
+            place, share = plan.places[slot.factor], value if copies is None else value * copies.slots[s]
+            buffer = flat if place.dense else diagonal
+            add_squares(slot.codes, z[s], share, place.base, place.step, place.stride, buffer)
+        for m, meeting in enumerate(self.meetings):
+            left, right, share = meeting.left, meeting.right, value if copies is None else value * copies.meetings[m]
+            add_meetings(
+                meeting.place, slots[left].codes, slots[right].codes, meeting.same, z[left], z[right], share,
+                meeting.step_k, meeting.step_l, flat if meeting.dense else rows,
+            )  # fmt: skip
+        return eliminated(plan, self.weights, diagonal, rows, dense)
+
+    def reach(self, inverse: PatternInverse, z: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
+        """For each slot (q, n) the rows of M^-1 z_i that belong to the slot's level of row i."""
         from crosslevel.kernels.several_factors import reach_across, reach_own
 
         blocks = [inverse.blocks(k) for k in range(len(self.plan.counts))]
-        out = tuple(np.empty_like(z) for z in scaled)
-        for slot, z, reached in zip(self.slots, scaled, out, strict=True):
-            reach_own(slot.codes, z, blocks[slot.factor], reached)
+        out = tuple(np.empty_like(columns) for columns in z)
+        for slot, columns, reached in zip(self.slots, z, out, strict=True):
+            reach_own(slot.codes, columns, blocks[slot.factor], reached)
         for meeting in self.meetings:
-            left, right, where = meeting.left, meeting.right, self.plan.pair_places[meeting.key]
+            left, right = meeting.left, meeting.right
             reach_across(
-                meeting.index, self.slots[left].codes, self.slots[right].codes, meeting.key[0] == meeting.key[1],
-                inverse.buffer(dense=where.dense), where.place, where.step_k, where.step_l,
-                scaled[left], scaled[right], out[left], out[right],
+                meeting.place, self.slots[left].codes, self.slots[right].codes, meeting.same, z[left], z[right],
+                meeting.step_k, meeting.step_l, inverse.buffer(dense=meeting.dense), out[left], out[right],
             )  # fmt: skip
         return out
 
@@ -212,12 +258,13 @@ def _slots(terms: Sequence[ResponseTerm]) -> tuple[Slot, ...]:
 
 def _meetings(
     slots: tuple[Slot, ...], counts: tuple[int, ...], sizes: tuple[int, ...]
-) -> tuple[dict[tuple[int, int], Pairs], tuple[Meeting, ...]]:
-    """The pairs of levels that share rows, and the pair of each row for each two slots."""
+) -> tuple[dict[tuple[int, int], Pairs], list[tuple[int, int, tuple[int, int], CodeArray]]]:
+    """The pairs of levels that share rows; for each two slots, these, their factors, and the pair (n,) of each row."""
     from crosslevel.kernels.pairs import pair_index
 
     of_factor = [[s for s, slot in enumerate(slots) if slot.factor == k] for k in range(len(counts))]
-    pairs, meetings = {}, []
+    pairs: dict[tuple[int, int], Pairs] = {}
+    found: list[tuple[int, int, tuple[int, int], CodeArray]] = []
     for k, m in combinations_with_replacement(range(len(counts)), 2):
         ways = list(combinations(of_factor[k], 2)) if k == m else list(product(of_factor[k], of_factor[m]))
         if not ways:
@@ -226,9 +273,8 @@ def _meetings(
         first, second = ends[0] if len(ends) == 1 else tuple(np.concatenate(side) for side in zip(*ends, strict=True))
         start, level, index = pair_index(first, second, counts[k], counts[m])
         pairs[k, m] = Pairs(start=start, level=level, block=np.empty((0, sizes[k], sizes[m])))
-        for (left, right), part in zip(ways, np.split(index, len(ways)), strict=True):
-            meetings.append(Meeting(left=left, right=right, key=(k, m), index=part))
-    return pairs, tuple(meetings)
+        found += [(*way, (k, m), part) for way, part in zip(ways, np.split(index, len(ways)), strict=True)]
+    return pairs, found
 
 
 def _ends(left: CodeArray, right: CodeArray, *, same: bool) -> tuple[CodeArray, CodeArray]:

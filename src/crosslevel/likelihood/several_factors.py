@@ -8,8 +8,8 @@ import numpy as np
 from crosslevel.design.response_rows import ResponseRows
 from crosslevel.errors import DesignError
 from crosslevel.likelihood.generalized import Layout
-from crosslevel.likelihood.response_modes import Setting, counted_square, search_modes
-from crosslevel.likelihood.response_pattern import ResponsePattern
+from crosslevel.likelihood.response_modes import Setting, search_modes
+from crosslevel.likelihood.response_pattern import LEAST_COPY, ResponsePattern
 from crosslevel.likelihood.several_factors_psi import group_scores, information, psi_scores
 from crosslevel.likelihood.several_factors_state import SeveralFactorState
 from crosslevel.types import FloatArray, IntArray
@@ -50,25 +50,14 @@ class SeveralFactorLaplace:
         return 1
 
     @cached_property
-    def _each(self) -> FloatArray | None:
-        """(N, 1) how often the level of each random effect counts; None if all count once."""
-        pattern = self.pattern
-        if not pattern.copied:
-            return None
-        out = np.empty((pattern.plan.n_columns, 1))
-        for k, weight in enumerate(pattern.weights):
-            out[pattern.plan.rows(k), 0] = np.repeat(weight, pattern.plan.sizes[k])
-        return out
-
-    @cached_property
     def _counted(self) -> FloatArray:
         """(n,) what each row counts in all; like `ResponseRows.counted`, but never zero where its weight is not."""
-        if not self.pattern.copied:
+        if self.pattern.copies is None:
             return self.rows.weight
         out = self.rows.weight.copy()
         for term in self.rows.terms:
             if not term.members:
-                out *= np.maximum(term.weight, 1e-200)[term.codes]
+                out *= np.maximum(term.weight, LEAST_COPY)[term.codes]
         return out
 
     def _setting(self, parameters: FloatArray) -> Setting:
@@ -79,7 +68,6 @@ class SeveralFactorLaplace:
             rows=rows,
             pattern=self.pattern,
             counted=self._counted,
-            each=self._each,
             fixed=rows.offset + rows.x @ parameters[layout.beta],
             factors=tuple(
                 np.ascontiguousarray(structure.factor(theta[part]))
@@ -95,7 +83,7 @@ class SeveralFactorLaplace:
         mode = search_modes(setting, near if isinstance(near, SeveralFactorState) else None)
         deviance = np.inf
         if mode.factorised is not None:
-            deviance = -2.0 * (float(mode.terms[0].sum()) + self.rows.constant) + counted_square(setting, mode.u)
+            deviance = -2.0 * (float(mode.terms[0].sum()) + self.rows.constant) + setting.square(mode.u)
             deviance += mode.factorised.log_det
         if not np.isfinite(deviance):
             deviance = np.inf
@@ -134,7 +122,7 @@ class SeveralFactorLaplace:
 
     def modes(self, at: SeveralFactorState) -> tuple[FloatArray, ...]:
         """For each factor (J, q) working random effects b = Lambda u at the modes."""
-        return at.setting.effects(at.mode.u)
+        return at.modes()
 
     def conditional_covariances(self, at: SeveralFactorState) -> tuple[FloatArray, ...]:
         """For each factor (J, q, q) conditional covariances of the working random effects b."""

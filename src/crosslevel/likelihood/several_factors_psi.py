@@ -4,7 +4,6 @@ import numpy as np
 
 from crosslevel.errors import DesignError
 from crosslevel.likelihood.generalized import Layout
-from crosslevel.likelihood.response_modes import at_factors
 from crosslevel.likelihood.several_factors_state import SeveralFactorState
 from crosslevel.types import CodeArray, FloatArray, IntArray
 
@@ -18,23 +17,15 @@ POSITIVE = 1e-14
 def psi_scores(at: SeveralFactorState) -> tuple[FloatArray, ...]:
     """For each factor (q, q) S = d deviance / d Psi, also where Psi is singular.
 
-    S = sum over levels of [P - g g' + (t g' + g t') / 2]_jj, with P = A - A Lambda M^-1 Lambda'A, A = Z'WZ, g = Z'l' and
-    t = Z'(a - W e). The gradient in Lambda is 2 S Lambda.
+    S = sum over levels of [P - g g' + (t g' + g t') / 2]_jj, with P = A - A Lambda M^-1 Lambda'A, A = Z'WZ, g = Z'l'
+    and t = Z'(a - W e). The gradient in Lambda is 2 S Lambda.
     """
-    pattern = at.setting.pattern
-    explained = residual_images(at)
-    changes = pattern.images(at.pull - at.curvature * at.echo)
+    images = at.images(at.first), at.images(at.pull - at.curvature * at.echo)
     out = []
-    for first, change, weight, total in zip(explained, changes, pattern.weights, _residual_spreads(at), strict=True):
-        g, t = first[:, :, 0], change[:, :, 0]
+    for g, t, weight, total in zip(*images, at.setting.pattern.weights, _residual_spreads(at), strict=True):
         both = (g * weight[:, None]).T @ (0.5 * t - 0.5 * g)
         out.append(0.5 * (total + total.T) + both + both.T)
     return tuple(out)
-
-
-def residual_images(at: SeveralFactorState) -> tuple[FloatArray, ...]:
-    """For each factor (J, q, 1) g = Z'l' of one copy of each level."""
-    return at.setting.pattern.images(at.first)
 
 
 def _residual_spreads(at: SeveralFactorState) -> tuple[FloatArray, ...]:
@@ -52,8 +43,9 @@ def _residual_spreads(at: SeveralFactorState) -> tuple[FloatArray, ...]:
             factors.append(factor)
     spreads = at.spreads
     if singular:
-        setting, factorised = at_factors(at.mode, at.setting, tuple(factors))
-        spreads = at.spread_of(setting.pattern.reach(factorised.inverse(), setting.pattern.scaled(setting.factors)))
+        pattern = at.setting.pattern
+        scaled = pattern.scaled(tuple(factors))
+        spreads = at.spread_of(pattern.reach(pattern.factorised(scaled, at.curvature).inverse(), scaled))
     return tuple(np.linalg.solve(factor.T, spread.T).T for factor, spread in zip(factors, spreads, strict=True))
 
 
@@ -63,8 +55,8 @@ def information(at: SeveralFactorState, layout: Layout) -> FloatArray:
     That of the linear mixed model with the weights W and the residuals of the modes: with V^-1 = W - WZBZ'W and
     h_a = Z dPsi_a g, average information h'V^-1 h in theta, 2 X'V^-1 X in beta, 2 h'V^-1 X between them, and
     h'V^-1 X (X'V^-1 X)^-1 X'V^-1 h more in theta, so that what is left of theta after beta is h'P h; and the positive
-    part of S for the curvature of Psi in Lambda. In shape parameters, the sum of squares of the rows' scores; those that
-    shift the linear predictor, as thresholds do, are columns like X.
+    part of S for the curvature of Psi in Lambda. In shape parameters, the sum of squares of the rows' scores; those
+    that shift the linear predictor, as thresholds do, are columns like X.
     """
     setting, rows = at.setting, at.setting.rows
     shifts, squares = _shape_columns(at, layout)
@@ -91,15 +83,15 @@ def information(at: SeveralFactorState, layout: Layout) -> FloatArray:
 def _theta_columns(at: SeveralFactorState, layout: Layout) -> FloatArray:
     """(n, k) h_a: what changes of Psi do to the linear predictor."""
     setting, theta = at.setting, at.parameters[layout.theta]
-    images = residual_images(at)
+    images, pattern = at.images(at.first), setting.pattern
     out = np.empty((setting.rows.n, layout.k))
-    nothing = tuple(np.zeros(image.shape[:2]) for image in images)
+    nothing = tuple(np.zeros_like(image) for image in images)
     for f, (structure, part) in enumerate(zip(setting.rows.structures, layout.parts, strict=True)):
         half = structure.factor_gradient(theta[part]) @ at.factors[f].T
         for a, change in enumerate(half + half.transpose(0, 2, 1)):
             effects = list(nothing)
-            effects[f] = images[f][:, :, 0] @ change
-            out[:, part.start + a] = setting.pattern.predictor(tuple(effects), np.zeros(setting.rows.n))
+            effects[f] = images[f] @ change
+            out[:, part.start + a] = pattern.predictor(pattern.columns(), tuple(effects), np.zeros(setting.rows.n))
     return out
 
 
@@ -130,11 +122,11 @@ def group_scores(at: SeveralFactorState, layout: Layout, codes: IntArray, n_grou
     """
     from crosslevel.kernels.pairs import add_blocks
 
-    setting, rows, pattern = at.setting, at.setting.rows, at.setting.pattern
+    rows, pattern = at.setting.rows, at.setting.pattern
     group = np.ascontiguousarray(rows.in_row_order(codes), dtype=np.int32)
     _check_apart(at, group)
     out = np.zeros((n_groups, layout.size))
-    u, answer = setting_parts(at)
+    u, answer = [part.T for part in at.u], [part.T for part in pattern.by_factor(at.answer)]
     by_factor = [np.zeros((n_groups, q, q)) for q in pattern.plan.sizes]
     for slot, f in zip(pattern.slots, at.reach, strict=True):
         known = slot.codes >= 0
@@ -150,12 +142,6 @@ def group_scores(at: SeveralFactorState, layout: Layout, codes: IntArray, n_grou
     for place, column in zip(range(layout.k, layout.size), np.hstack(columns).T, strict=True):
         out[:, place] = np.bincount(group, column, n_groups)
     return -0.5 * out
-
-
-def setting_parts(at: SeveralFactorState) -> tuple[list[FloatArray], list[FloatArray]]:
-    """For each factor (q, J) u and r."""
-    answers = at.setting.pattern.plan.by_factor(at.answer)
-    return [u.T for u in at.u], [answer[:, :, 0].T for answer in answers]
 
 
 def _check_apart(at: SeveralFactorState, group: CodeArray) -> None:

@@ -1,4 +1,4 @@
-"""A generalized linear mixed model with several grouping factors at one parameter vector, and what its derivatives need.
+"""A generalized linear mixed model with several grouping factors at one parameter vector, as its derivatives need it.
 
 With g = Z'l', c_i = z_i'Lambda M^-1 Lambda'z_i, a_i = -l'''_i c_i, r = M^-1 Lambda'Z'a and e_i = z_i'Lambda r, the
 deviance D = -2 l + u'u + log|M| at the modes changes by
@@ -53,7 +53,7 @@ class SeveralFactorState:
     @cached_property
     def u(self) -> tuple[FloatArray, ...]:
         """For each factor (J, q) the modes of u."""
-        return tuple(part[:, :, 0] for part in self.setting.pattern.plan.by_factor(self.mode.u))
+        return self.setting.pattern.by_factor(self.mode.u)
 
     @property
     def factorised(self) -> Factorised:
@@ -97,20 +97,15 @@ class SeveralFactorState:
         return out
 
     @cached_property
-    def scaled(self) -> tuple[FloatArray, ...]:
-        """For each slot (q, n) Lambda'z_i."""
-        return self.setting.pattern.scaled(self.factors)
-
-    @cached_property
     def reach(self) -> tuple[FloatArray, ...]:
         """For each slot (q, n) f_i."""
-        return self.setting.pattern.reach(self.inverse, self.scaled)
+        return self.setting.pattern.reach(self.inverse, self.setting.scaled)
 
     @cached_property
     def leverage(self) -> FloatArray:
         """(n,) c_i: the conditional variance of eta_i."""
         out = np.zeros(self.setting.rows.n)
-        for z, f in zip(self.scaled, self.reach, strict=True):
+        for z, f in zip(self.setting.scaled, self.reach, strict=True):
             out += np.einsum("ai,ai->i", z, f)
         return out
 
@@ -127,8 +122,8 @@ class SeveralFactorState:
     @cached_property
     def echo(self) -> FloatArray:
         """(n,) e_i."""
-        setting = self.setting
-        return setting.pattern.predictor(setting.effects(self.answer), np.zeros(setting.rows.n))
+        setting, pattern = self.setting, self.setting.pattern
+        return pattern.predictor(setting.scaled, pattern.by_factor(self.answer), np.zeros(setting.rows.n))
 
     @cached_property
     def slope(self) -> FloatArray:
@@ -138,14 +133,19 @@ class SeveralFactorState:
     @cached_property
     def by_factor(self) -> tuple[FloatArray, ...]:
         """For each factor (q, q) d D / d Lambda."""
-        setting, plan = self.setting, self.setting.pattern.plan
-        out = [2.0 * total for total in self.spreads]
-        slopes, firsts = setting.pattern.images(self.slope), setting.pattern.images(self.first)
-        answers = plan.by_factor(self.answer)
-        for k, weight in enumerate(setting.pattern.weights):
-            left = np.concatenate([slopes[k], firsts[k]])[:, :, 0] * np.concatenate([weight, weight])[:, None]
-            out[k] += left.T @ np.concatenate([self.u[k], answers[k][:, :, 0]])
+        pattern = self.setting.pattern
+        slopes, firsts = self.images(self.slope), self.images(self.first)
+        answers, out = pattern.by_factor(self.answer), []
+        for k, weight in enumerate(pattern.weights):
+            each = weight[:, None]
+            rest = (each * slopes[k]).T @ self.u[k] + (each * firsts[k]).T @ answers[k]
+            out.append(2.0 * self.spreads[k] + rest)
         return tuple(out)
+
+    def images(self, value: FloatArray) -> tuple[FloatArray, ...]:
+        """For each factor (J, q) Z'v of one copy of each level, of rows' values (n,) that count all copies."""
+        pattern = self.setting.pattern
+        return pattern.by_factor(pattern.gathered(pattern.columns(), value))
 
     @cached_property
     def spreads(self) -> tuple[FloatArray, ...]:
@@ -165,6 +165,10 @@ class SeveralFactorState:
         """(n, m) what each row adds to d D / d shape, natural parameters."""
         value, first, second = (self.by_shape[:, a] for a in range(3))
         return -2.0 * value - second * self.leverage[:, None] + first * self.echo[:, None]
+
+    def modes(self) -> tuple[FloatArray, ...]:
+        """For each factor (J, q) b = Lambda u."""
+        return tuple(np.ascontiguousarray(u @ factor.T) for u, factor in zip(self.u, self.factors, strict=True))
 
     def solve(self, sides: FloatArray) -> FloatArray:
         """M^-1 times sides (N, r), which are overwritten."""
