@@ -1,8 +1,8 @@
-"""Fit linear mixed models."""
+"""Fit linear and generalized linear mixed models."""
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 from crosslevel.design import Design, build_design
 from crosslevel.design.crossing import Crossing
@@ -17,58 +17,100 @@ from crosslevel.types import Algebra, FloatArray, Frame, Method, Missing
 from crosslevel.weights import Sampling, Weights, check_weights
 
 if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
+    from crosslevel.families import Family
+    from crosslevel.prior import Weak
     from crosslevel.residual import ResidualStructure
+    from crosslevel.solve.generalized.solve import Integration
+
+GAUSSIAN = "gaussian"
+"""The family of linear models."""
 
 
+@overload
+def mixed(
+    formula: str, data: Frame, *, family: Literal["gaussian"] = ..., method: Method | None = ...,
+    missing: Missing = ..., weights: Weights | None = ..., offset: object = ...,
+    residual: "ResidualStructure | None" = ..., known: Mapping[str, object] | None = ...,
+    quadrature: "Integration" = ..., prior: "Weak | None" = ..., trials: object = ..., exposure: object = ...,
+    ddf: str = ..., max_steps: int | None = ..., algebra: Algebra = ..., progress: bool = ...,
+) -> MixedFit: ...  # fmt: skip
+@overload
+def mixed(
+    formula: str, data: Frame, *, family: "str | Family", method: Method | None = ..., missing: Missing = ...,
+    weights: Weights | None = ..., offset: object = ..., residual: "ResidualStructure | None" = ...,
+    known: Mapping[str, object] | None = ..., quadrature: "Integration" = ..., prior: "Weak | None" = ...,
+    trials: object = ..., exposure: object = ..., ddf: str = ..., max_steps: int | None = ..., algebra: Algebra = ...,
+    progress: bool = ...,
+) -> "GeneralizedFit": ...  # fmt: skip
 def mixed(
     formula: str,
     data: Frame,
     *,
-    family: str = "gaussian",
-    method: Method = "reml",
+    family: "str | Family" = "gaussian",
+    method: Method | None = None,
     missing: Missing = "drop",
     weights: Weights | None = None,
     offset: object = None,
     residual: "ResidualStructure | None" = None,
     known: Mapping[str, object] | None = None,
+    quadrature: "Integration" = "auto",
+    prior: "Weak | None" = None,
+    trials: object = None,
+    exposure: object = None,
     ddf: str = "auto",
-    max_steps: int = MAX_STEPS,
+    max_steps: int | None = None,
     algebra: Algebra = "auto",
     progress: bool = True,
-) -> MixedFit:
-    """Fit a linear mixed model.
+) -> "MixedFit | GeneralizedFit":
+    """Fit linear and generalized linear mixed models.
 
-    y = X beta + Z b + e, with b ~ N(0, sigma^2 Lambda Lambda') for each level of each grouping factor, and
+    Linear: y = X beta + Z b + e, with b ~ N(0, sigma^2 Lambda Lambda') for each level of each grouping factor, and
     e ~ N(0, sigma^2 I). Factors may be nested in each other, crossed, or both. The rows are read to sum cross-products;
     the likelihood is maximised on those by Newton and scoring steps with exact derivatives, and the optimum is checked,
     the boundary included.
 
+    With another `family` the mean of y given b is a function of X beta + Z b, the linear predictor, and b ~ N(0, Lambda
+    Lambda') is integrated out by adaptive Gauss-Hermite quadrature or Laplace's approximation; see `quadrature`.
+
     Parameters
     ----------
     formula : as in lme4, for example "y ~ x * z + (x | country)". Besides everything formulaic has:
-        within(x, g), between(x, g), center(x), scale(x), wec(f).
-    data : a frame of pandas, polars, pyarrow or any library that narwhals supports; or data that are read in batches,
-        so that they need not fit in memory: the path of a file (parquet, feather, csv), of a folder of such files or a
-        pattern such as "waves/*.parquet", a DuckDB relation, or a Dask DataFrame, which is worked through on its
-        cluster. That is possible with one grouping factor. The rows are read once, or twice if the formula has to
+        within(x, g), between(x, g), center(x), scale(x), wec(f). With family "binomial" the outcome may be 0 and 1,
+        true and false, two labels (the second counts as 1), or cbind(successes, failures).
+    data : a frame of pandas, polars, pyarrow or any library that narwhals supports; or, for linear models with one
+        grouping factor, data that are read in batches, so that they need not fit in memory: the path of a file
+        (parquet, feather, csv), of a folder of such files or a pattern such as "waves/*.parquet", a DuckDB relation, or
+        a Dask DataFrame, which is worked through on its cluster. The rows are read once, or twice if the formula has to
         remember something, such as means or categories; what needs rows again (`augment`, `resid`) reads them again.
-    family : "gaussian".
-    method : "reml" (restricted likelihood: nearly unbiased variances) or "ml" (to compare fixed parts).
+    family : "gaussian", "binomial", "poisson", "negbinomial", "gamma", "beta", "betabinomial", "ordinal" and others of
+        cl.families.FAMILIES; or an object such as cl.families.Binomial(link="probit").
+    method : "reml" (restricted likelihood: nearly unbiased variances), by default in linear models, or "ml" (to compare
+        fixed parts), the only one of other families.
     missing : "drop" the rows with missing values in the model's variables, and count them; or "raise".
     weights : cl.Precision("w"), cl.Frequency("w") or cl.Sampling("w", clusters={"school": "w2"}): what a weight means
         is never guessed. Sampling weights need method "ml"; their standard errors come from the sandwich.
-    offset : a part of the outcome that is known: the name of a column, or one number per row. Fitted values and
-        predictions contain it.
+    offset : a part of the outcome, or of another family's linear predictor, that is known: the name of a column, or one
+        number per row. Fitted values and predictions contain it.
     residual : covariance structure of the residuals, Var(e) = sigma^2 R, such as cl.residual.By("sector"),
         cl.residual.Power("x"), cl.residual.AR1("time", within="id") or cl.residual.Known("se"); by default R = I. With
-        one, the formula needs no random term.
+        one, the formula needs no random term. Linear models only.
     known : matrices for the random terms propto(0 + f | g, V), a covariance up to a factor, and equalto(0 + f | g, V),
         a covariance in the squared units of the outcome, such as that of sampling errors; by the name they have there:
         arrays, or frames whose rows and columns name the random effects. One matrix for all rows has a constant group.
+    quadrature : for other families than "gaussian": a number of nodes per random effect, of which 1 is Laplace's
+        approximation; "laplace"; "auto", which raises the nodes until the log-likelihood is stable to 1e-4 where there
+        is one grouping factor with up to three random effects, and is Laplace elsewhere; or, for comparison, "pql" and
+        "mql", penalised and marginal quasi-likelihood. The result says what was used and by how much Laplace differs.
+    prior : cl.prior.Weak(), where separation sends coefficients to infinity or a fit is singular; None for none.
+    trials : for proportions or numbers of successes, the number of trials of each row: a column, or numbers.
+    exposure : for counts, what they are relative to, such as time or population: a column, or numbers. Its logarithm is
+        added to the linear predictor.
     ddf : degrees of freedom of the t tests: "m-l-1", "growth-curve", "satterthwaite", "kenward-roger",
         "kenward-roger-2009", "between-within", "residual" or "normal". "auto" is "growth-curve", which is "m-l-1" less
         what it costs to adjust a coefficient for others that vary together with it, or "m-l-1" where there is nothing
-        to adjust for or that cost is not defined; the result says which. Its intervals hold with 15 clusters.
+        to adjust for or that cost is not defined; the result says which. Its intervals hold with 15 clusters. Of other
+        families "auto" is "normal", and only methods that count are defined.
     max_steps : largest number of steps of the search.
     algebra : for several grouping factors, "exact" elimination, or "iterative" solutions with a log-determinant that is
         estimated from fixed random vectors, for crossed factors with tens of thousands of levels; "auto" takes what is
@@ -77,7 +119,7 @@ def mixed(
 
     Returns
     -------
-    MixedFit
+    MixedFit, or GeneralizedFit with another family
 
     Raises
     ------
@@ -97,42 +139,86 @@ def mixed(
     {'Intercept': 251.405, 'Days': 10.467}
     >>> round(fit.deviance, 4)
     1743.6283
+    >>> slow = cl.mixed("I(Reaction > 300) ~ Days + (1 | Subject)", data, family="binomial")
+    >>> slow.params.round(2).to_dict()
+    {'Intercept': -2.5, 'Days': 0.65}
     """
-    if family != "gaussian":
-        raise CrosslevelError(f"`family` is 'gaussian' in this version; got {family!r}.")
-    if method not in ("reml", "ml"):
+    linear = _check_arguments(formula, family, method, algebra)
+    check_ddf(ddf)
+    given = {
+        "family": family, "method": method or ("reml" if linear else "ml"), "missing": missing,
+        "weights": check_weights(weights), "offset": offset, "residual": residual, "known": known,
+        "quadrature": quadrature, "prior": prior, "trials": trials, "exposure": exposure, "ddf": ddf,
+        "max_steps": max_steps, "progress": progress, "algebra": algebra,
+    }  # fmt: skip
+    if linear:
+        return fit_linear(formula, data, given)
+    from crosslevel.estimators.generalized.fitting import fit_family  # what these need is slow to load
+    from crosslevel.families import family_of
+
+    return fit_family(formula, data, family_of(family), given)
+
+
+def _check_arguments(formula: object, family: object, method: object, algebra: object) -> bool:
+    """Whether a linear model is asked for; refuses arguments that are none.
+
+    Raises
+    ------
+    CrosslevelError : see above.
+    """
+    if method not in ("reml", "ml", None):
         raise CrosslevelError(f"`method` is 'reml' or 'ml'; got {method!r}.")
     if not isinstance(formula, str):
         raise CrosslevelError(f"`formula` is text such as 'y ~ x + (1 | g)'; got {type(formula).__name__}.")
     if algebra not in get_args(Algebra):
         raise CrosslevelError(f"`algebra` is one of {', '.join(map(repr, get_args(Algebra)))}; got {algebra!r}.")
-    check_ddf(ddf)
-    reading = check_weights(weights)
-    if isinstance(reading, Sampling) and method == "reml":
+    return isinstance(family, str) and family.lower() == GAUSSIAN
+
+
+def fit_linear(formula: str, data: Frame, given: dict[str, Any]) -> MixedFit:
+    """Fit a linear mixed model with the arguments of `mixed`."""
+    _refuse_generalized(given)
+    reading: Weights | None = given["weights"]
+    if isinstance(reading, Sampling) and given["method"] == "reml":
         raise CrosslevelError(
             "`method` is 'reml', but sampling weights need method='ml': they weigh the likelihood of each row and "
             "cluster, and the restricted likelihood is no sum over these. Write method='ml'."
         )
     announce_compilation()
-    given = {
-        "family": family, "method": method, "missing": missing, "weights": reading, "offset": offset,
-        "residual": check_residual(residual, reading), "known": known, "ddf": ddf, "max_steps": max_steps,
-        "progress": progress, "algebra": algebra,
-    }  # fmt: skip
-    source = open_source(data)
+    residual = check_residual(given["residual"], reading)
+    given = {**given, "max_steps": MAX_STEPS if given["max_steps"] is None else given["max_steps"]}
+    source, missing = open_source(data), given["missing"]
+    known_parts = {"weights": reading, "offset": given["offset"], "residual": residual, "known": given["known"]}
     if source is None:
-        design = build_design(
-            formula, data, missing=missing, weights=reading, offset=offset, residual=residual, known=known
-        )
+        design = build_design(formula, data, missing=missing, **known_parts)
     else:
         from crosslevel.design.streamed import build_streamed  # what it needs is slow to load
 
-        extra = {"weights": reading, "offset": offset, "residual": residual, "known": known}
-        refused = [name for name, value in extra.items() if value is not None]
-        design = build_streamed(formula, source, missing=missing, refused=refused, progress=progress)
+        refused = [name for name, value in known_parts.items() if value is not None]
+        design = build_streamed(formula, source, missing=missing, refused=refused, progress=given["progress"])
     if design.weights is not None and design.weights.concern is not None:
-        warnings.warn(design.weights.concern, DataWarning, stacklevel=2)
+        warnings.warn(design.weights.concern, DataWarning, stacklevel=3)
     return fit_design(formula, data, given, design)
+
+
+def _refuse_generalized(given: Mapping[str, Any]) -> None:
+    """Refuse arguments that linear models do not have.
+
+    Raises
+    ------
+    CrosslevelError : see above.
+    """
+    if given["quadrature"] != "auto":
+        raise CrosslevelError(
+            f"`quadrature` is {given['quadrature']!r}, but the likelihood of family='gaussian' is exact without any. "
+            "Leave it out, or name the family of your outcome."
+        )
+    for name in ("trials", "exposure"):
+        if given[name] is not None:
+            raise CrosslevelError(
+                f"`{name}` is given, but family='gaussian' has none. Name the family: family='binomial' for trials, "
+                "'poisson' or 'negbinomial' for counts with an exposure."
+            )
 
 
 def check_residual(residual: object, weights: Weights | None) -> "ResidualStructure | None":

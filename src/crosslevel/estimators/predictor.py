@@ -99,7 +99,7 @@ def predicted(
     chosen = chosen_factors(design, random_effects)
     rows = rows_of(fit, new, _wanted(design, chosen, interval))
     if new_levels == "raise" and isinstance(rows, NewRows):
-        _refuse_new_levels(rows, chosen)
+        refuse_new_levels(rows, chosen)
     predictor = Predictor(design=design, solution=solution, chosen=chosen)
     offset = rows.offset
     if not se and interval is None:
@@ -156,7 +156,7 @@ def rows_of(fit: "MixedFit", new: Frame | None, wanted: tuple[int, ...]) -> Targ
     return new_rows(fit.design, fit.given["residual"], factors, new)
 
 
-def _refuse_new_levels(rows: NewRows, chosen: tuple[int, ...]) -> None:
+def refuse_new_levels(rows: NewRows, chosen: tuple[int, ...]) -> None:
     """Refuse levels that were not in the fit, in rows that are predicted; and missing ones."""
     for factor, members in zip(rows.factors[: len(chosen)], rows.members, strict=False):
         names = (factor.group,) if factor.membership is None else ((name,) for name in factor.membership.members)

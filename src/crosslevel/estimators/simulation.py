@@ -17,6 +17,7 @@ from crosslevel.estimators.target_rows import NewRows, TargetRows
 from crosslevel.inference.prediction import Members, contribution
 from crosslevel.residual.correlation import CorrelationRoot, Independent
 from crosslevel.solve import Solution
+from crosslevel.solve.generalized.solution import GeneralizedSolution
 from crosslevel.table import group_codes
 from crosslevel.types import CodeArray, FloatArray, Frame, IntArray
 
@@ -82,13 +83,13 @@ def simulated(
         raise CrosslevelError(f"`random_effects` is 'new' or 'conditional'; got {random_effects!r}.")
     if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
         raise CrosslevelError(f"`n` is a number of simulations, at least 1, or None for one Series; got {n!r}.")
-    _refuse_weights(design)
+    refuse_weights(design)
     known = random_effects == "conditional"
     everything = tuple(range(len(design.factors)))
     rows = rows_of(fit, new, everything)
     mean = Predictor(design=design, solution=solution, chosen=everything if known else ()).estimates(rows)
     residuals = _residuals(design, solution, rows, mean)
-    effects = [] if known and new is None else _effects(solution, rows, known=known)
+    effects = [] if known and new is None else drawn_effects(solution, rows, known=known)
     mean = mean + rows.offset
     rng = np.random.default_rng(seed)
 
@@ -104,7 +105,7 @@ def simulated(
     return pd.DataFrame({f"sim_{i + 1}": draw() for i in range(n)}, index=rows.index)
 
 
-def _refuse_weights(design: Design) -> None:
+def refuse_weights(design: Design) -> None:
     """Refuse weights with which a row is not one draw."""
     weights = design.weights
     if weights is not None and weights.is_sampling:
@@ -136,7 +137,7 @@ def _residuals(design: Design, solution: Solution, rows: TargetRows, mean: Float
     return DrawnResiduals(sd=sd, correlation=Independent(), order=np.arange(rows.n_rows))
 
 
-def _effects(solution: Solution, rows: TargetRows, *, known: bool) -> list[DrawnEffects]:
+def drawn_effects(solution: "Solution | GeneralizedSolution", rows: TargetRows, *, known: bool) -> list[DrawnEffects]:
     """The random effects to draw: of all levels, or of those that were not in the fit if the others are known."""
     factors = rows.factors
     z = [np.empty((len(factor.z), rows.n_rows)) for factor in factors]

@@ -42,7 +42,7 @@ def variance_table(
     check_level(level)
     records: list[tuple[object, ...]] = []
     for factor, part in zip(design.factors, components, strict=True):
-        records += _factor_rows(part, factor.name, design.effects_of(factor), factor.structure, level)
+        records += factor_rows(part, factor.name, design.effects_of(factor), factor.structure, level)
     if solution.criterion.sigma is None:  # else it was given, not estimated
         sigma2, error = residual_variance(solution, components)
         records.append(("Residual", None, None, "residual", *_variance(sigma2, error, level)))
@@ -64,7 +64,7 @@ def residual_table(design: Design, solution: Solution, *, level: float) -> pd.Da
     return pd.DataFrame(values, columns=columns, index=pd.Index([part.name for part in parts], name="parameter"))
 
 
-def _factor_rows(
+def factor_rows(
     part: VarianceComponents, group: str, names: tuple[str, ...], structure: BlockStructure, level: float
 ) -> list[tuple[object, ...]]:
     """Rows of one grouping factor: variances, then the covariances that may differ from zero."""

@@ -19,14 +19,17 @@ KERNELS = {
             ("marginal", "derivative_sums")),
     "several": (("pairs", "add_blocks"), ("elimination", "eliminate"), ("elimination", "invert_pattern"),
                 ("crossed", "pair_scores")),
+    "responses": (("adaptive", "evaluate_clusters"),),
+    "crossed responses": (("responses", "fill_terms"), ("elimination", "eliminate")),
     "iterative": (("iterative", "eliminate_eight"), ("iterative", "middle_blocks")),
     "twofold": (("twofold", "eliminate_twofold"),),
     "refits": (("refits", "refit_draws"),),
     "simulated fits": (("simulated_fit", "fit_replications"),),
     "simulated": (("simulated", "draw_moments"),),
 }  # fmt: skip
-"""The slowest kernels to compile of models with one grouping factor, with several, of the iterative algebra, of
-models that need twice the digits, of refits without a step of Python, and of simulated data."""
+"""The slowest kernels to compile of models with one grouping factor, with several, of other families with one and with
+several, of the iterative algebra, of models that need twice the digits, of refits without a step of Python, and of
+simulated data."""
 
 
 @cache

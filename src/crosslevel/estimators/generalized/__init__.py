@@ -1,0 +1,1 @@
+"""Fitted generalized linear mixed models: what they answer, each kind of question in a module."""

@@ -1,0 +1,252 @@
+"""Expected outcomes of generalized models as `cl.margins` and `cl.slopes` ask for them: averages, with derivatives.
+
+What a table of linear combinations has as rows of weights C is here a row [gradient, gradient in given effects, value]:
+with the coefficients (0, ..., 0, 1) it estimates the value, and its variance is that of the delta method. Differences
+of such rows estimate differences, so that contrasts, families of tests and figures need to know nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.design import Design
+from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.combining import Combiner
+from crosslevel.inference.estimates import Single
+from crosslevel.inference.generalized.given_effects import GivenEffects, given_effects
+from crosslevel.inference.generalized.predictive import (
+    Answer,
+    Predictive,
+    category_answer,
+    mean_answer,
+    predictive,
+)
+from crosslevel.inference.generalized.tangents import Effect, Places, tangent
+from crosslevel.inference.marginal_rows import MarginalRows
+from crosslevel.types import FloatArray
+
+RandomEffects: TypeAlias = "Literal['average', 'zero'] | Mapping[str, object]"
+"""What predictions do with random effects: average over them, set them to zero, or take those of given levels."""
+
+AVERAGES = {
+    "average": "Averaged over the random effects: of the population of clusters, not of one cluster.",
+    "zero": "Random effects are zero: of a typical cluster, not of the population.",
+}
+"""What is done with the random effects, in words."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Expectations:
+    """One expected outcome as a function of the inputs: a mean, or the probability of a category.
+
+    Attributes
+    ----------
+    design : the model's columns.
+    estimates : parameters with their covariance.
+    answer : what is expected.
+    labels : what tells this outcome from others in a table: the category.
+    effects : the random effects of each grouping factor.
+    given : those of given levels; None without.
+    linear : how combinations of coefficients are tested, whose degrees of freedom are used.
+    weights : (rows used,) what the rows count.
+    words : what is done with the random effects.
+    """
+
+    design: Design = field(repr=False)
+    estimates: Predictive = field(repr=False)
+    answer: Answer = field(repr=False)
+    labels: Mapping[str, Any]
+    effects: tuple[Effect, ...] = field(repr=False)
+    given: GivenEffects | None = field(repr=False)
+    linear: Combiner = field(repr=False)
+    weights: FloatArray | None = field(repr=False)
+    words: str
+
+    @property
+    def vcov(self) -> FloatArray:
+        """Covariance of what rows have derivatives in."""
+        return self.estimates.vcov if self.given is None else self.given.vcov(self.estimates.vcov)
+
+    @property
+    def combiner(self) -> Combiner:
+        """How rows are tested."""
+        vcov, estimates = self.vcov, self.estimates
+        place = slice(estimates.k, estimates.k + len(estimates.beta))
+        unit = np.append(np.zeros(len(vcov)), 1.0)
+        return Combiner(
+            design=self.design,
+            beta=unit,
+            single=partial(_delta, vcov, self.linear, place),
+            method=self.linear.method,
+            description=f"{self.linear.description}; standard errors by the delta method, in all parameters",
+        )
+
+    def rows_at(self, rows: MarginalRows, settings: Mapping[str, Any], along: Sequence[str]) -> FloatArray:
+        """Rows (P, K + given effects + 1) of average predictions, or of average effects of what moves along.
+
+        Parameters
+        ----------
+        rows : the columns as functions of inputs.
+        settings, along : see `MarginalRows.averages`.
+        """
+        total, out = 0.0, None
+        for place, columns, slopes, weights in rows.at_rows(settings, along):
+            alone = columns.shape[2] == 1 and self.design.rows.used > 1
+            own = np.ones(columns.shape[2]) if weights is None else weights
+            found = tangent(
+                self.estimates,
+                self.answer,
+                [self._effect(effect, place, alone=alone) for effect in self.effects],
+                Places(
+                    x=self.design.x, columns=columns, slopes=slopes, offset=self._offset(place, alone=alone),
+                    weights=own,
+                ),
+            )  # fmt: skip
+            chosen = [
+                part for part, effect in zip(found.by_given, self.effects, strict=True) if effect.given is not None
+            ]
+            block = np.column_stack([found.gradient, *chosen, found.value])
+            out, total = block if out is None else out + block, total + float(own.sum())
+        assert out is not None
+        if len(self.design.x) < self.design.spec.n_fixed:
+            # what the data do not determine in the linear predictor they do not determine here
+            out[np.isnan(self.linear.estimable(rows.averages(settings)[:, : self.design.spec.n_fixed])).any(axis=1)] = (
+                np.nan
+            )
+        return out / total
+
+    def bounded(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Predictions whose intervals are made on a scale on which they have no bounds: log odds, or logs.
+
+        That a probability or a mean is zero is no hypothesis: there are no tests.
+        """
+        value, half = frame["estimate"], frame["conf_high"] - frame["estimate"]
+        out = frame.copy()
+        out[["statistic", "p_value"]] = np.nan
+        if "p_unadjusted" in out:
+            out["p_unadjusted"] = np.nan
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            if self.answer.curve.support is None:
+                spread = np.exp(half / value)
+                out["conf_low"], out["conf_high"] = value / spread, value * spread
+            else:
+                spread, odds = np.exp(half / (value * (1.0 - value))), value / (1.0 - value)
+                out["conf_low"], out["conf_high"] = odds / (odds + spread), odds * spread / (1.0 + odds * spread)
+        return out
+
+    def _effect(self, effect: Effect, place: slice, *, alone: bool) -> Effect:
+        """The effects with the shares of some rows."""
+        if effect.share is None:
+            return effect
+        share = np.mean(effect.share, keepdims=True) if alone else effect.share[place]
+        return Effect(z=effect.z, share=share, given=effect.given, left_out=effect.left_out)
+
+    def _offset(self, place: slice, *, alone: bool) -> FloatArray:
+        """Offset of some rows, or its mean."""
+        offset = self.design.offset
+        if offset is None:
+            return np.zeros(1)
+        return np.average(offset, weights=self.weights, keepdims=True) if alone else np.asarray(offset[place])
+
+
+def _delta(vcov: FloatArray, linear: Combiner, place: slice, rows: FloatArray) -> Single:
+    """Standard errors of rows [gradient, value]; degrees of freedom of their gradients in the coefficients."""
+    gradient = rows[:, :-1]
+    variance = np.einsum("ia,ab,ib->i", gradient, vcov, gradient)
+    by_beta = gradient[:, place]
+    moving = np.any(by_beta != 0.0, axis=1)
+    df = np.full(len(rows), np.inf)
+    if np.any(moving):
+        df[moving] = linear.single(by_beta[moving]).df
+    return Single(std_error=np.sqrt(np.maximum(variance, 0.0)), df=df)
+
+
+def expectations_of(
+    fit: Any, linear: Combiner, random_effects: RandomEffects, weights: FloatArray | None
+) -> tuple[Expectations, ...]:
+    """The expected outcome of a generalized fit, or the probabilities of its categories.
+
+    Parameters
+    ----------
+    fit : a model fitted by `cl.mixed` with a family.
+    linear : how combinations of its coefficients are tested.
+    random_effects : see `crosslevel.margins`.
+    weights : (rows used,) what the rows count.
+
+    Raises
+    ------
+    CrosslevelError : `random_effects` is none of its words, or names levels that are not in the fit.
+    """
+    estimates = predictive(fit.solution)
+    effects, given, words = _effects(fit, random_effects)
+    names = fit.outcome.categories
+    answers = (
+        [({}, mean_answer(estimates))]
+        if fit.family.kind != "ordered"
+        else [({"category": name}, category_answer(estimates, j)) for j, name in enumerate(names)]
+    )
+    return tuple(
+        Expectations(
+            design=fit.design, estimates=estimates, answer=answer, labels=labels, effects=effects, given=given,
+            linear=linear, weights=weights, words=words,
+        )
+        for labels, answer in answers
+    )  # fmt: skip
+
+
+def _effects(fit: Any, asked: RandomEffects) -> tuple[tuple[Effect, ...], GivenEffects | None, str]:
+    """The random effects as they are asked for, those that are given, and words."""
+    design = fit.design
+    if not isinstance(asked, Mapping):
+        if asked not in AVERAGES:
+            raise CrosslevelError(
+                "`random_effects` is 'average', 'zero', or a level of some grouping factors such as "
+                f"{{{fit.group!r}: ...}}; got {asked!r}."
+            )
+        left_out = asked == "zero"
+        effects = tuple(
+            Effect(z=factor.z, share=_squared_shares(design, factor), left_out=left_out) for factor in design.factors
+        )
+        return effects, None, AVERAGES[asked] if effects else "The model has no random effects."
+    places = {factor.name: k for k, factor in enumerate(design.factors)}
+    unknown = [name for name in asked if name not in places]
+    if unknown or not asked:
+        raise CrosslevelError(
+            f"`random_effects` names {unknown}; the grouping factors of the model are {', '.join(map(repr, places))}."
+        )
+    chosen = sorted(places[name] for name in asked)
+    levels = [_level(design.factors[k], asked[design.factors[k].name]) for k in chosen]
+    given = given_effects(fit.solution, chosen, levels)
+    modes = dict(zip(chosen, given.modes, strict=True))
+    effects = tuple(
+        Effect(z=factor.z, share=_squared_shares(design, factor), given=modes.get(k))
+        for k, factor in enumerate(design.factors)
+    )
+    listed = " and ".join(f"{name} = {level}" for name, level in asked.items())
+    rest = "" if len(chosen) == len(design.factors) else ", averaged over the other random effects"
+    return effects, given, f"At the random effects of {listed}{rest}."
+
+
+def _level(factor: Any, asked: object) -> int:
+    """Position of a level among those of a factor."""
+    found = {str(level): k for k, level in enumerate(factor.levels)}
+    if str(asked) not in found:
+        shown = ", ".join(repr(level) for level in factor.levels[:8])
+        raise CrosslevelError(
+            f"`random_effects` asks for {factor.name} = {asked!r}, which was not in the fit. Its levels are {shown}"
+            f"{', ...' if len(factor.levels) > 8 else ''}. For a new one leave it out: predictions are averaged then."
+        )
+    return found[str(asked)]
+
+
+def _squared_shares(design: Design, factor: Any) -> FloatArray | None:
+    """(rows used,) sum of squared shares of the levels that rows belong to; None where each has one."""
+    if not factor.members:
+        return None
+    from crosslevel.inference.prediction import repeated
+
+    return repeated(design.used_members(factor), unknown=False)

@@ -1,0 +1,174 @@
+"""Predicted and simulated outcomes of generalized models."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.asked.new_rows import Drawn, NewLevels
+from crosslevel.estimators.generalized.rows import expected, in_words, told_predictor
+from crosslevel.estimators.predictor import chosen_factors, refuse_new_levels
+from crosslevel.estimators.simulation import drawn_effects, refuse_weights
+from crosslevel.estimators.target_rows import NewRows, TargetRows, UsedRows, new_rows
+from crosslevel.inference.prediction import contribution
+from crosslevel.types import FloatArray, Frame
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
+
+Scale: TypeAlias = Literal["response", "link"]
+
+
+def predict(
+    fit: "GeneralizedFit",
+    new: Frame | None = None,
+    *,
+    scale: Scale = "response",
+    random_effects: bool | Sequence[str] = True,
+    new_levels: NewLevels = "zero",
+) -> "pd.Series | pd.DataFrame":
+    """Predicted outcomes of the rows used or of new data: probabilities, means, or linear predictors.
+
+    With `random_effects` a prediction is that of the row's own cluster, at its conditional mode. Without, and for
+    clusters that were not in the fit, it is that of a cluster whose random effects are zero: the typical cluster, not
+    the average over clusters.
+
+    Parameters
+    ----------
+    fit : the fitted model.
+    new : any frame with the predictors and the clusters that are predicted with; the outcome is not needed. None for
+        the rows used.
+    scale : "response": the mean of one trial; "link": the linear predictor. Both contain offset and exposure.
+    random_effects : whether to add conditional modes to the fixed part; or the names of the grouping factors whose
+        modes are added.
+    new_levels : "zero", or "raise" to refuse rows whose levels were not in the fit or are missing.
+
+    Returns
+    -------
+    Series of predictions, NaN in rows with missing predictors; of ordered categories on the response scale a frame of
+    probabilities with a column for each category.
+
+    Raises
+    ------
+    CrosslevelError : a wrong argument; columns that `new` lacks, or categories that the fit does not know.
+    """
+    if scale not in ("response", "link"):
+        raise CrosslevelError(f"`scale` is 'response' or 'link'; got {scale!r}.")
+    if new_levels not in ("zero", "raise"):
+        raise CrosslevelError(f"`new_levels` is 'zero' or 'raise'; got {new_levels!r}.")
+    chosen = chosen_factors(fit.design, random_effects)
+    rows = rows_of(fit, new, chosen)
+    if new_levels == "raise" and isinstance(rows, NewRows):
+        refuse_new_levels(rows, chosen)
+    eta = rows.spread(predictors(fit, rows, chosen) + rows.offset)
+    if scale == "response":
+        return expected(fit, eta, rows.index, "prediction")
+    return pd.Series(told_predictor(fit, eta), index=rows.index, name="prediction")
+
+
+def rows_of(fit: "GeneralizedFit", new: Frame | None, wanted: tuple[int, ...]) -> TargetRows:
+    """The rows of the fit, or of a new frame, with their levels in the factors at the wanted positions."""
+    factors = tuple(fit.design.factors[k] for k in wanted)
+    return UsedRows(design=fit.design, factors=factors) if new is None else new_rows(fit.design, None, factors, new)
+
+
+def predictors(fit: "GeneralizedFit", rows: TargetRows, chosen: tuple[int, ...]) -> FloatArray:
+    """Linear predictors (n,) without offset, at the conditional modes of the chosen factors."""
+    design, out = fit.design, np.empty(rows.n_rows)
+    for block in rows.blocks():
+        eta = fit.solution.beta @ block.columns[design.x]
+        for k, members in zip(chosen, block.members, strict=True):
+            eta = eta + contribution(fit._modes[k][0], block.columns[design.factors[k].z], members)
+        out[block.place] = eta
+    return out
+
+
+def simulate(
+    fit: "GeneralizedFit",
+    seed: int | np.random.Generator | None = None,
+    n: int | None = None,
+    *,
+    random_effects: Drawn = "new",
+    new: Frame | None = None,
+) -> "pd.Series | pd.DataFrame":
+    """Outcomes drawn from the model at the estimates, for the rows used or for new ones.
+
+    Parameters
+    ----------
+    fit : the fitted model.
+    seed : of a generator of its own; or a generator to draw from.
+    n : how many simulations; None for one.
+    random_effects : "new" draws the effects of all levels anew; "conditional" keeps the conditional modes, and draws
+        those of levels only that were not in the fit. A row whose level is missing has one of its own.
+    new : any frame with the predictors, the clusters, and the trials and exposures where the fit has them; None for the
+        rows used.
+
+    Returns
+    -------
+    Series; with `n` a frame of columns sim_1 .. sim_n, of which the first is that Series. Labels and categories by
+    name; numbers of successes where the outcome has trials.
+
+    Raises
+    ------
+    CrosslevelError : a wrong argument; weights of rows that stand for several.
+    """
+    if random_effects not in ("new", "conditional"):
+        raise CrosslevelError(f"`random_effects` is 'new' or 'conditional'; got {random_effects!r}.")
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
+        raise CrosslevelError(f"`n` is a number of simulations, at least 1, or None for one Series; got {n!r}.")
+    refuse_weights(fit.design)
+    known = random_effects == "conditional"
+    everything = tuple(range(len(fit.design.factors)))
+    rows = rows_of(fit, new, everything)
+    size = trials_of(fit, rows)
+    effects = [] if known and new is None else drawn_effects(fit.solution, rows, known=known)
+    mean = predictors_without(fit, rows) if not known else predictors(fit, rows, everything)
+    mean, rng = mean + rows.offset, np.random.default_rng(seed)
+
+    def draw() -> pd.Series:
+        eta = mean.copy()
+        for part in effects:
+            eta += part.draw(rng)
+        drawn = fit.family.draw(rng, eta, size, fit.solution.shape)
+        return in_words(fit, rows.spread(drawn), rows.index)
+
+    if n is None:
+        return draw()
+    return pd.DataFrame({f"sim_{i + 1}": draw() for i in range(n)}, index=rows.index)
+
+
+def predictors_without(fit: "GeneralizedFit", rows: TargetRows) -> FloatArray:
+    """Linear predictors (n,) of the fixed part, without offset."""
+    out = np.empty(rows.n_rows)
+    for block in rows.blocks():
+        out[block.place] = fit.solution.beta @ block.columns[fit.design.x]
+    return out
+
+
+def trials_of(fit: "GeneralizedFit", rows: TargetRows) -> FloatArray:
+    """Trials (n,) of rows; 1 where the outcome has none.
+
+    Raises
+    ------
+    CrosslevelError : new rows whose trials are not known.
+    """
+    if not fit.outcome.has_trials:
+        return np.ones(rows.n_rows)
+    if not isinstance(rows, NewRows):
+        return fit.outcome.size
+    asked, learnt = fit.design.asked, fit.outcome.learnt
+    if asked is not None and isinstance(asked.trials, str):
+        rows.columns.require([asked.trials], "new")
+        values = rows.columns.numeric(asked.trials)
+        return values if rows.mask is None else values[rows.mask]
+    if learnt.kind == "pair":
+        needed = [name for part in learnt.parts for name in part.variables]
+        rows.columns.require(needed, "new")
+        first, second = learnt.values(rows.columns, rows.mask)
+        return first + second
+    raise CrosslevelError(
+        "`trials` was given as numbers for the rows of the fit, so that it is not known for new rows. "
+        "Fit with the name of a column, which `new` has too."
+    )
