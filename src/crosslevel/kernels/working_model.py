@@ -1,0 +1,77 @@
+"""Sums over clusters that make the information of a working linear mixed model."""
+
+import numba
+import numpy as np
+
+from crosslevel.kernels.modes import curvature_factor
+from crosslevel.kernels.small import solve_lower
+from crosslevel.types import FloatArray, IntArray
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def absorb_clusters(
+    z: FloatArray, precision: FloatArray, columns: FloatArray, start: IntArray, factor: FloatArray, count: FloatArray,
+    pairs: FloatArray, absorbed: FloatArray,
+) -> None:  # fmt: skip
+    """Add what the random effects of clusters absorb of columns, and the information in Psi.
+
+    With A = Z'WZ, H = I + Lambda'A Lambda, B = Lambda H^-1 Lambda' and P = A - A B A:
+
+    Parameters
+    ----------
+    z : (q, n) columns of the random effects.
+    precision : (n,) W.
+    columns : (n, r) columns multiplied by W.
+    start : (J + 1,) where each cluster's rows start.
+    factor : (q, q) Lambda.
+    count : (J,) how often each cluster counts.
+    pairs : (q, q, q, q) the sum of P[i, j] P[k, l], added to.
+    absorbed : (r, r) the sum of E'Z B Z'E with E the columns, added to.
+    """
+    q, r = factor.shape[0], columns.shape[1]
+    square, chol, half, p = np.empty((q, q)), np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
+    image, turned, column = np.empty((q, r)), np.empty((q, r)), np.empty(q)
+    for g in range(len(start) - 1):
+        if count[g] == 0.0:
+            continue
+        for j in range(q):
+            for a in range(r):
+                image[j, a] = 0.0
+            for k in range(q):
+                square[j, k] = 0.0
+        for i in range(start[g], start[g + 1]):
+            for j in range(q):
+                for a in range(r):
+                    image[j, a] += z[j, i] * columns[i, a]
+                for k in range(q):
+                    square[j, k] += z[j, i] * z[k, i] * precision[i]
+        curvature_factor(factor, square, chol, half)
+        for a in range(r):
+            for j in range(q):
+                column[j] = 0.0
+                for k in range(q):
+                    column[j] += factor[k, j] * image[k, a]
+            solve_lower(chol, column, q)
+            for j in range(q):
+                turned[j, a] = column[j]
+        for a in range(r):
+            for b in range(r):
+                for j in range(q):
+                    absorbed[a, b] += count[g] * turned[j, a] * turned[j, b]
+        for i in range(q):  # C^-1 Lambda'A
+            for j in range(q):
+                column[j] = half[i, j]
+            solve_lower(chol, column, q)
+            for j in range(q):
+                half[i, j] = column[j]
+        for i in range(q):
+            for j in range(q):
+                p[i, j] = square[i, j]
+                for k in range(q):
+                    p[i, j] -= half[i, k] * half[j, k]
+        for i in range(q):
+            for j in range(q):
+                value = count[g] * p[i, j]
+                for k in range(q):
+                    for m in range(q):
+                        pairs[i, j, k, m] += value * p[k, m]

@@ -1,0 +1,86 @@
+"""Information of the linear mixed model that a generalized one looks like at its modes.
+
+With W = -l'' the precisions of working residuals, V^-1 = W - W Z B Z'W, B = Lambda (I + Lambda'A Lambda)^-1 Lambda' and
+A = Z'WZ, coefficients have the information X'V^-1X and Psi has that of the linear model, half the sum of P (x) P with
+P = A - A B A. Shape parameters s enter as further columns, of which W X is D = -d l'/ds and X'WX is sum dl/ds dl/ds'.
+Twice all of it approximates the Hessian of the deviance.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crosslevel.design.response_rows import ResponseRows
+from crosslevel.likelihood.generalized import Layout
+from crosslevel.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from crosslevel.likelihood.one_factor import OneFactorState
+
+
+def working_information(
+    rows: ResponseRows, z: FloatArray, start: IntArray, at: "OneFactorState", layout: Layout, score: FloatArray
+) -> FloatArray:
+    """Information (K, K) of a model with one grouping factor, on the scale of the deviance.
+
+    In theta the positive part of S = d deviance / d Psi is added for the curvature of Psi = Lambda Lambda'.
+
+    Parameters
+    ----------
+    rows, z, start : the data, z (q, n).
+    at : the state.
+    layout : where the parameters stand.
+    score : (q, q) S.
+    """
+    from crosslevel.kernels.working_model import absorb_clusters
+
+    term = rows.terms[0]
+    q, structure, theta = term.q, term.structure, at.parameters[layout.theta]
+    precision = np.maximum(-at.second, 0.0)
+    columns, gram = _columns(rows, at, precision, layout)
+    pairs, absorbed = np.zeros((q, q, q, q)), np.zeros_like(gram)
+    absorb_clusters(z, precision, columns, start, at.factor, term.weight, pairs, absorbed)
+    values, vectors = np.linalg.eigh(score * structure.mask)
+    positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    slopes = structure.factor_gradient(theta)
+    half = slopes @ at.factor.T
+    changes, flat = (half + half.transpose(0, 2, 1)).reshape(layout.k, -1), slopes.reshape(layout.k, -1)
+    out = np.zeros((layout.size, layout.size))
+    out[layout.theta, layout.theta] = changes @ pairs.transpose(1, 2, 0, 3).reshape(q * q, q * q) @ changes.T
+    out[layout.theta, layout.theta] += 2.0 * (positive @ slopes).reshape(layout.k, -1) @ flat.T
+    out[layout.k :, layout.k :] = 2.0 * _positive(gram - absorbed)
+    return 0.5 * (out + out.T)
+
+
+def _columns(
+    rows: ResponseRows, at: "OneFactorState", precision: FloatArray, layout: Layout
+) -> tuple[FloatArray, FloatArray]:
+    """[W X, D] (n, p + m) and the sums over rows (p + m, p + m) that stand for [X, s]'W[X, s]."""
+    from crosslevel.kernels.responses import fill_by_shape
+
+    weighted = rows.x * precision[:, None]
+    times = rows.terms[0].weight[rows.terms[0].codes]
+    counted = weighted * times[:, None]
+    p, m = layout.p, layout.m
+    gram = np.empty((p + m, p + m))
+    gram[:p, :p] = rows.x.T @ counted
+    if not m:
+        return weighted, gram
+    jacobian = rows.family.shape_jacobian(at.parameters[layout.shape])
+    changes = np.empty((rows.n, 3, m))
+    fill_by_shape(rows.family.code, rows.y, rows.size, rows.weight, at.eta, at.shape, changes)
+    values, shifts = changes[:, 0] @ jacobian, -(changes[:, 1] @ jacobian)
+    gram[:p, p:] = (rows.x * times[:, None]).T @ shifts
+    gram[p:, :p] = gram[:p, p:].T
+    gram[p:, p:] = (values * (times / rows.weight)[:, None]).T @ values
+    return np.ascontiguousarray(np.hstack([weighted, shifts])), gram
+
+
+def _positive(information: FloatArray) -> FloatArray:
+    """The information with negative eigenvalues, in units of its diagonal, turned to small positive ones."""
+    size = np.sqrt(np.maximum(np.diag(information), 1e-300))
+    values, vectors = np.linalg.eigh(information / size / size[:, None])
+    if not len(values) or values[0] >= 0.0:
+        return information
+    out = (vectors * np.maximum(np.abs(values), 1e-3)) @ vectors.T
+    return np.asarray(out * size * size[:, None])
