@@ -57,6 +57,10 @@ def criterion_of(rows: ResponseRows) -> Any:
     """The likelihood of these rows by the Laplace approximation."""
     if not rows.terms:
         return FixedLikelihood.of(rows)
+    if rows.start is not None and len(rows.terms) == 1 and not rows.terms[0].members:
+        from crosslevel.likelihood.one_factor import OneFactorLikelihood
+
+        return OneFactorLikelihood(rows=rows)
     from crosslevel.likelihood.several_factors import SeveralFactorLaplace
 
     return SeveralFactorLaplace.of(rows)
