@@ -1,26 +1,39 @@
 """What averages and slopes of a model are taken at: inputs by the names people give them, settings, rows of weights."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from crosslevel.display import counted
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.combining import Clusters, Combiner, clusters_of, combiner_of, row_weights
+from crosslevel.estimators.marginal_inputs import (
+    held_text,
+    is_deviation,
+    known_as,
+    moves_too,
+    refuse_shared,
+    variables_behind,
+)
 from crosslevel.estimators.representative import Sampled, centre, chosen_levels, chosen_values, sample
-from crosslevel.formula.components import ClusterMeans, Column, LevelTable, parts
 from crosslevel.inference.marginal_rows import MarginalRows
 from crosslevel.types import FloatArray
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.expectations import Expectations, RandomEffects
 
 By: TypeAlias = "str | Sequence[str] | Mapping[str, object] | None"
 """Variables at whose values something is asked for: names, or names with values."""
 
 At: TypeAlias = "Literal['observed', 'mean', 'balanced'] | Mapping[str, object]"
 """Where the other variables are."""
+
+Scale: TypeAlias = Literal["response", "link"]
+"""That of the outcome, or of the linear predictor; the same in linear models."""
 
 TAKEN = (
     "term", "contrast", "estimate", "std_error", "df", "statistic", "p_value", "p_unadjusted", "conf_low", "conf_high",
@@ -66,6 +79,8 @@ class Setting:
     at : where variables are that are not set.
     over : the units over which representative values are worked out.
     units : sizes of inputs that were worked out already.
+    outcomes : what generalized models expect, on the scale of the outcome; empty on that of the linear predictor.
+    outcome : the one of them that is asked for.
     """
 
     fit: Any = field(repr=False)
@@ -74,6 +89,20 @@ class Setting:
     at: At
     over: str
     units: dict[str, float] = field(default_factory=dict, repr=False)
+    outcomes: "tuple[Expectations, ...]" = field(default=(), repr=False)
+    outcome: "Expectations | None" = field(default=None, repr=False)
+
+    def each(self) -> "Iterator[tuple[dict[str, Any], Setting]]":
+        """The same setting for every outcome that is expected, with what tells it from others."""
+        if not self.outcomes:
+            yield {}, self
+        for outcome in self.outcomes:
+            yield dict(outcome.labels), replace(self, outcome=outcome, combiner=outcome.combiner)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of what tells outcomes apart."""
+        return tuple(self.outcomes[0].labels) if self.outcomes else ()
 
     @cached_property
     def clusters(self) -> Mapping[str, Clusters]:
@@ -90,6 +119,31 @@ class Setting:
             return PLACES[self.at].format(rows=rows)
         set_to = ", ".join(f"{name} at {written(value)}" for name, value in self.at.items())
         return f"{set_to}; the rest averaged over the {rows}"
+
+    @property
+    def response(self) -> str:
+        """What is predicted."""
+        return self.outcomes[0].response if self.outcomes else str(self.fit.spec.response_name)
+
+    @property
+    def averages(self) -> str:
+        """What predictions do with the random effects."""
+        return self.outcomes[0].words if self.outcomes else "Random effects are zero."
+
+    @property
+    def offset(self) -> tuple[float, tuple[str, ...]]:
+        """What is added to all predictions, and the words for it."""
+        offset = self.fit.design.offset
+        if offset is None:
+            return 0.0, ()
+        if self.outcomes:
+            return 0.0, ("Offsets are as in the rows, or at their mean where no row is looked at.",)
+        shift = float(np.average(offset, weights=self.rows.weights))
+        return shift, (f"The offset is at its mean, {written(shift)}.",)
+
+    def curvature(self, moderators: Iterable[str]) -> tuple[str, ...]:
+        """That effects on the scale of the outcome have interactions that no coefficient shows."""
+        return (self.outcomes[0].curvature,) if self.outcomes and tuple(moderators) else ()
 
     def name_of(self, name: object, argument: str) -> str:
         """An input by the name that someone gives it.
@@ -115,7 +169,7 @@ class Setting:
         notes: list[str] = []
         for given, value in asked.items():
             name = self.name_of(given, "by")
-            refuse_taken(name, "by")
+            refuse_taken(name, "by", self.labels)
             levels = self.rows.inputs[name].levels
             if levels is not None:
                 out[name] = chosen_levels(value, name, levels)
@@ -139,6 +193,9 @@ class Setting:
         settings = {name: np.repeat(np.asarray(values), len(cells)) for name, values in grid.items()}
         for k, name in enumerate(fixed):
             settings[name] = np.tile(np.asarray([cell[k] for cell in cells]), count)
+        if self.outcome is not None:
+            found = self.outcome.rows_at(self.rows, settings, along)
+            return np.asarray(found.reshape(count, len(cells), -1).mean(axis=1))
         full = self.rows.averages(settings, along)
         rows = full.reshape(count, len(cells), -1).mean(axis=1)
         return self.combiner.estimable(rows, self._unit(along[0]) if along else 1.0)
@@ -174,7 +231,7 @@ class Setting:
 
     def _unknown(self, name: object, argument: str) -> str:
         """What to say of a name that is no input."""
-        here = [other for other in self.rows.inputs if name in _variables(self.rows, other)]
+        here = [other for other in self.rows.inputs if name in variables_behind(self.rows, other)]
         if here:
             return (
                 f"`{argument}` names {name!r}, which enters the model as {' and '.join(here)}. Name one of these: they "
@@ -187,34 +244,74 @@ class Setting:
 
 
 def setting_of(
-    fit: Any, names: Iterable[object], *, at: At, over: str, ddf: str | None = None, vcov: str | None = None
+    fit: Any,
+    names: Iterable[object],
+    *,
+    at: At,
+    over: str,
+    ddf: str | None = None,
+    vcov: str | None = None,
+    scale: Scale = "response",
+    random_effects: "RandomEffects" = "average",
 ) -> Setting:
     """Prepare a model for questions about some variables.
 
     Parameters
     ----------
-    fit : a fitted mixed model or linear regression.
+    fit : a fitted model.
     names : all names that the question uses, some of which may be expressions such as "log(income)".
-    at, over, ddf, vcov : see `crosslevel.slopes`.
+    at, over, ddf, vcov, scale, random_effects : see `crosslevel.slopes`.
     """
     combiner = combiner_of(fit, ddf, vcov)
     if not isinstance(at, Mapping) and (not isinstance(at, str) or at not in PLACES):
         raise CrosslevelError(
             f"`at` is one of {', '.join(map(repr, PLACES))}, or values by variable such as {{'x': 0}}; got {at!r}."
         )
-    design = fit.design
-    plain = MarginalRows(spec=design.spec, columns=design.columns, mask=design.mask, weights=row_weights(design))
+    weights = row_weights(fit.design)
+    outcomes = _outcomes(fit, combiner, weights, scale, random_effects, vcov)
+    plain = MarginalRows(
+        spec=fit.design.spec, columns=fit.design.columns, mask=fit.design.mask, weights=weights, every=bool(outcomes)
+    )
     known = ("auto", "rows", "clusters", *clusters_of(fit))
     if over not in known:
         raise CrosslevelError(f"`over` is one of {', '.join(map(repr, known))}; got {over!r}.")
     asked = [*names, *(at if isinstance(at, Mapping) else ())]
-    held = tuple(dict.fromkeys(text for name in asked if (text := _held(plain, name)) is not None))
-    rows = plain if not held else MarginalRows(
-        spec=plain.spec, columns=plain.columns, mask=plain.mask, weights=plain.weights, held=held
-    )  # fmt: skip
+    held = tuple(dict.fromkeys(text for name in asked if (text := held_text(plain, name)) is not None))
+    rows = replace(plain, held=held, known={}) if held else plain
     for text in held:
-        _refuse_shared(rows, text)
-    return Setting(fit=fit, rows=rows, combiner=combiner, at=at, over=over)
+        refuse_shared(rows, text)
+    return Setting(
+        fit=fit, rows=rows, combiner=outcomes[0].combiner if outcomes else combiner, at=at, over=over, outcomes=outcomes
+    )
+
+
+def _outcomes(
+    fit: Any,
+    linear: Combiner,
+    weights: FloatArray | None,
+    scale: Scale,
+    random_effects: "RandomEffects",
+    vcov: str | None,
+) -> "tuple[Expectations, ...]":
+    """What is expected on the scale of the outcome; nothing on that of the linear predictor.
+
+    Raises
+    ------
+    CrosslevelError : no such scale; `random_effects` where they make no difference.
+    """
+    if scale not in ("response", "link"):
+        raise CrosslevelError(f"`scale` is 'response' or 'link'; got {scale!r}.")
+    if getattr(fit, "family", None) is None or scale == "link":
+        if isinstance(random_effects, Mapping):
+            why = "on the scale of the linear predictor" if scale == "link" else "of a linear model"
+            raise CrosslevelError(
+                f"`random_effects` is {dict(random_effects)!r}, but averages {why} are those of the fixed part. Use "
+                "fit.predict for the rows of one cluster."
+            )
+        return ()
+    from crosslevel.estimators.generalized.expectations import expectations_of
+
+    return expectations_of(fit, linear, random_effects, weights, vcov)
 
 
 def focal_of(setting: Setting, x: object) -> Focal:
@@ -230,13 +327,13 @@ def focal_of(setting: Setting, x: object) -> Focal:
     rows = setting.rows
     name = known_as(rows, x)
     column = str(x) if name is None else name
-    own = [text for text, found in rows.inputs.items() if _is_deviation(found.component, column)]
+    own = [text for text, found in rows.inputs.items() if is_deviation(found.component, column)]
     if name is None and not own:
         raise CrosslevelError(setting._unknown(x, "x"))
     moving = ([] if name is None else [name]) + own
     if name is not None and rows.inputs[name].levels is not None:
         return Focal(name=name, along=(name,), levels=rows.inputs[name].levels)
-    stuck = [other for other in rows.inputs if other not in moving and _moves_too(rows, moving[0], other)]
+    stuck = [other for other in rows.inputs if other not in moving and moves_too(rows, moving[0], other)]
     if stuck:
         raise CrosslevelError(
             f"`x` is {x!r}, but {stuck[0]} is made of the same values, so that it cannot stay where it is. Write "
@@ -266,27 +363,17 @@ def listed(names: object, argument: str) -> list[str]:
     return found
 
 
-def refuse_taken(name: str, argument: str) -> None:
-    """Refuse to set a variable that has the name of a column of the tables.
+def refuse_taken(name: str, argument: str, labels: Sequence[str] = ()) -> None:
+    """Refuse to set a variable that has the name of a column of the tables, or one of `labels`.
 
     Raises
     ------
     CrosslevelError : it has.
     """
-    if name in TAKEN:
+    if name in TAKEN or name in labels:
         raise CrosslevelError(
             f"`{argument}` names the column {name!r}, which tables of effects have too. Rename it in the data."
         )
-
-
-def known_as(rows: MarginalRows, name: object) -> str | None:
-    """The input of some name, blanks apart; None if there is none."""
-    short = {_bare(text): text for text in rows.inputs}
-    for number in rows.used:
-        component = rows.spec.components[number]
-        if isinstance(component.origin, LevelTable) and component.origin.variable in rows.inputs:
-            short.setdefault(_bare(component.text), component.origin.variable)
-    return short.get(_bare(str(name)))
 
 
 def written(value: object) -> str:
@@ -311,72 +398,3 @@ def _value_notes(asked: object, found: Sampled, values: Sequence[float]) -> list
             f"{'is' if len(outside) == 1 else 'are'} beyond, where the model is extrapolated."
         )
     return notes
-
-
-def _held(rows: MarginalRows, name: object) -> str | None:
-    """The text of an expression of one numeric column that a name stands for, if it is no input by itself."""
-    if known_as(rows, name) is not None:
-        return None
-    for number in rows.used:
-        for part in parts(rows.spec.components[number]):
-            is_number = (
-                part.coding is None and len(part.names) == 1 and not isinstance(part.origin, Column | LevelTable)
-            )
-            if is_number and _bare(part.text) == _bare(str(name)):
-                return part.text
-    return None
-
-
-def _refuse_shared(rows: MarginalRows, text: str) -> None:
-    """Refuse to set an expression whose columns the model uses elsewhere too."""
-    shared = [other for other in rows.inputs if other != text and _overlap(rows, text, other)]
-    if text not in rows.inputs or shared:
-        elsewhere = f" by {' and '.join(shared)}" if shared else " inside another term"
-        raise CrosslevelError(
-            f"{text!r} cannot be moved or set by itself: its values are used{elsewhere} too. Name the data column, or "
-            "the term with the cluster means."
-        )
-
-
-def _variables(rows: MarginalRows, name: str) -> frozenset[str]:
-    """The data columns behind an input, those that name clusters apart."""
-    component = rows.inputs[name].component
-    if component is None:
-        return frozenset([name])
-    if isinstance(component.origin, ClusterMeans):
-        return frozenset(component.origin.argument.variables)
-    return frozenset(component.variables)
-
-
-def _overlap(rows: MarginalRows, one: str, other: str) -> bool:
-    """Whether two inputs are made of the same data columns."""
-    return bool(_variables(rows, one) & _variables(rows, other))
-
-
-def _moves_too(rows: MarginalRows, moved: str, other: str) -> bool:
-    """Whether another input cannot stay where it is when one moves: cluster means held, deviations are functions of it.
-
-    Means and deviations by the same clusters of x and of I(x ** 2) move together, and nobody knows how.
-    """
-    component, mover = rows.inputs[other].component, rows.inputs[moved].component
-    if component is None or not isinstance(component.origin, ClusterMeans) or not _overlap(rows, moved, other):
-        return False
-    if mover is None or not isinstance(mover.origin, ClusterMeans):
-        return component.origin.kind == "within"
-    return (component.origin.kind, component.origin.group) == (mover.origin.kind, mover.origin.group)
-
-
-def _is_deviation(component: Any, column: str) -> bool:
-    """Whether an input is the deviation of a data column from its cluster mean."""
-    origin = getattr(component, "origin", None)
-    return (
-        isinstance(origin, ClusterMeans)
-        and origin.kind == "within"
-        and isinstance(origin.argument.origin, Column)
-        and origin.argument.origin.variable == column
-    )
-
-
-def _bare(text: str) -> str:
-    """A text without blanks."""
-    return "".join(text.split())

@@ -28,6 +28,10 @@ OTHER_ORDER = ("estimate", "std_error", "statistic", "p_value", "conf_low", "con
 """The order in which other packages have them; `df` comes last there."""
 
 
+ZERO = "Random effects are zero."
+"""What predictions of the fixed part do with the random effects."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class About:
     """What a table of averages, slopes or contrasts is of.
@@ -43,8 +47,10 @@ class About:
     adjust : how p-values and intervals are adjusted.
     n_families : families of tests that are adjusted together.
     notes : what else has to be known.
-    rows : (m, p) weights of the coefficients, of which each estimate is a combination.
+    rows : (m, p) weights of the coefficients, of which each estimate is a combination; of expected outcomes of models
+        with a family their derivatives in all parameters and, last, their values.
     combiner : how combinations are tested.
+    averages : what predictions do with the random effects.
     """
 
     kind: str
@@ -58,6 +64,7 @@ class About:
     notes: tuple[str, ...]
     rows: FloatArray = field(repr=False)
     combiner: Combiner = field(repr=False)
+    averages: str = ZERO
 
 
 class Margins(pd.DataFrame):
@@ -311,7 +318,7 @@ def document_of(margins: Margins) -> Document:
 
 def _words(margins: Margins) -> list[str]:
     """What stands below the table."""
-    out = [f"Other variables: {margins.about.place}. Random effects are zero.", f"Tests: {margins.about.method}."]
+    out = [f"Other variables: {margins.about.place}. {margins.about.averages}", f"Tests: {margins.about.method}."]
     if margins.about.adjust != "none":
         per = len(margins.frame) / margins.about.n_families
         size = f"of {per:.0f}" if per == int(per) else f"({len(margins.frame)} tests in all)"

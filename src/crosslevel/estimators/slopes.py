@@ -3,14 +3,17 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.marginal_setting import At, By, Focal, Setting, focal_of, listed, setting_of
+from crosslevel.estimators.marginal_setting import At, By, Focal, Scale, Setting, focal_of, listed, setting_of
 from crosslevel.estimators.marginal_table import SLOPE, About, Margins, bracketed, pairs, table_of
 from crosslevel.types import FloatArray
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.expectations import RandomEffects
 
 
 def slopes(
@@ -24,6 +27,8 @@ def slopes(
     adjust: str = "none",
     ddf: str | None = None,
     vcov: str | None = None,
+    scale: Scale = "response",
+    random_effects: "RandomEffects" = "average",
     level: float = 0.95,
 ) -> Margins:
     """Simple slopes: the effect of a predictor on the outcome, at values of its moderators.
@@ -32,9 +37,14 @@ def slopes(
     `at` says: its standard error and degrees of freedom are those of a combination of coefficients. Without `by` it is
     the average marginal effect.
 
+    In models with a family it is the derivative of the expected outcome (a probability, a mean; of ordered categories
+    the probability of each), averaged over rows and, exactly, over the random effects, also where a random slope of x
+    moves their variance. Its interactions are not those of the coefficients: effects on a probability differ with the
+    level of the probability too.
+
     Parameters
     ----------
-    fit : a model fitted by `cl.mixed` or `cl.ols`.
+    fit : a model fitted by `cl.mixed`, `cl.glm` or `cl.ols`.
     x : the predictor, or several; all if None. A data column ("ses"), which moves its deviations from cluster means
         too, the means held; a term ("within(ses, school)", "between(ses, school)", "log(income)"), which moves alone.
         For categories the effects are differences between them.
@@ -50,6 +60,9 @@ def slopes(
         the pairs at one combination of moderators are one for Tukey.
     ddf : degrees of freedom, as in `cl.mixed`; those of the fit if None.
     vcov : a cluster-robust covariance such as "CR2" in place of `ddf`.
+    scale : in models with a family, "response" (expected outcomes) or "link" (linear predictors: the coefficients).
+    random_effects : in models with a family, "average" over them (population), "zero" (a typical cluster), or a level
+        of some grouping factors such as {"district": 3} at whose conditional modes predictions are made.
     level : confidence level.
 
     Returns
@@ -78,7 +91,10 @@ def slopes(
     ses      -1.34       0.23  Catholic - Public
     """
     names = listed(x, "x")
-    setting = setting_of(fit, [*names, *listed(by, "by")], at=at, over=over, ddf=ddf, vcov=vcov)
+    setting = setting_of(
+        fit, [*names, *listed(by, "by")], at=at, over=over, ddf=ddf, vcov=vcov, scale=scale,
+        random_effects=random_effects,
+    )  # fmt: skip
     values, notes = setting.by_values(by)
     wanted = names or [name for name in setting.rows.inputs if name not in values]
     if not wanted:
@@ -97,9 +113,10 @@ def slopes(
         level=level,
     )
     about = About(
-        kind="slopes", response=fit.spec.response_name, by=tuple(values), place=setting.place,
+        kind="slopes", response=setting.response, by=(*values, *setting.labels), place=setting.place,
         method=setting.combiner.description, level=level, adjust=adjust, n_families=len(keys),
-        notes=(*notes, *(focal.note for focal in focals if focal.note)), rows=rows, combiner=setting.combiner,
+        notes=(*notes, *(focal.note for focal in focals if focal.note), *setting.curvature(values)), rows=rows,
+        combiner=setting.combiner, averages=setting.averages,
     )  # fmt: skip
     return Margins.of(frame, about)
 
@@ -135,15 +152,17 @@ def rows_of(
     """
     _refuse_offset(setting.fit, focal)
     combinations = list(itertools.product(*values.values()))
-    found = effects(setting, focal, {key: [cell[k] for cell in combinations] for k, key in enumerate(values)}, contrast)
+    grid = {key: [cell[k] for cell in combinations] for k, key in enumerate(values)}
     means = len(focal.levels or ()) if contrast == "pairwise" else 0
     return [
         EffectRow(
-            record={"term": focal.name, "contrast": label, **dict(zip(values, cell, strict=True))},
+            record={"term": focal.name, "contrast": label, **labels, **dict(zip(values, cell, strict=True))},
             weights=rows[place],
-            family=(focal.name, place if each else None),
+            family=(focal.name, *labels.values(), place if each else None),
             means=means,
         )
+        for labels, part in setting.each()
+        for found in [effects(part, focal, grid, contrast)]
         for place, cell in enumerate(combinations)
         for label, rows in found
     ]

@@ -122,7 +122,7 @@ class MarginalRows:
 
     def at_rows(
         self, settings: Mapping[str, Any], along: Sequence[str] = ()
-    ) -> "Iterator[tuple[slice, FloatArray, FloatArray | None, FloatArray | None]]":
+    ) -> "Iterator[tuple[slice | None, FloatArray, FloatArray | None, FloatArray | None]]":
         """The columns of every row at P settings of some inputs, some rows at a time: what is averaged elsewhere.
 
         Parameters
@@ -131,7 +131,7 @@ class MarginalRows:
 
         Yields
         ------
-        place : of the rows among those used; of one row that stands for all if the settings leave nothing to them.
+        place : of the rows among those used; None for one that stands for all, if the settings leave nothing to them.
         columns : (P, columns, L).
         slopes : (P, columns, L) derivatives of the columns along; None if () is.
         weights : (L,) what the rows count; None if they count alike.
@@ -141,7 +141,7 @@ class MarginalRows:
         work = [_Work(rows=self, settings=settings, along=move, n_settings=n_settings) for move in moves]
         if not any(each.needs_rows for each in work):
             arrays = [each.columns(None) for each in work]
-            yield slice(0, 1), arrays[0], arrays[1] if along else None, None
+            yield None, arrays[0], arrays[1] if along else None, None
             return
         done = 0
         for rows, weights in self.chunks(max(1, min(CHUNK, ENTRIES // (n_settings * len(self.products) * len(work))))):

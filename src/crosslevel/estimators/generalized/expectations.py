@@ -6,7 +6,7 @@ of such rows estimate differences, so that contrasts, families of tests and figu
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -38,6 +38,9 @@ AVERAGES = {
 }
 """What is done with the random effects, in words."""
 
+SCALES = {"logit": "log odds", "log": "logs", "probit": "probits", "cloglog": "log hazards"}
+"""Scales of linear predictors, by link."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Expectations:
@@ -54,6 +57,7 @@ class Expectations:
     linear : how combinations of coefficients are tested, whose degrees of freedom are used.
     weights : (rows used,) what the rows count.
     words : what is done with the random effects.
+    response : what is expected, in words.
     """
 
     design: Design = field(repr=False)
@@ -65,6 +69,16 @@ class Expectations:
     linear: Combiner = field(repr=False)
     weights: FloatArray | None = field(repr=False)
     words: str
+    response: str
+
+    @property
+    def curvature(self) -> str:
+        """That interactions on the scale of the outcome are not those of the linear predictor."""
+        scale = SCALES.get(self.answer.curve.link, "the linear predictor")
+        return (
+            f"Differences between these effects are interactions on the scale of {self.response}. They are not the "
+            f"coefficients of products, which are on the scale of {scale}: sizes, tests and even signs can differ."
+        )
 
     @property
     def vcov(self) -> FloatArray:
@@ -95,14 +109,13 @@ class Expectations:
         """
         total, out = 0.0, None
         for place, columns, slopes, weights in rows.at_rows(settings, along):
-            alone = columns.shape[2] == 1 and self.design.rows.used > 1
             own = np.ones(columns.shape[2]) if weights is None else weights
             found = tangent(
                 self.estimates,
                 self.answer,
-                [self._effect(effect, place, alone=alone) for effect in self.effects],
+                [_at_rows(effect, place) for effect in self.effects],
                 Places(
-                    x=self.design.x, columns=columns, slopes=slopes, offset=self._offset(place, alone=alone),
+                    x=self.design.x, columns=columns, slopes=slopes, offset=self._offset(place),
                     weights=own,
                 ),
             )  # fmt: skip
@@ -138,19 +151,19 @@ class Expectations:
                 out["conf_low"], out["conf_high"] = odds / (odds + spread), odds * spread / (1.0 + odds * spread)
         return out
 
-    def _effect(self, effect: Effect, place: slice, *, alone: bool) -> Effect:
-        """The effects with the shares of some rows."""
-        if effect.share is None:
-            return effect
-        share = np.mean(effect.share, keepdims=True) if alone else effect.share[place]
-        return Effect(z=effect.z, share=share, given=effect.given, left_out=effect.left_out)
-
-    def _offset(self, place: slice, *, alone: bool) -> FloatArray:
-        """Offset of some rows, or its mean."""
+    def _offset(self, place: slice | None) -> FloatArray:
+        """Offset of some rows; None for its mean."""
         offset = self.design.offset
         if offset is None:
             return np.zeros(1)
-        return np.average(offset, weights=self.weights, keepdims=True) if alone else np.asarray(offset[place])
+        return np.average(offset, weights=self.weights, keepdims=True) if place is None else np.asarray(offset[place])
+
+
+def _at_rows(effect: Effect, place: slice | None) -> Effect:
+    """Random effects with the shares of some rows; None for their mean."""
+    if effect.share is None:
+        return effect
+    return replace(effect, share=np.mean(effect.share, keepdims=True) if place is None else effect.share[place])
 
 
 def _delta(vcov: FloatArray, linear: Combiner, place: slice, rows: FloatArray) -> Single:
@@ -166,7 +179,7 @@ def _delta(vcov: FloatArray, linear: Combiner, place: slice, rows: FloatArray) -
 
 
 def expectations_of(
-    fit: Any, linear: Combiner, random_effects: RandomEffects, weights: FloatArray | None
+    fit: Any, linear: Combiner, random_effects: RandomEffects, weights: FloatArray | None, vcov: str | None = None
 ) -> tuple[Expectations, ...]:
     """The expected outcome of a generalized fit, or the probabilities of its categories.
 
@@ -176,6 +189,7 @@ def expectations_of(
     linear : how combinations of its coefficients are tested.
     random_effects : see `crosslevel.margins`.
     weights : (rows used,) what the rows count.
+    vcov : a cluster-robust covariance; None for that of the fit.
 
     Raises
     ------
@@ -192,10 +206,22 @@ def expectations_of(
     return tuple(
         Expectations(
             design=fit.design, estimates=estimates, answer=answer, labels=labels, effects=effects, given=given,
-            linear=linear, weights=weights, words=words,
+            linear=linear, weights=weights, words=words, response=_response(fit),
         )
         for labels, answer in answers
     )  # fmt: skip
+
+
+def _response(fit: Any) -> str:
+    """What is expected, in words."""
+    name = fit.spec.response_name
+    if fit.family.kind == "ordered":
+        return f"P({name} = category)"
+    if fit.family.kind != "binary":
+        return f"the mean of {name}"
+    if fit.outcome.labels is not None:
+        return f"P({name} = {fit.outcome.labels[1]})"
+    return f"P({name} = 1)" if not fit.outcome.has_trials else f"P(success) in {name}"
 
 
 def _effects(fit: Any, asked: RandomEffects) -> tuple[tuple[Effect, ...], GivenEffects | None, str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from crosslevel.display import percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.marginal_setting import At, By, Setting, listed, setting_of, written
-from crosslevel.estimators.marginal_table import Margins
+from crosslevel.estimators.marginal_table import ZERO, Margins
 from crosslevel.estimators.margins import margins as margins_of
 from crosslevel.estimators.slopes import slopes as slopes_of
 from crosslevel.report.figures import theme
@@ -294,7 +294,7 @@ def _words(drawn: Drawn) -> str:
     about = drawn.table.about
     shape, level = "Bands" if drawn.is_numeric else "Bars", percent(about.level, decimals=0)
     text = f"{shape}: {level} confidence intervals. Other variables: {about.place}."
-    text = f"{text} Random effects are zero." if about.kind == "predictions" else text
+    text = f"{text} {about.averages}" if about.kind == "predictions" or about.averages != ZERO else text
     notes = [note for note in about.notes if not note.startswith(f"{drawn.axis}:")]
     some = f", of which {RUG} are shown" if len(drawn.rug) == RUG else ""
     marks = [f"Marks at the bottom: {drawn.units}{some}."] if drawn.is_numeric else []
