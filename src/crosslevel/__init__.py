@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from crosslevel.estimators.panel.hausman import hausman
     from crosslevel.estimators.panel.hausman_taylor import hausman_taylor
     from crosslevel.estimators.panel.random_effects import random_effects
+    from crosslevel.estimators.responses.conditional_logit import conditional_logit
+    from crosslevel.estimators.responses.gee import gee
+    from crosslevel.estimators.responses.glm import glm
     from crosslevel.estimators.slopes import slopes
     from crosslevel.estimators.two_step import two_step
     from crosslevel.estimators.workarounds import workarounds
@@ -82,12 +85,15 @@ __all__ = [
     "between",
     "check_coding",
     "compare",
+    "conditional_logit",
     "datasets",
     "describe",
     "errors",
     "families",
     "first_difference",
     "fixed_effects",
+    "gee",
+    "glm",
     "hausman",
     "hausman_taylor",
     "influence",
@@ -131,12 +137,15 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "check_coding": ("crosslevel.diagnostics.coding", "check_coding"),
     "analyze": ("crosslevel.analysis.script", "analyze"),
     "compare": ("crosslevel.estimators.compare", "compare"),
+    "conditional_logit": ("crosslevel.estimators.responses.conditional_logit", "conditional_logit"),
     "datasets": ("crosslevel.datasets", None),
     "describe": ("crosslevel.diagnostics.describe", "describe"),
     "errors": ("crosslevel.errors", None),
     "families": ("crosslevel.families", None),
     "first_difference": ("crosslevel.estimators.panel.first_difference", "first_difference"),
     "fixed_effects": ("crosslevel.estimators.panel.fixed_effects", "fixed_effects"),
+    "gee": ("crosslevel.estimators.responses.gee", "gee"),
+    "glm": ("crosslevel.estimators.responses.glm", "glm"),
     "hausman": ("crosslevel.estimators.panel.hausman", "hausman"),
     "hausman_taylor": ("crosslevel.estimators.panel.hausman_taylor", "hausman_taylor"),
     "influence": ("crosslevel.diagnostics.influence", "influence"),

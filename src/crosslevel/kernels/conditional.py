@@ -25,7 +25,7 @@ from crosslevel.types import FloatArray, IntArray
 def _let_in(
     eta: float, x: FloatArray, k: int, d: FloatArray, log_sum: FloatArray, mean: FloatArray, covariance: FloatArray
 ) -> None:
-    """Let one more row in, where k rows are one; what is known of k - 1 is that of the rows before. d is overwritten."""
+    """Let one more row in, where k rows are one; what is known of k - 1 is that of rows before. d is overwritten."""
     p = len(x)
     taken = log_sum[k - 1] + eta
     gap = taken - log_sum[k]
@@ -113,3 +113,46 @@ def conditional_likelihood(
         rows = slice(start[j], start[j + 1])
         total += _group(y[rows], x[rows], eta[rows], scores_out[j], information_out)
     return total
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def conditional_means(y: FloatArray, eta: FloatArray, start: IntArray, means_out: FloatArray) -> None:
+    """Probability that each row is one, given how many of its group are: the slopes of log B(n, s) in eta.
+
+    By the recursion from both ends: log B of the rows before and of those after a row, over all splits of the other
+    ones between them.
+
+    Parameters
+    ----------
+    y, eta : (n,) group by group.
+    start : (J + 1,) first row of each group, and n.
+    means_out : (n,).
+    """
+    for j in range(len(start) - 1):
+        first, n = start[j], start[j + 1] - start[j]
+        ones = 0
+        for i in range(n):
+            ones += 1 if y[first + i] > 0.5 else 0
+        if ones == 0:
+            means_out[first : first + n] = 0.0
+            continue
+        before, after = np.full((n + 1, ones + 1), -np.inf), np.full((n + 1, ones + 1), -np.inf)
+        before[0, 0], after[n, 0] = 0.0, 0.0
+        for i in range(n):
+            _extend(before[i], eta[first + i], before[i + 1])
+            _extend(after[n - i], eta[first + n - 1 - i], after[n - 1 - i])
+        for i in range(n):
+            total = 0.0
+            for k in range(ones):
+                total += np.exp(before[i, k] + after[i + 1, ones - 1 - k] + eta[first + i] - before[n, ones])
+            means_out[first + i] = total
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _extend(log_sum: FloatArray, eta: float, out: FloatArray) -> None:
+    """Write log B of one more row: of log_sum[k] and log_sum[k - 1] + eta the logarithm of the summed exponentials."""
+    out[0] = log_sum[0]
+    for k in range(1, len(out)):
+        stay, taken = log_sum[k], log_sum[k - 1] + eta
+        high = max(stay, taken)
+        out[k] = high if high == -np.inf else high + np.log1p(np.exp(min(stay, taken) - high))

@@ -1,0 +1,1 @@
+"""Regressions of binary, count and ordered outcomes without random effects: GLM, conditional logit, GEE."""

@@ -1,0 +1,205 @@
+"""What a fitted conditional logit answers. Every method delegates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.design import Design
+from crosslevel.design.rows import RowCount
+from crosslevel.display import Document
+from crosslevel.estimators.regression import Regression
+from crosslevel.estimators.responses import conditional_rows
+from crosslevel.estimators.responses.exponentiated import exponentiated
+from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
+from crosslevel.formula import Spec, update
+from crosslevel.inference.clusterings import Clustering
+from crosslevel.inference.conditional_covariance import check_conditional, conditional_covariance
+from crosslevel.inference.contrasts import Coefficients, Contrasts
+from crosslevel.inference.ordinary import OrdinaryCovariance
+from crosslevel.inference.wald import coefficient_table
+from crosslevel.solve.conditional_logit import ConditionalSolution
+from crosslevel.types import FloatArray, Frame, IntArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ConditionalFit(Regression):
+    """A fitted conditional logit.
+
+    Attributes
+    ----------
+    formula, data, given : as given to `conditional_logit`: the formula, the frame, and all other arguments by name.
+    design : columns of the model and its outcome.
+    groups : the groups whose effects are conditioned away.
+    solved : estimates.
+    covariance : covariance of the coefficients.
+    """
+
+    formula: str
+    data: Frame = field(repr=False)
+    given: Mapping[str, Any]
+    design: Design = field(repr=False)
+    groups: Clustering = field(repr=False)
+    solved: ConditionalSolution = field(repr=False)
+    covariance: OrdinaryCovariance = field(repr=False)
+
+    # -- what was fitted ------------------------------------------------------------------------------------------
+    @property
+    def spec(self) -> Spec:
+        """The formula with what it remembers of the data."""
+        return self.design.spec
+
+    @property
+    def rows(self) -> RowCount:
+        """Rows read, used, and missing values by variable; those of groups that say nothing count as used."""
+        return self.design.rows
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Variable labels of the data."""
+        return self.design.columns.labels
+
+    @property
+    def nobs(self) -> int:
+        """Rows of the groups in which the outcome varies."""
+        return len(self.solved.rows.y)
+
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Groups in which the outcome varies."""
+        return {self.groups.name: len(self.solved.rows.groups)}
+
+    @cached_property
+    def group_sizes(self) -> pd.Series:
+        """Rows of each group in which the outcome varies."""
+        return conditional_rows.group_sizes(self)
+
+    # -- coefficients ---------------------------------------------------------------------------------------------
+    @property
+    def columns(self) -> IntArray:
+        """(p,) positions among the design columns of those that have coefficients."""
+        own = self.design.x[self.design.x != self.design.constant]
+        return np.asarray(own[self.solved.rows.kept])
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """Names of the coefficients, and their spellings."""
+        return Coefficients.of(self.terms, [self.spec.columns[j].factors for j in self.columns])
+
+    @property
+    def estimator(self) -> str:
+        """The estimator in a few words."""
+        name, cluster = self.covariance.name, self.given["cluster"]
+        clustered = "" if name == "iid" else f", {name} by {cluster or self.groups.name}"
+        return f"Conditional logit (within {self.groups.name}){clustered}"
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the coefficients."""
+        return tuple(self.design.products.names[j] for j in self.columns)
+
+    @property
+    def absorbed(self) -> tuple[str, ...]:
+        """Predictors that do not vary within groups."""
+        own = self.design.x[self.design.x != self.design.constant]
+        return tuple(self.design.products.names[j] for j in own[self.solved.rows.absorbed])
+
+    @property
+    def beta(self) -> FloatArray:
+        """(p,) coefficients."""
+        return self.solved.beta
+
+    @property
+    def beta_vcov(self) -> FloatArray:
+        """(p, p) their covariance."""
+        return self.covariance.matrix
+
+    def tests(self, vcov: str | None = None, *, cluster: str | None = None, level: float = 0.95) -> pd.DataFrame:
+        """Coefficient table with the standard errors of another covariance, or other clusters.
+
+        Parameters
+        ----------
+        vcov : as in `conditional_logit`; None for that of the fit, or "CR1" if other clusters are given.
+        cluster : as in `conditional_logit`; None for those of the fit, or the groups.
+        level : confidence level.
+        """
+        found, each = self.covariance_by(vcov, cluster), np.eye(len(self.beta))
+        return coefficient_table(self.terms, self.beta, found.std_error(each), found.df(each), level=level)
+
+    def contrast(self, contrasts: Contrasts, *, level: float = 0.95) -> ContrastTest:
+        """Test combinations of coefficients jointly; see `contrast` of a linear regression (`cl.ols`)."""
+        return contrast_test(self.covariance, self.coefficients, self.beta, contrasts, "F", level)
+
+    def exponentiated(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Odds ratios of two rows of the same group. Tests are those of zero coefficients."""
+        return exponentiated(self.tidy(level=level))
+
+    def covariance_by(self, vcov: str | None = None, cluster: str | None = None) -> OrdinaryCovariance:
+        """Another covariance of the same coefficients; see `tests`."""
+        if vcov is None and cluster is None:
+            return self.covariance
+        chosen = cluster or self.given["cluster"]
+        kind = check_conditional(vcov, clustered=True)
+        return conditional_covariance(self.design, self.groups, self.solved, kind, chosen)
+
+    # -- fit ------------------------------------------------------------------------------------------------------
+    @property
+    def deviance(self) -> float:
+        """-2 conditional log-likelihood: comparable between conditional logits of the same rows and groups only."""
+        return -2.0 * self.solved.loglik
+
+    @property
+    def n_params(self) -> int:
+        """Coefficients."""
+        return len(self.beta)
+
+    @property
+    def pseudo_r_squared(self) -> float:
+        """1 - conditional log-likelihood / that without predictors (McFadden 1974)."""
+        return 1.0 - self.solved.loglik / self.solved.loglik_null
+
+    @property
+    def converged(self) -> bool:
+        """Whether the search ended at the maximum."""
+        return self.solved.converged
+
+    @property
+    def status(self) -> str:
+        """How the estimates were found, in a sentence."""
+        return self.solved.status
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What deserves a second look, in words, with what to do."""
+        return conditional_rows.notes_on(self)
+
+    def glance(self) -> pd.DataFrame:
+        """The fit in one row."""
+        return conditional_rows.glance(self)
+
+    # -- rows -----------------------------------------------------------------------------------------------------
+    def augment(self) -> pd.DataFrame:
+        """The rows of the groups in which the outcome varies: outcome, group, fitted, resid.
+
+        Fitted values are probabilities given how many rows of the group are one.
+        """
+        return conditional_rows.augment(self)
+
+    # -- other models ---------------------------------------------------------------------------------------------
+    def update(self, formula: str | None = None, **changes: Any) -> "ConditionalFit":
+        """Fit with a changed formula ("~ . + x") or other arguments of `conditional_logit`."""
+        from crosslevel.estimators.responses.conditional_logit import conditional_logit
+
+        given = {**self.given, "data": self.data, **changes}
+        text = self.formula if formula is None else update(self.formula, formula)
+        return conditional_logit(text, given.pop("data"), **given)
+
+    # -- words ----------------------------------------------------------------------------------------------------
+    def summary(self, *, level: float = 0.95) -> Document:
+        """What was fitted and found, to print or to show in a notebook, with intervals of a confidence level."""
+        from crosslevel.estimators.responses.conditional_summary import summarise
+
+        return summarise(self, level=level)

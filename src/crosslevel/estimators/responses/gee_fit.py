@@ -1,0 +1,240 @@
+"""What solved generalized estimating equations answer. Every method delegates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.design import Design
+from crosslevel.design.outcome import Outcome
+from crosslevel.design.rows import RowCount
+from crosslevel.display import Document
+from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.regression import Regression
+from crosslevel.estimators.responses import gee_rows
+from crosslevel.estimators.responses.exponentiated import exponentiated
+from crosslevel.estimators.responses.gee_solve import ERRORS, GEESolution
+from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
+from crosslevel.families import Family
+from crosslevel.formula import Spec, update
+from crosslevel.inference.clusterings import Clustering
+from crosslevel.inference.contrasts import Coefficients, Contrasts
+from crosslevel.inference.ordinary import OrdinaryCovariance
+from crosslevel.inference.wald import coefficient_table
+from crosslevel.types import FloatArray, Frame
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GEEFit(Regression):
+    """Solved generalized estimating equations.
+
+    Attributes
+    ----------
+    formula, data, given : as given to `gee`: the formula, the frame, and all other arguments by name.
+    design : columns of the model and its outcome.
+    groups : the groups within which rows are correlated.
+    solved : estimates.
+    uneven : whether times of some group are not equally spaced.
+    eta : (n,) linear predictor.
+    """
+
+    formula: str
+    data: Frame = field(repr=False)
+    given: Mapping[str, Any]
+    design: Design = field(repr=False)
+    groups: Clustering = field(repr=False)
+    solved: GEESolution = field(repr=False)
+    uneven: bool
+    eta: FloatArray = field(repr=False)
+
+    # -- what was fitted ------------------------------------------------------------------------------------------
+    @property
+    def family(self) -> Family:
+        """Distribution and link of the outcome; of the distribution only how the variance follows the mean."""
+        family: Family = self.given["family"]
+        return family
+
+    @property
+    def spec(self) -> Spec:
+        """The formula with what it remembers of the data."""
+        return self.design.spec
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome as the family reads it."""
+        assert self.design.outcome is not None
+        return self.design.outcome
+
+    @property
+    def rows(self) -> RowCount:
+        """Rows read, used, and missing values by variable."""
+        return self.design.rows
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Variable labels of the data."""
+        return self.design.columns.labels
+
+    @property
+    def nobs(self) -> int:
+        """Rows used."""
+        return self.design.nobs
+
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Groups."""
+        return {self.groups.name: self.groups.n_clusters}
+
+    # -- coefficients ---------------------------------------------------------------------------------------------
+    @property
+    def coefficients(self) -> Coefficients:
+        """Names of the coefficients, and their spellings."""
+        return Coefficients.of(self.terms, [self.spec.columns[j].factors for j in self.design.x])
+
+    @property
+    def estimator(self) -> str:
+        """The estimator in a few words."""
+        other = "" if self.given["vcov"] == "robust" else f", {self.given['vcov']} SE"
+        return f"GEE ({self.family.description}), {self.given['correlation']} within {self.groups.name}{other}"
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the coefficients."""
+        return self.design.fixed_names
+
+    @property
+    def beta(self) -> FloatArray:
+        """(p,) coefficients."""
+        return self.solved.beta
+
+    @property
+    def beta_vcov(self) -> FloatArray:
+        """(p, p) their covariance."""
+        return self.covariance_by().matrix
+
+    def tests(self, vcov: str | None = None, *, level: float = 0.95) -> pd.DataFrame:
+        """Coefficient table; t tests on groups - coefficients degrees of freedom (Li & Redden 2015).
+
+        Parameters
+        ----------
+        vcov : as in `gee`; None for that of the fit.
+        level : confidence level.
+        """
+        found, each = self.covariance_by(vcov), np.eye(len(self.beta))
+        return coefficient_table(self.terms, self.beta, found.std_error(each), found.df(each), level=level)
+
+    def contrast(self, contrasts: Contrasts, *, level: float = 0.95) -> ContrastTest:
+        """Test combinations of coefficients jointly; see `contrast` of a linear regression (`cl.ols`)."""
+        return contrast_test(self.covariance_by(), self.coefficients, self.beta, contrasts, "F", level)
+
+    def exponentiated(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Exponentials of the coefficients: odds ratios of a logit, ratios of means with a log link."""
+        return exponentiated(self.tidy(level=level))
+
+    def covariance_by(self, vcov: str | None = None) -> OrdinaryCovariance:
+        """Covariance of the coefficients by its name; None for that of the fit.
+
+        Raises
+        ------
+        CrosslevelError : no such covariance.
+        """
+        name = self.given["vcov"] if vcov is None else vcov
+        if name not in ERRORS:
+            raise CrosslevelError(f"`vcov` is one of {', '.join(map(repr, ERRORS))}; got {name!r}.")
+        df = float(self.groups.n_clusters - len(self.beta))
+        known = self.solved.covariances
+        matrix = known[name] if name in known else self.update(vcov=name).solved.covariances[name]
+        return OrdinaryCovariance(name=name, description=ERRORS[name], matrix=matrix, df_residual=df)
+
+    # -- fit ------------------------------------------------------------------------------------------------------
+    @property
+    def correlation(self) -> float:
+        """The working correlation of two rows of a group, or of two that follow each other (AR1)."""
+        return self.solved.correlation
+
+    @property
+    def dispersion(self) -> float:
+        """Pearson's chi-square over rows - coefficients."""
+        return gee_rows.dispersion(self)
+
+    @property
+    def qic(self) -> float:
+        """Quasi-likelihood information criterion (Pan 2001): less is better, between correlations and predictors."""
+        return self.solved.qic
+
+    @property
+    def deviance(self) -> float:
+        """Refused: estimating equations maximise no likelihood.
+
+        Raises
+        ------
+        CrosslevelError : always; the message says what to use.
+        """
+        raise CrosslevelError(
+            "GEE solves estimating equations and maximises no likelihood, so that there is no deviance and no AIC. "
+            "Compare by fit.qic, or fit cl.mixed(..., family=), which has a likelihood."
+        )
+
+    @property
+    def n_params(self) -> int:
+        """Refused, as `deviance` is: parameters are counted of a likelihood."""
+        return int(self.deviance)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the equations are solved."""
+        return self.solved.converged
+
+    @property
+    def status(self) -> str:
+        """How the estimates were found, in a sentence."""
+        if self.converged:
+            return "Converged: the estimating equations are solved."
+        return "Not converged: the largest number of steps was reached. Use correlation='independence', or cl.mixed."
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What deserves a second look, in words, with what to do."""
+        return gee_rows.notes_on(self)
+
+    def glance(self) -> pd.DataFrame:
+        """The fit in one row."""
+        return gee_rows.glance(self)
+
+    # -- rows -----------------------------------------------------------------------------------------------------
+    def augment(self) -> pd.DataFrame:
+        """The rows used: outcome, group, fitted values, residuals."""
+        return gee_rows.augment(self)
+
+    def predict(
+        self, new: Frame | None = None, *, scale: str = "response", se: bool = False, level: float = 0.95
+    ) -> pd.Series | pd.DataFrame:
+        """Predicted means or linear predictors of the rows used or of new data.
+
+        Parameters
+        ----------
+        new : any frame with the predictors; None for the rows used.
+        scale : "response" or "link".
+        se : whether to give standard errors and intervals, made on the link's scale and carried over.
+        level : confidence level.
+        """
+        return gee_rows.predicted(self, new, scale=scale, se=se, level=level)
+
+    # -- other models ---------------------------------------------------------------------------------------------
+    def update(self, formula: str | None = None, **changes: Any) -> "GEEFit":
+        """Fit with a changed formula ("~ . + x") or other arguments of `gee`."""
+        from crosslevel.estimators.responses.gee import gee
+
+        given = {**self.given, "data": self.data, **changes}
+        text = self.formula if formula is None else update(self.formula, formula)
+        return gee(text, given.pop("data"), **given)
+
+    # -- words ----------------------------------------------------------------------------------------------------
+    def summary(self, *, level: float = 0.95) -> Document:
+        """What was fitted and found, to print or to show in a notebook, with intervals of a confidence level."""
+        from crosslevel.estimators.responses.gee_summary import summarise
+
+        return summarise(self, level=level)
