@@ -58,7 +58,7 @@ class GEESolution:
     said: tuple[str, ...]
 
 
-def solve_gee(rows: ResponseRows, codes: CodeArray, order: IntArray, family: Family, correlation: str) -> GEESolution:
+def solve_gee(rows: ResponseRows, codes: CodeArray, order: IntArray, correlation: str, *, reduced: bool) -> GEESolution:
     """Solve the estimating equations of a model without grouping factors.
 
     Parameters
@@ -83,8 +83,8 @@ def solve_gee(rows: ResponseRows, codes: CodeArray, order: IntArray, family: Fam
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model = GEE(
-            rows.y[order], rows.x[order], groups=codes[order], family=_law(rows.family), cov_struct=_structure(correlation),
-            offset=rows.offset[order],
+            rows.y[order], rows.x[order], groups=codes[order], family=_law(rows.family),
+            cov_struct=_structure(correlation), offset=rows.offset[order],
         )  # fmt: skip
         found = model.fit(maxiter=MAX_STEPS, ctol=TOLERANCE, cov_type="bias_reduced" if reduced else "robust")
     turn, working = rows.coordinates.beta_map, np.asarray(found.params, dtype=np.float64)
