@@ -75,13 +75,14 @@ def product(factors: Sequence[str], index: str) -> str:
     return " × ".join(f"{name}_{{{index}}}" for name in factors)
 
 
-def by_level(response: str, parts: Sequence[Part]) -> tuple[list[str], list[str]]:
+def by_level(response: str, parts: Sequence[Part], left: str | None = None) -> tuple[list[str], list[str]]:
     """Write the model as equations of level 1 and of level 2.
 
     Parameters
     ----------
     response : name of the outcome.
     parts : all predictors, in the order of the coefficients.
+    left : what the linear predictor is, in a model without residuals; None for the outcome, with residuals.
 
     Returns
     -------
@@ -103,7 +104,13 @@ def by_level(response: str, parts: Sequence[Part]) -> tuple[list[str], list[str]
         name = coefficient.name % k
         terms.append(" ".join(filter(None, [name, factor_product(coefficient.factors)])))
         level_2.append(f"{name} = {' + '.join(right)}")
-    return [f"{response}_{{ij}} = {' + '.join([*terms, 'r_{ij}'])}"], level_2
+    return [_equation(f"{response}_{{ij}}", left, terms, "r_{ij}")], level_2
+
+
+def _equation(response: str, left: str | None, terms: Sequence[str], residual: str) -> str:
+    """The outcome with its residual, or what else the linear predictor is, as a sum of terms."""
+    right = [*terms, residual] if left is None else list(terms)
+    return f"{response if left is None else left} = {' + '.join(right) or '0'}"
 
 
 def gammas(k: int, coefficient: Coefficient) -> list[str]:
@@ -119,13 +126,14 @@ def factor_product(factors: Sequence[str]) -> str:
     return product(factors, "ij")
 
 
-def in_one(response: str, parts: Sequence[Part]) -> str:
+def in_one(response: str, parts: Sequence[Part], left: str | None = None) -> str:
     """Write the model as one equation: the level-2 equations put into that of level 1.
 
     Parameters
     ----------
     response : name of the outcome.
     parts : all predictors, in the order of the coefficients.
+    left : see `by_level`.
 
     Examples
     --------
@@ -143,7 +151,7 @@ def in_one(response: str, parts: Sequence[Part]) -> str:
             fixed.append(f"γ_{{{k}{m}}} " + " × ".join(filter(None, [predictor, product(moderators, "j")])))
         if coefficient.random:
             random.append(" ".join(filter(None, [f"u_{{{k}j}}", predictor])))
-    return f"{response}_{{ij}} = {' + '.join([*fixed, *random, 'r_{ij}'])}"
+    return _equation(f"{response}_{{ij}}", left, [*fixed, *random], "r_{ij}")
 
 
 def equation_of(parts: Sequence[Part]) -> dict[str, tuple[int, ...]]:
@@ -156,7 +164,9 @@ def equation_of(parts: Sequence[Part]) -> dict[str, tuple[int, ...]]:
     return {part.name: found[frozenset(part.factors)] for part in parts if part.fixed}
 
 
-def with_factors(response: str, parts: Sequence[Part], effects: Mapping[str, Sequence[str]]) -> list[str]:
+def with_factors(
+    response: str, parts: Sequence[Part], effects: Mapping[str, Sequence[str]], left: str | None = None
+) -> list[str]:
     """Write a model with several grouping factors as one equation, with what is assumed of its random effects.
 
     Parameters
@@ -164,6 +174,7 @@ def with_factors(response: str, parts: Sequence[Part], effects: Mapping[str, Seq
     response : name of the outcome.
     parts : all predictors, in the order of the coefficients.
     effects : for each grouping factor the names of its random effects.
+    left : see `by_level`.
 
     Examples
     --------
@@ -180,7 +191,7 @@ def with_factors(response: str, parts: Sequence[Part], effects: Mapping[str, Seq
         terms += [" ".join(filter(None, [u, predictors[name]])) for u, name in zip(own, names, strict=True)]
         joined, size = ", ".join(own), "τ" if len(own) == 1 else "T"
         assumed.append(f"{joined if len(own) == 1 else f'({joined})'} ~ N(0, {size}_{{{group}}})")
-    return [f"{response} = {' + '.join([*terms, 'r'])}", *assumed]
+    return [_equation(response, left, terms, "r"), *assumed]
 
 
 def of_effects(blocks: list[list[int]], known: list[str | None]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from crosslevel.display import Row, Section, counted, number
 from crosslevel.formula import Block
 
 if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
     from crosslevel.estimators.mixed_fit import MixedFit
 
 SHOWN = 12
@@ -25,7 +26,7 @@ def matrix_of(block: Block) -> str | None:
     return block.known if block.structure in FIXED else None
 
 
-def known_facts(fit: "MixedFit") -> list[Row]:
+def known_facts(fit: "MixedFit | GeneralizedFit") -> list[Row]:
     """For each known covariance what it belongs to, and the name of the matrix."""
     rows: list[Row] = []
     for term, factor in zip(fit.spec.terms, fit.design.factors, strict=True):
@@ -53,7 +54,7 @@ def known_rows(group: str, variances: pd.DataFrame) -> list[Row]:
     return rows
 
 
-def has_many_known(fit: "MixedFit") -> bool:
+def has_many_known(fit: "MixedFit | GeneralizedFit") -> bool:
     """Whether random effects of known covariance are too many to write an equation with all of them."""
     return any(np.count_nonzero(factor.structure.fixed) > SHOWN for factor in fit.design.factors)
 

@@ -141,7 +141,7 @@ def mixed(
     1743.6283
     >>> slow = cl.mixed("I(Reaction > 300) ~ Days + (1 | Subject)", data, family="binomial")
     >>> slow.params.round(2).to_dict()
-    {'Intercept': -2.5, 'Days': 0.65}
+    {'Intercept': -3.2, 'Days': 0.58}
     """
     linear = _check_arguments(formula, family, method, algebra)
     check_ddf(ddf)

@@ -6,6 +6,7 @@ from crosslevel.design import Design
 from crosslevel.design.reduced import random_basis
 from crosslevel.likelihood.fixed_scale import FixedScaleDeviance
 from crosslevel.solve import NEGLIGIBLE, Solution
+from crosslevel.types import FloatArray
 
 ROUGH = 0.05
 """Monte-Carlo error of a variance parameter, in standard errors, that deserves to be known."""
@@ -35,14 +36,19 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
             "The Monte-Carlo error of the iterative algebra exceeds a twentieth of a variance parameter's standard "
             "error. Where it fits into memory, algebra='exact' has none."
         )
-    for factor in design.factors:
-        if factor.n_levels < FEW_CLUSTERS and not factor.structure.fixed.all():
-            of = "" if design.is_single else f" of {factor.name}"
-            notes.append(
-                f"Only {factor.n_levels} clusters{of}: the variances between them are estimated from {factor.n_levels} "
-                "values. Report intervals, and keep cluster-level predictors to one or none."
-            )
+    notes += notes_on_clusters(design)
     return tuple(notes)
+
+
+def notes_on_clusters(design: Design) -> list[str]:
+    """Notes on few clusters."""
+    return [
+        f"Only {factor.n_levels} clusters{'' if design.is_single else f' of {factor.name}'}: the variances between "
+        f"them are estimated from {factor.n_levels} values. Report intervals, and keep cluster-level predictors to one "
+        "or none."
+        for factor in design.factors
+        if factor.n_levels < FEW_CLUSTERS and not factor.structure.fixed.all()
+    ]
 
 
 def notes_on_rows(design: Design) -> list[str]:
@@ -65,11 +71,16 @@ def notes_on_rows(design: Design) -> list[str]:
 
 def _singular(design: Design, solution: Solution, k: int) -> str:
     """Name the random effects of factor k without variance, or those perfectly correlated, and what to simplify."""
+    return singular_words(design, k, np.linalg.solve(solution.criterion.bases[k], solution.at.factors[k]))
+
+
+def singular_words(design: Design, k: int, factor: FloatArray) -> str:
+    """Words for factor k of a singular fit, whose covariance is factor factor' (q, q) in the units of the data."""
     grouping = design.factors[k]
     names, group = design.effects_of(grouping), grouping.name
     # of the standardised effects, whatever axes the search ended on
     _, standard = random_basis(design.products, grouping.z, grouping.structure, design.constant)
-    factor = standard @ np.linalg.solve(solution.criterion.bases[k], solution.at.factors[k])
+    factor = standard @ factor
     spread = np.where(grouping.structure.fixed, np.inf, np.sqrt(np.einsum("ij,ij->i", factor, factor)))
     zero = [name for name, size in zip(names, spread, strict=True) if size < NEGLIGIBLE]
     if zero:

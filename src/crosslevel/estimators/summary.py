@@ -1,11 +1,12 @@
 """The summary of a mixed model as a document: what was fitted, to what, and what came out."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from crosslevel.design import Design
 from crosslevel.design.levels import constant_components
 from crosslevel.display import (
     Block,
@@ -33,6 +34,7 @@ from crosslevel.inference.df import adjusts, df_method
 from crosslevel.inference.icc import IntraclassCorrelation
 
 if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
     from crosslevel.estimators.mixed import MixedFit
 
 METHODS = {"reml": "restricted maximum likelihood (REML)", "ml": "maximum likelihood (ML)"}
@@ -95,7 +97,7 @@ def facts(fit: "MixedFit") -> Table:
     return Table(["", ""], rows)
 
 
-def rows_used(fit: "MixedFit") -> str:
+def rows_used(fit: "MixedFit | GeneralizedFit") -> str:
     """Rows read, used and dropped, and why."""
     read, used = fit.rows.read, fit.rows.used
     stand = f", which stand for {counted(fit.nobs)}" if fit.nobs != used else ""
@@ -110,7 +112,7 @@ def rows_used(fit: "MixedFit") -> str:
     return "; ".join(parts)
 
 
-def cluster_sizes(fit: "MixedFit", group: str | None = None) -> str:
+def cluster_sizes(fit: "MixedFit | GeneralizedFit", group: str | None = None) -> str:
     """Smallest, mean and largest cluster."""
     return rows_in_each(fit.sizes_of(group))
 
@@ -123,7 +125,7 @@ def rows_in_each(sizes: Any) -> str:
     return f"{low} to {high} rows in each, mean {fixed(sizes.mean(), 1)}"
 
 
-def warnings(fit: "MixedFit") -> Iterator[Block]:
+def warnings(fit: "MixedFit | GeneralizedFit") -> Iterator[Block]:
     """What must be read before the numbers."""
     if not fit.converged:
         yield Note(fit.status, kind="warning")
@@ -131,7 +133,7 @@ def warnings(fit: "MixedFit") -> Iterator[Block]:
         yield Note(note, kind="warning")
 
 
-def parts_of(fit: "MixedFit") -> list[Part]:
+def parts_of(fit: "MixedFit | GeneralizedFit") -> list[Part]:
     """The predictors of the model, as its equations need them."""
     design = fit.design
     constant = constant_components(design) if design.is_single else {}
@@ -186,26 +188,32 @@ def of_residuals(fit: "MixedFit", symbol: str) -> str:
 def fixed_effects(fit: "MixedFit", parts: list[Part], level: float) -> Table:
     """The coefficients, under the level-1 coefficient that each explains where there are several."""
     tidy = fit.tidy(level=level)
-    places, slopes = equation_of(parts), coefficients(parts)
-    order = sorted(tidy.index, key=lambda name: places[name]) if fit.design.is_single else list(tidy.index)
-    several = (
-        fit.design.is_single
-        and len({places[name][0] for name in order}) > 1
-        and any(len(places[name]) > 1 for name in order)
-    )
-    rows: list[Row] = []
-    for position, name in enumerate(order):
-        k = places[name][0]
-        if several and (position == 0 or places[order[position - 1]][0] != k):
-            what = " × ".join(slopes[k].factors)
-            rows.append(Section(f"Slope of {what}" if what else "Intercept"))
-        rows.append(coefficient_row(name, tidy.loc[name]))
+    rows = by_slope(fit.design, parts, [(str(name), coefficient_row(str(name), row)) for name, row in tidy.iterrows()])
     columns: list[str | Column] = [
         "Term",
         *(Column(name, align="decimal") for name in ("Estimate", "SE", "df", "t", "p")),
         *(Column(name, align="decimal") for name in (f"{percent_of(level)} low", "high")),
     ]
     return Table(columns, rows, title="Fixed effects", notes=[f"Degrees of freedom {df_rule(fit)}.", *references(fit)])
+
+
+def by_slope(design: Design, parts: list[Part], told: Sequence[tuple[str, Row]]) -> list[Row]:
+    """Rows of coefficients, given with their names, under the level-1 coefficient that each explains."""
+    places, slopes = equation_of(parts), coefficients(parts)
+    order = sorted(told, key=lambda pair: places[pair[0]]) if design.is_single else list(told)
+    several = (
+        design.is_single
+        and len({places[name][0] for name, _ in order}) > 1
+        and any(len(places[name]) > 1 for name, _ in order)
+    )
+    rows: list[Row] = []
+    for position, (name, row) in enumerate(order):
+        k = places[name][0]
+        if several and (position == 0 or places[order[position - 1][0]][0] != k):
+            what = " × ".join(slopes[k].factors)
+            rows.append(Section(f"Slope of {what}" if what else "Intercept"))
+        rows.append(row)
+    return rows
 
 
 def coefficient_row(name: str, row: "pd.Series[Any]") -> Row:
@@ -246,8 +254,20 @@ def df_rule(fit: "MixedFit") -> str:
 def variance_components(fit: "MixedFit", level: float) -> Table:
     """Variances with standard deviations, and correlations."""
     frame = fit.varcomp(level=level)
+    rows = effect_rows(fit.design, frame)
+    rows.append(Section("Within clusters: variance" if fit.design.factors else "Variance"))
+    rows += [variance_row("Residual", row) for _, row in frame[frame["kind"] == "residual"].iterrows()]
+    columns: list[str | Column] = [
+        "Component",
+        *(Column(name, align="decimal") for name in ("Estimate", "SE", f"{percent_of(level)} low", "high", "SD")),
+    ]
+    return Table(columns, rows, title="Variance components")
+
+
+def effect_rows(design: Design, frame: pd.DataFrame) -> list[Row]:
+    """Variances and correlations of the random effects, from a table of variance components."""
     rows: list[Row] = []
-    for factor in fit.design.factors:
+    for factor in design.factors:
         mine = frame[frame["group"] == factor.name]
         variances, pairs = mine[mine["kind"] == "variance"], mine[mine["kind"] == "covariance"]
         rows += [Section(f"Between clusters ({factor.name}): variances")] if len(variances) else []
@@ -258,13 +278,7 @@ def variance_components(fit: "MixedFit", level: float) -> Table:
             correlation = [fixed(row[name], 3) for name in ("std_dev", "std_dev_low", "std_dev_high")]
             rows.append([f"{row['term1']}, {row['term2']}", correlation[0], None, *correlation[1:], None])
         rows += known_part.known_rows(factor.name, mine[mine["kind"] == "known variance"])
-    rows.append(Section("Within clusters: variance" if fit.design.factors else "Variance"))
-    rows += [variance_row("Residual", row) for _, row in frame[frame["kind"] == "residual"].iterrows()]
-    columns: list[str | Column] = [
-        "Component",
-        *(Column(name, align="decimal") for name in ("Estimate", "SE", f"{percent_of(level)} low", "high", "SD")),
-    ]
-    return Table(columns, rows, title="Variance components")
+    return rows
 
 
 def residual_structure(fit: "MixedFit", level: float) -> Iterator[Table]:
@@ -371,7 +385,7 @@ def where_slopes_are_zero(fit: "MixedFit") -> str:
     return f", where {' and '.join(slopes)} {'is' if len(slopes) == 1 else 'are'} zero" if slopes else ""
 
 
-def fit_statistics(fit: "MixedFit") -> Table:
+def fit_statistics(fit: "MixedFit | GeneralizedFit") -> Table:
     """Log-likelihood and its kin, side by side."""
     reml = fit.method == "reml"
     columns = [

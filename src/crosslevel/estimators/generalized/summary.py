@@ -1,0 +1,190 @@
+"""The summary of a generalized mixed model as a document: what was fitted, to what, and what came out."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from crosslevel.display import Block, Column, Document, Equations, Note, Row, Table, counted, fixed, p_value
+from crosslevel.estimators import known_part
+from crosslevel.estimators.codings import references
+from crosslevel.estimators.equations import Part, by_level, coefficients, in_one, of_effects, with_factors
+from crosslevel.estimators.generalized.words import (
+    integration,
+    left_side,
+    modelled,
+    ordered_equation,
+    shape_meaning,
+    units,
+)
+from crosslevel.estimators.summary import (
+    by_slope,
+    cluster_sizes,
+    effect_rows,
+    fit_statistics,
+    parts_of,
+    percent_of,
+    rows_used,
+    shown_decimals,
+)
+from crosslevel.inference.df import df_method
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
+
+
+def summarise(fit: "GeneralizedFit", *, level: float = 0.95) -> Document:
+    """Write the summary of a fitted generalized mixed model.
+
+    Parameters
+    ----------
+    fit : a fitted generalized mixed model.
+    level : confidence level of the intervals.
+
+    Returns
+    -------
+    document : prints as text of 80 columns, and as HTML in a notebook.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> data = cl.datasets.load("sleepstudy")
+    >>> fit = cl.mixed("I(Reaction > 300) ~ Days + (1 | Subject)", data, family="binomial")
+    >>> print(str(summarise(fit)).splitlines()[0])
+    Multilevel model of I(Reaction > 300): binomial, logit link
+    """
+    parts = told_parts(fit)
+    blocks: list[Block] = [facts(fit), *warnings(fit), *equations(fit, parts), fixed_effects(fit, parts, level)]
+    blocks += [*thresholds(fit, level), *variance_components(fit, level), *shape_parameters(fit, level)]
+    blocks.append(fit_statistics(fit))
+    return Document(f"Multilevel model of {fit.spec.response_name}: {fit.family.description}", blocks)
+
+
+def facts(fit: "GeneralizedFit") -> Table:
+    """What was fitted to what."""
+    design, asked = fit.design, fit.design.asked
+    rows: list[Row] = [["Formula", fit.formula]]
+    label = fit.labels.get(fit.spec.response_name)
+    rows += [["Outcome", f"{fit.spec.response_name}: {label}"]] if label else []
+    rows += [["Family", fit.family.description], ["Modelled", modelled(fit)]]
+    method = "maximum likelihood (ML)" if fit.solution.prior is None else "mode of the posterior: likelihood and prior"
+    rows.append(["Method", "pseudo-maximum likelihood (ML)" if design.is_sampled else method])
+    rows += [["Integral", integration(fit)]] if design.factors else []
+    rows += [["Prior", repr(fit.solution.prior)]] if fit.solution.prior is not None else []
+    rows.append(["Rows", rows_used(fit)])
+    if asked is not None and asked.trials is not None:
+        rows.append(["Trials", fit.outcome.trials])
+    if design.weights is not None:
+        rows.append(["Weights", design.weights.given.words])
+    if asked is not None and asked.exposure is not None:
+        rows.append(["Exposure", f"{asked.exposure_column or 'numbers given'}; its logarithm is added"])
+    if design.offset_column is not None or (fit.given["offset"] is not None):
+        rows.append(["Offset", design.offset_column or "numbers given"])
+    for factor in design.factors:
+        rows.append(["Clusters", f"{counted(factor.n_levels)} ({factor.name}), {cluster_sizes(fit, factor.name)}"])
+    rows += known_part.known_facts(fit)
+    rows.append(["Status", fit.status])
+    return Table(["", ""], rows)
+
+
+def warnings(fit: "GeneralizedFit") -> Iterator[Block]:
+    """What must be read before the numbers."""
+    if not fit.converged:
+        yield Note(fit.status, kind="warning")
+    for note in fit.notes:
+        yield Note(note, kind="warning")
+
+
+def told_parts(fit: "GeneralizedFit") -> list[Part]:
+    """The predictors of the model, without an intercept that thresholds stand for."""
+    told = set(fit.term_names)
+    return [replace(part, fixed=part.fixed and part.name in told) for part in parts_of(fit)]
+
+
+def equations(fit: "GeneralizedFit", parts: list[Part]) -> Iterator[Block]:
+    """The model by level, and in one equation; j counts clusters, i the rows in a cluster."""
+    left, response = left_side(fit), fit.spec.response_name
+    first = [ordered_equation(fit)] if fit.family.kind == "ordered" else []
+    if known_part.has_many_known(fit) or not fit.design.is_single:
+        effects = {factor.name: fit.design.effects_of(factor) for factor in fit.design.factors}
+        yield Equations([*first, *with_factors(response, parts, effects, left)], title="Model")
+        return
+    level_1, level_2 = by_level(response, parts, left)
+    yield Equations([*first, *level_1], title="Level 1 (rows i)")
+    yield Equations([*level_2, *distributions(fit, parts)], title=f"Level 2 ({fit.group} j)")
+    yield Equations([in_one(response, parts, left)], title="In one equation")
+
+
+def distributions(fit: "GeneralizedFit", parts: list[Part]) -> Iterator[str]:
+    """What is assumed of the random effects."""
+    place = {coefficient.factors: k for k, coefficient in enumerate(coefficients(parts))}
+    blocks = [block for term in fit.spec.terms for block in term.blocks]
+    members = [[place[fit.spec.columns[j].factors] for j in block.columns] for block in blocks]
+    yield from of_effects(members, [known_part.matrix_of(block) for block in blocks])
+
+
+def fixed_effects(fit: "GeneralizedFit", parts: list[Part], level: float) -> Table:
+    """The coefficients, under the level-1 coefficient that each explains where there are several."""
+    told = [(str(name), coefficient_row(fit, str(name), row)) for name, row in fit.tidy(level=level).iterrows()]
+    numbers = ("Estimate", "SE", "z", "p") if fit.ddf == "normal" else ("Estimate", "SE", "df", "t", "p")
+    columns: list[str | Column] = [
+        "Term",
+        *(Column(name, align="decimal") for name in numbers),
+        *(Column(name, align="decimal") for name in (f"{percent_of(level)} low", "high")),
+    ]
+    rule = [] if fit.ddf == "normal" else [f"Degrees of freedom {df_method(fit.ddf).description}."]
+    notes = [units(fit), *rule, *references(fit)]
+    return Table(columns, by_slope(fit.design, parts, told), title="Fixed effects", notes=notes)
+
+
+def coefficient_row(fit: "GeneralizedFit", name: str, row: "pd.Series[Any]") -> Row:
+    """One coefficient; its standard error decides how many decimals are shown."""
+    decimals, df = shown_decimals(row["std_error"], row["estimate"]), row["df"]
+    return [
+        name,
+        fixed(row["estimate"], decimals),
+        fixed(row["std_error"], decimals),
+        *([] if fit.ddf == "normal" else [fixed(df, 0 if df == round(df) or df > 1000 else 1)]),
+        fixed(row["statistic"], 2),
+        p_value(row["p_value"]),
+        fixed(row["conf_low"], decimals),
+        fixed(row["conf_high"], decimals),
+    ]
+
+
+def thresholds(fit: "GeneralizedFit", level: float) -> Iterator[Table]:
+    """Thresholds of ordered categories."""
+    if fit.family.kind == "ordered":
+        yield _estimates(fit.thresholds(level=level), level, "Threshold", title="Thresholds θ between categories")
+
+
+def variance_components(fit: "GeneralizedFit", level: float) -> Iterator[Table]:
+    """Variances with standard deviations, and correlations."""
+    if not fit.design.factors:
+        return
+    columns: list[str | Column] = [
+        "Component",
+        *(Column(name, align="decimal") for name in ("Estimate", "SE", f"{percent_of(level)} low", "high", "SD")),
+    ]
+    yield Table(columns, effect_rows(fit.design, fit.varcomp(level=level)), title="Variance components")
+
+
+def shape_parameters(fit: "GeneralizedFit", level: float) -> Iterator[Table]:
+    """A dispersion and its like, with what it means."""
+    frame = fit.shape_parameters(level=level)
+    if len(frame):
+        yield _estimates(frame, level, "Parameter", title="Dispersion", notes=shape_meaning(fit))
+
+
+def _estimates(frame: pd.DataFrame, level: float, heading: str, *, title: str, notes: list[str] | None = None) -> Table:
+    """A table of estimates with standard errors and intervals."""
+    rows: list[Row] = []
+    for name, row in frame.iterrows():
+        decimals = shown_decimals(row["std_error"], row["estimate"])
+        rows.append([str(name), *(fixed(row[column], decimals) for column in frame.columns)])
+    columns: list[str | Column] = [
+        heading,
+        *(Column(name, align="decimal") for name in ("Estimate", "SE", f"{percent_of(level)} low", "high")),
+    ]
+    return Table(columns, rows, title=title, notes=notes or [])
