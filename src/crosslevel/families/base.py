@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from crosslevel.errors import DataError
+from crosslevel.families.links import LINKS
 from crosslevel.kernels import responses
-from crosslevel.types import FloatArray
+from crosslevel.types import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,12 +37,15 @@ class Family(ABC):
     (0, 1, ...) for the ordered ones, where the size is 1 as everywhere else.
     """
 
-    name: ClassVar[str]
-    """Its name in `family=`."""
     kind: ClassVar[str]
     """What the outcome is: "binary", "count", "positive", "share", "ordered" or "measured"."""
     has_trials: ClassVar[bool] = False
     """Whether an answer may be a number of successes of several trials."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Its name in `family=`."""
 
     @property
     @abstractmethod
@@ -88,21 +92,29 @@ class Family(ABC):
         """Unconstrained shape parameters (m,) of natural ones (m,): the inverse of `shape`."""
         return np.log(natural)
 
-    @abstractmethod
     def mean(self, eta: FloatArray) -> FloatArray:
         """Mean (n,) of one trial's outcome: the inverse of the link function."""
+        return LINKS[self.link].mean(eta)
 
-    @abstractmethod
     def mean_slope(self, eta: FloatArray) -> FloatArray:
         """Derivative (n,) of `mean` in eta."""
+        return LINKS[self.link].slope(eta)
 
-    @abstractmethod
     def mean_curvature(self, eta: FloatArray) -> FloatArray:
         """Second derivative (n,) of `mean` in eta."""
+        return LINKS[self.link].curvature(eta)
+
+    def outcome_mean(self, eta: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
+        """Mean (n,) of the outcome y: of all trials, or of the number of the category."""
+        return size * self.mean(eta)
+
+    def outcome_variance(self, eta: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
+        """Variance (n,) of the outcome y."""
+        return self.variance(self.mean(eta), size, shape)
 
     @abstractmethod
     def variance(self, mu: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
-        """Variance (n,) of the outcome y, given the mean mu (n,) of one trial; y has the mean size times mu."""
+        """Variance (n,) of the outcome y, given the mean mu (n,) of one trial."""
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, eta: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
@@ -146,7 +158,7 @@ class Family(ABC):
         )
 
 
-def refuse(wrong: FloatArray, values: FloatArray, *, name: str, needed: str, advice: str) -> None:
+def refuse(wrong: BoolArray, values: FloatArray, *, name: str, needed: str, advice: str) -> None:
     """Raise a DataError if any outcome is `wrong` (n,), showing the first few of its values."""
     if not wrong.any():
         return

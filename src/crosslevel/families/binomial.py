@@ -12,7 +12,22 @@ from crosslevel.families.links import LINKS
 from crosslevel.kernels import responses
 from crosslevel.types import FloatArray
 
-CODES = {"logit": responses.LOGIT}
+CODES = {"logit": responses.LOGIT, "probit": responses.PROBIT, "cloglog": responses.CLOGLOG}
+
+
+def refuse_no_successes(y: FloatArray, size: FloatArray, name: str) -> None:
+    """Raise unless y (n,) are whole numbers from 0 to `size` (n,), themselves whole numbers of at least 1."""
+    wrong_size = ~((size >= 1.0) & (size == np.round(size)) & (size < np.inf))
+    refuse(
+        wrong_size, size, name=name, needed="counted over trials that are whole numbers of at least 1",
+        advice="Correct the number of trials, or drop rows without any trial.",
+    )  # fmt: skip
+    needed = "0 or 1" if np.all(size == 1.0) else "a whole number of successes from 0 to the number of trials"
+    refuse(
+        ~((y >= 0.0) & (y <= size) & (y == np.round(y))), y, name=name, needed=needed,
+        advice="Recode it, give `cbind(successes, failures)`, or use another family: families.Beta() for shares of "
+        "something that is not counted.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,7 +36,7 @@ class Binomial(Family):
 
     Parameters
     ----------
-    link : "logit" (F logistic).
+    link : "logit" (F logistic), "probit" (normal) or "cloglog" (complementary log-log, 1 - exp(-e^eta)).
 
     Raises
     ------
@@ -37,7 +52,6 @@ class Binomial(Family):
 
     link: str = "logit"
 
-    name: ClassVar[str] = "binomial"
     kind: ClassVar[str] = "binary"
     has_trials: ClassVar[bool] = True
 
@@ -47,6 +61,11 @@ class Binomial(Family):
                 f"`link` of the binomial family has to be one of {', '.join(map(repr, CODES))}, not {self.link!r}. "
                 "Leave it out for 'logit'."
             )
+
+    @property
+    def name(self) -> str:
+        """Its name in `family=`."""
+        return "binomial"
 
     @property
     def code(self) -> int:
@@ -59,7 +78,7 @@ class Binomial(Family):
         return True
 
     @property
-    def latent_variance(self) -> float:
+    def latent_variance(self) -> float | None:
         """Variance of the latent error: pi^2 / 3, 1 or pi^2 / 6."""
         return LINKS[self.link].latent_variance
 
@@ -67,18 +86,6 @@ class Binomial(Family):
     def description(self) -> str:
         """The family in words."""
         return f"binomial, {self.link} link"
-
-    def mean(self, eta: FloatArray) -> FloatArray:
-        """Probability of success (n,)."""
-        return LINKS[self.link].mean(eta)
-
-    def mean_slope(self, eta: FloatArray) -> FloatArray:
-        """Derivative (n,) of the probability in eta."""
-        return LINKS[self.link].slope(eta)
-
-    def mean_curvature(self, eta: FloatArray) -> FloatArray:
-        """Second derivative (n,) of the probability in eta."""
-        return LINKS[self.link].curvature(eta)
 
     def variance(self, mu: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
         """Of the number of successes: size mu (1 - mu)."""
@@ -95,17 +102,7 @@ class Binomial(Family):
 
     def check_outcome(self, y: FloatArray, size: FloatArray, name: str) -> None:
         """Whole numbers of successes from 0 to the number of trials."""
-        wrong_size = ~((size >= 1.0) & (size == np.round(size)) & (size < np.inf))
-        refuse(
-            wrong_size, size, name=name, needed="counted over trials that are whole numbers of at least 1",
-            advice="Correct the number of trials, or drop rows without any trial.",
-        )  # fmt: skip
-        needed = "0 or 1" if np.all(size == 1.0) else "a whole number of successes from 0 to the number of trials"
-        refuse(
-            ~((y >= 0.0) & (y <= size) & (y == np.round(y))), y, name=name, needed=needed,
-            advice="Recode it, give `cbind(successes, failures)`, or use another family: families.Beta() for shares of "
-            "something that is not counted.",
-        )  # fmt: skip
+        refuse_no_successes(y, size, name)
 
     def start(self, y: FloatArray, size: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Link of (y + 1/2) / (size + 1)."""

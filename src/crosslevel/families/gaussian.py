@@ -23,8 +23,12 @@ class GaussianWorking(Family):
     array([0.])
     """
 
-    name: ClassVar[str] = "gaussian working"
     kind: ClassVar[str] = "measured"
+
+    @property
+    def name(self) -> str:
+        """Its name in `family=`."""
+        return "gaussian working"
 
     @property
     def link(self) -> str:
@@ -46,17 +50,9 @@ class GaussianWorking(Family):
         """The family in words."""
         return "Gaussian with known precisions, identity link"
 
-    def mean(self, eta: FloatArray) -> FloatArray:
-        """Eta itself (n,)."""
+    def outcome_mean(self, eta: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
+        """Eta itself; the size is a precision here."""
         return eta
-
-    def mean_slope(self, eta: FloatArray) -> FloatArray:
-        """One."""
-        return np.ones_like(eta)
-
-    def mean_curvature(self, eta: FloatArray) -> FloatArray:
-        """Zero."""
-        return np.zeros_like(eta)
 
     def variance(self, mu: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
         """1 / size."""
