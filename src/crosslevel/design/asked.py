@@ -65,7 +65,8 @@ def check_random(formula: Formula, *, alone: bool, ordinary: bool) -> None:
     if not ordinary and not formula.random and not alone:
         raise DesignError(
             f"`formula` has no random term, such as (1 | school): {formula.text!r}. "
-            "Add one that names the clusters of your data, or fit an ordinary regression with cl.ols."
+            "Add one that names the clusters of your data, or fit an ordinary regression with cl.ols (with cl.glm for "
+            "another family)."
         )
 
 

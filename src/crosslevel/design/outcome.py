@@ -196,7 +196,9 @@ def _of_trials(asked: AskedOutcome, learnt: LearntOutcome, columns: Columns, mas
     strange = y[(y != 0.0) & (y != 1.0)]
     if len(strange):
         raise DataError(_no_trials(learnt.name, family, y, strange))
-    return Outcome(name=learnt.name, y=y, size=np.ones(len(y)), learnt=learnt)
+    is_truth = learnt.name in columns.names and not columns.is_numeric(learnt.name)
+    labels = (False, True) if is_truth else None
+    return Outcome(name=learnt.name, y=y, size=np.ones(len(y)), labels=labels, learnt=learnt)
 
 
 def _no_trials(name: str, family: "Family", y: FloatArray, strange: FloatArray) -> str:

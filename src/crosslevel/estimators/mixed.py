@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 from crosslevel.design import Design, build_design
@@ -154,9 +155,8 @@ def mixed(
     if linear:
         return fit_linear(formula, data, given)
     from crosslevel.estimators.generalized.fitting import fit_family  # what these need is slow to load
-    from crosslevel.families import family_of
 
-    return fit_family(formula, data, family_of(family), given)
+    return fit_family(formula, data, other_family(family), given)
 
 
 def _check_arguments(formula: object, family: object, method: object, algebra: object) -> bool:
@@ -173,6 +173,23 @@ def _check_arguments(formula: object, family: object, method: object, algebra: o
     if algebra not in get_args(Algebra):
         raise CrosslevelError(f"`algebra` is one of {', '.join(map(repr, get_args(Algebra)))}; got {algebra!r}.")
     return isinstance(family, str) and family.lower() == GAUSSIAN
+
+
+def other_family(family: "str | Family") -> "Family":
+    """A family that is not the normal one, by name or as it is.
+
+    Raises
+    ------
+    CrosslevelError : no such family.
+    """
+    from crosslevel.families import FAMILIES, family_of
+
+    names = (GAUSSIAN, *FAMILIES)
+    if isinstance(family, str) and family.lower() not in names:
+        close = get_close_matches(family.lower(), names, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise CrosslevelError(f"`family` is one of {', '.join(map(repr, names))}; got {family!r}.{hint}")
+    return family_of(family)
 
 
 def fit_linear(formula: str, data: Frame, given: dict[str, Any]) -> MixedFit:
@@ -255,6 +272,7 @@ def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Desi
 def solve_design(design: Design, given: Mapping[str, Any]) -> Solution:
     """Maximise the likelihood of a design with the arguments of `mixed`."""
     reml, max_steps = given["method"] == "reml", given["max_steps"]
+    prior = linear_prior(design, given)
     copies = None if design.weights is None else design.weights.copies
     # sampling weights that sum to a population make the deviance, and its rounding errors, as many times larger
     tolerance = TOLERANCE * (design.products.weight / design.nobs if design.is_sampled else 1.0)
@@ -268,14 +286,45 @@ def solve_design(design: Design, given: Mapping[str, Any]) -> Solution:
     elif any(factor.structure.fixed.any() for factor in design.factors):
         solution = _solve_fixed_scale(design, given)
     elif design.is_single:
-        solution = solve(design.reduced, reml=reml, tolerance=tolerance, max_steps=max_steps)
+        solution = solve(design.reduced, reml=reml, prior=prior, tolerance=tolerance, max_steps=max_steps)
     else:
-        solution = _solve_several(design.crossing, given, copies=copies, tolerance=tolerance)
+        solution = _solve_several(design.crossing, given, prior, copies=copies, tolerance=tolerance)
     if design.is_sampled:
         from crosslevel.inference.sandwich import with_sandwich
 
         solution = with_sandwich(solution, design)
     return solution
+
+
+def linear_prior(design: Design, given: Mapping[str, Any]) -> "Weak | None":
+    """The prior of a linear model, None if there is none.
+
+    Raises
+    ------
+    CrosslevelError : it is no prior, or the model is one of those that know none.
+    """
+    if given.get("prior") is None:
+        return None
+    from crosslevel.prior import check_prior
+
+    prior = check_prior(given["prior"])
+    what = (
+        "a residual structure"
+        if design.residual is not None
+        else "known covariances"
+        if any(factor.structure.fixed.any() for factor in design.factors)
+        else "sampling weights"
+        if design.is_sampled
+        else "algebra='iterative'"
+        if given["algebra"] == "iterative"
+        else None
+    )
+    if what is not None:
+        raise CrosslevelError(
+            f"`prior` is for linear models whose random effects are searched for alone; this one has {what}. "
+            "Leave `prior` out, or simplify the model."
+        )
+    return prior
 
 
 def _refuse_known_beside(design: Design) -> None:
@@ -313,7 +362,12 @@ def _solve_fixed_scale(design: Design, given: Mapping[str, Any]) -> Solution:
 
 
 def _solve_several(
-    crossing: Crossing, given: Mapping[str, Any], *, copies: tuple[FloatArray, ...] | None, tolerance: float
+    crossing: Crossing,
+    given: Mapping[str, Any],
+    prior: "Weak | None",
+    *,
+    copies: tuple[FloatArray, ...] | None,
+    tolerance: float,
 ) -> Solution:
     """Solve a model with several grouping factors, by the algebra that was asked for or that suits its size."""
     from crosslevel.solve.algebra import choose_algebra  # what these need is slow to load
@@ -321,8 +375,8 @@ def _solve_several(
     from crosslevel.solve.several import solve_crossing
 
     reml, max_steps = given["method"] == "reml", given["max_steps"]
-    if copies is None and choose_algebra(crossing, given["algebra"]) == "iterative":
+    if copies is None and prior is None and choose_algebra(crossing, given["algebra"]) == "iterative":
         announce_compilation("iterative")
         return solve_large(crossing, reml=reml, max_steps=max_steps)
     announce_compilation("several")
-    return solve_crossing(crossing, reml=reml, copies=copies, tolerance=tolerance, max_steps=max_steps)
+    return solve_crossing(crossing, reml=reml, copies=copies, prior=prior, tolerance=tolerance, max_steps=max_steps)

@@ -71,6 +71,7 @@ def unknown_function(names: tuple[str, ...], own: tuple[str, ...]) -> tuple[str,
                 close = [f"np.{name}"]
             hint = f" Did you mean {close[0]}()?" if close else ""
             hint = " Give offset='x' beside the formula." if name == "offset" else hint
+            hint = " cbind(successes, failures) is an outcome of family='binomial'." if name == "cbind" else hint
             return name, f"there is no function {name}() for formulas.{hint}"
     return None
 
@@ -143,13 +144,7 @@ def stateful_functions(functions: tuple[str, ...]) -> tuple[str, ...]:
 
 def holds_numbers(source: Source, name: str) -> bool:
     """Whether a column holds numbers or truth values, as opposed to categories, text or dates."""
-    if source.columns.is_numeric(name):
-        return True
-    try:
-        source.columns.numeric(name, slice(0, 0))
-    except DataError:
-        return False
-    return True
+    return source.columns.holds_numbers(name)
 
 
 def used_levels(source: Source, name: str) -> tuple[Any, ...]:

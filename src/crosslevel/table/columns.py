@@ -18,6 +18,9 @@ from crosslevel.types import BoolArray, FloatArray, Frame, IntArray
 
 ALL_ROWS = slice(None)
 
+NUMBERS = frozenset({"integer", "float", "boolean"})
+"""Kinds of columns whose values can be read as numbers."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Columns:
@@ -90,6 +93,10 @@ class Columns:
         """Whether a column holds numbers; truth values and categories of numbers are no numbers."""
         return column.kind(self._column(name)) in {"integer", "float"}
 
+    def holds_numbers(self, name: str) -> bool:
+        """Whether a column holds numbers or truth values, so that `numeric` answers."""
+        return column.kind(self._column(name)) in NUMBERS
+
     def numeric(self, name: str, rows: slice = ALL_ROWS) -> FloatArray:
         """A column's rows as float64, NaN where missing; truth values as 0 and 1.
 
@@ -100,7 +107,7 @@ class Columns:
         DataError : the column holds anything else.
         """
         series = self._column(name)
-        if column.kind(series) not in {"integer", "float", "boolean"}:
+        if column.kind(series) not in NUMBERS:
             raise DataError(
                 f"`{self.argument}` has {column.in_words(series)} in column {name!r}, where numbers are needed. "
                 "Turn them into numbers, or use the column as a category."

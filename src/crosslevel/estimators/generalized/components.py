@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 def variance_components(solution: GeneralizedSolution) -> tuple[VarianceComponents, ...]:
     """Covariance Psi of each factor's random effects, with the sampling covariance of theta by observed information.
 
-    A model whose variance is on its boundary has no standard errors of theta.
+    A factor whose variance is on its boundary has no standard errors.
     """
     layout, rows = solution.criterion.layout, solution.criterion.rows
-    vcov = solution.joint_vcov[layout.theta, layout.theta]
-    if solution.is_singular:
-        vcov = np.full_like(vcov, np.nan)
+    vcov = solution.joint_vcov[layout.theta, layout.theta].copy()
+    for part, singular in zip(layout.parts, solution.singular, strict=True):
+        if singular:
+            vcov[part] = vcov[:, part] = np.nan
     out = []
     for structure, part, factor in zip(rows.structures, layout.parts, solution.factors, strict=True):
         at = structure.at_sigma(1.0)
-        jacobian = np.zeros((structure.q, structure.q, layout.k))
-        jacobian[:, :, part] = psi_gradient(at, solution.theta[part]).transpose(1, 2, 0)
-        known = structure.fixed[:, None] | structure.fixed
-        covariance = factor @ factor.T
-        out.append(VarianceComponents(covariance=covariance, sigma2=1.0, known=known, jacobian=jacobian, vcov=vcov))
+        jacobian = psi_gradient(at, solution.theta[part]).transpose(1, 2, 0)
+        known, covariance = structure.fixed[:, None] | structure.fixed, factor @ factor.T
+        own = vcov[part, part]
+        out.append(VarianceComponents(covariance=covariance, sigma2=1.0, known=known, jacobian=jacobian, vcov=own))
     return tuple(out)
 
 

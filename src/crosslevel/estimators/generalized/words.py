@@ -6,7 +6,7 @@ import numpy as np
 
 from crosslevel.display import counted, fixed, number, percent
 from crosslevel.kernels import responses
-from crosslevel.solve.generalized.quadrature import MOST_EFFECTS
+from crosslevel.solve.generalized.quadrature import MOST_EFFECTS, STABLE
 from crosslevel.solve.generalized.solution import Quadrature
 
 if TYPE_CHECKING:
@@ -63,10 +63,11 @@ def modelled(fit: "GeneralizedFit") -> str:
             f"({percent(float(outcome.y.sum() / outcome.size.sum()))})"
         )
     if kind == "binary":
-        one, zero = ("1", "0") if outcome.labels is None else (str(outcome.labels[1]), str(outcome.labels[0]))
+        one, zero = (1, 0) if outcome.labels is None else (outcome.labels[1], outcome.labels[0])
+        beside = "" if outcome.labels is None else f"; {zero} counts as 0"
         return (
             f"probability that {outcome.name} is {one}, as it is in {counted(int(outcome.y.sum()))} of {counted(n)} "
-            f"rows ({percent(float(outcome.y.mean()))}); {zero} counts as 0"
+            f"rows ({percent(float(outcome.y.mean()))}){beside}"
         )
     mean = f"expected {outcome.name}{per_exposure(fit)}; its mean is {number(float(outcome.y.mean()))}"
     if kind == "count":
@@ -115,14 +116,16 @@ def integration(fit: "GeneralizedFit") -> str:
     if used.kind == "laplace":
         return f"Laplace approximation{_laplace_beside(fit, used)}"
     several = "" if max(len(factor.z) for factor in fit.design.factors) == 1 else " for each random effect"
-    enough = ", as many as keep the log-likelihood stable to 0.0001" if used.chosen else ""
+    enough = f", as many as keep the log-likelihood stable to {STABLE:g}" if used.chosen else ""
     return f"adaptive Gauss-Hermite quadrature, {used.nodes} nodes{several}{enough}. {_laplace_differs(used)}"
 
 
 def _laplace_beside(fit: "GeneralizedFit", used: Quadrature) -> str:
     """What is known of how good the Laplace approximation is."""
-    if np.isfinite(used.change):
-        return f": with more nodes the log-likelihood changes by no more than {used.change:.1g}"
+    if used.stable:
+        return f": with more nodes the log-likelihood changes by less than {STABLE:g}"
+    if used.stable is False:
+        return f": with more nodes the log-likelihood changes by {used.change:.2g}"
     if not fit.design.is_single:
         return "; quadrature is for one grouping factor"
     if len(fit.design.factors[0].z) > MOST_EFFECTS:
