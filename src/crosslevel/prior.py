@@ -58,16 +58,36 @@ class Weak:
             )
 
     @property
+    def holds_covariances(self) -> bool:
+        """Whether it keeps covariances away from singular ones."""
+        return self.covariances is not None and self.covariances > 1.0
+
+    @property
+    def covariance_words(self) -> str:
+        """The prior of the covariances as a part of a sentence."""
+        return (
+            f"a gamma({self.covariances:g}) prior on the random effects' standard deviations (Wishart where they are "
+            "correlated)"
+        )
+
+    @property
     def words(self) -> str:
-        """The prior in a sentence's part."""
+        """The prior as a part of a sentence."""
         parts = []
         if self.coefficients is not None:
-            parts.append(
-                f"normal priors with standard deviation {self.coefficients:g} on the standardised coefficients"
-            )
-        if self.covariances is not None and self.covariances > 1.0:
-            parts.append(
-                f"a gamma({self.covariances:g}) prior on the random effects' standard deviations "
-                "(a Wishart prior where they are correlated)"
-            )
+            parts.append(f"normal priors with standard deviation {self.coefficients:g} on standardised coefficients")
+        if self.holds_covariances:
+            parts.append(self.covariance_words)
         return " and ".join(parts) if parts else "no prior"
+
+
+def check_prior(prior: object) -> Weak | None:
+    """The prior, if it is one or None.
+
+    Raises
+    ------
+    CrosslevelError : it is not.
+    """
+    if prior is None or isinstance(prior, Weak):
+        return prior
+    raise CrosslevelError(f"`prior` is cl.prior.Weak(...) or None; got {prior!r}.")

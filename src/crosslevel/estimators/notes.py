@@ -30,6 +30,11 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
             "The residual variance is estimated as zero: the known covariances leave nothing of the rows' differences. "
             "The other estimates are those of a model without residuals."
         )
+    if solution.prior is not None:
+        notes.append(
+            f"The random effects' covariances are the posterior's mode with {solution.prior.covariance_words}: the "
+            "log-likelihood is below its maximum, and tests that compare maxima are not exact."
+        )
     notes += [_singular(design, solution, k) for k, singular in enumerate(solution.singular) if singular]
     if solution.iterative is not None and solution.iterative.theta_error > ROUGH:
         notes.append(

@@ -1,11 +1,15 @@
 """A model with one grouping factor: reduced cross-products -> criterion -> minimum -> Solution."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.reduced import Reduced
 from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Status
+from crosslevel.prior import Weak
+from crosslevel.solve.penalised import lowest_with_prior
 from crosslevel.solve.search import lowest
 from crosslevel.solve.solution import Solution, in_data_units, polish
 from crosslevel.solve.starts import (
@@ -32,6 +36,7 @@ def solve(
     reml: bool,
     sigma: float | None = None,
     start: FloatArray | None = None,
+    prior: Weak | None = None,
     tolerance: float = TOLERANCE,
     max_steps: int = MAX_STEPS,
 ) -> Solution:
@@ -44,6 +49,7 @@ def solve(
     sigma : residual standard deviation in the units of the data, if it is known.
     start : (k,) working theta to start from; by default one scoring step in Psi from equal variances, and more points
         where the data are so sparse that the deviance can have several minima.
+    prior : of the relative covariances, whose mode is wanted; None for maximum likelihood.
     tolerance, max_steps : see `optimise.minimise`.
 
     Raises
@@ -56,6 +62,9 @@ def solve(
     if not reduced.structure.additive.all():
         _check_told_apart(criterion)
     starts = starting_thetas(criterion) if start is None else (start,)
+    if prior is not None and prior.holds_covariances:
+        found = lowest_with_prior(criterion, starts, prior, tolerance=tolerance, max_steps=max_steps)
+        return replace(in_data_units(criterion, found), prior=prior)
     again = another_start(criterion) if start is None and len(starts) == 1 else None
     criterion, minimum = lowest(criterion, starts, again=again, tolerance=tolerance, max_steps=max_steps)
     if minimum.status is Status.CONVERGED:

@@ -8,7 +8,7 @@ With l_i the log density of answer i at eta_i = offset_i + x_i'beta, and s the u
 all exact but the second derivatives in s alone, which are central differences of the exact first ones.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from crosslevel.types import FloatArray
 
 DIFFERENCE = 1e-5
 """Step of a central difference in an unconstrained shape parameter, whose scale is near 1."""
+
+POLISHING = 4
+"""Newton steps at most after the search, which ends where the deviance shows no difference any more."""
 
 STATUS = {
     Status.CONVERGED: "Converged: the gradient of the log-likelihood is zero.",
@@ -186,6 +189,7 @@ def regress_responses(rows: ResponseRows, *, max_steps: int = 200) -> ResponseRe
         criterion, _start(rows), deviance=lambda state: state.deviance, escape=lambda _theta, _state: None,
         max_steps=max_steps,
     )  # fmt: skip
+    minimum = _polished(criterion, minimum)
     state, p = minimum.state, criterion.p
     turn = np.eye(len(minimum.theta))
     turn[:p, :p] = rows.coordinates.beta_map
@@ -194,6 +198,22 @@ def regress_responses(rows: ResponseRows, *, max_steps: int = 200) -> ResponseRe
         deviance=state.deviance, eta=state.eta, score=state.terms[1], curvature=-state.terms[2], joint=minimum.theta,
         turn=turn, information=0.5 * minimum.derivatives.hessian, minimum=minimum,
     )  # fmt: skip
+
+
+def _polished(criterion: RegressionCriterion, minimum: Minimum[RegressionState]) -> Minimum[RegressionState]:
+    """The same minimum after Newton's last steps, which promise less than the rounding errors of the deviance."""
+    for _ in range(POLISHING):
+        newton = minimum.derivatives.newton_step()
+        if newton is None or minimum.status is not Status.CONVERGED:
+            break
+        theta = minimum.theta + newton[0]
+        state = criterion.value(theta)
+        derivatives = criterion.derivatives(state, theta)
+        after = derivatives.newton_step()
+        if after is None or after[1] >= newton[1]:
+            break
+        minimum = replace(minimum, theta=theta, state=state, derivatives=derivatives, decrement=after[1])
+    return minimum
 
 
 def _start(rows: ResponseRows) -> FloatArray:

@@ -11,6 +11,8 @@ from crosslevel.likelihood.blocked import BlockedDeviance
 from crosslevel.likelihood.blocked_theta import theta_information
 from crosslevel.likelihood.fixed_scale import FixedScaleDeviance
 from crosslevel.optimise import MAX_STEPS, TOLERANCE, Status
+from crosslevel.prior import Weak
+from crosslevel.solve.penalised import lowest_with_prior
 from crosslevel.solve.search import lowest
 from crosslevel.solve.solution import At, Solution, in_data_units, polish_with_observed
 from crosslevel.solve.starts import EQUAL, SPARSE_MORE, SPARSE_ROWS, START, one_factor_large, tied
@@ -37,6 +39,7 @@ def solve_crossing(
     reml: bool,
     copies: tuple[FloatArray, ...] | None = None,
     start: FloatArray | None = None,
+    prior: Weak | None = None,
     tolerance: float = TOLERANCE,
     max_steps: int = MAX_STEPS,
 ) -> Solution:
@@ -48,6 +51,7 @@ def solve_crossing(
     reml : restricted rather than full likelihood.
     copies : for each of nested factors (J,) how often each level counts in its parent; None if all count once.
     start : (k,) working theta to start from; by default equal variances, and more points in small models.
+    prior : of the relative covariances, whose mode is wanted; None for maximum likelihood.
     tolerance, max_steps : see `optimise.minimise`.
 
     Raises
@@ -61,6 +65,10 @@ def solve_crossing(
         check_tied(criterion)
     small = random_effects(crossing) <= CHEAP
     starts = starting_thetas(criterion, small=small) if start is None else (start,)
+    if prior is not None and prior.holds_covariances:
+        found = lowest_with_prior(criterion, starts, prior, tolerance=tolerance, max_steps=max_steps)
+        check_not_reproduced(crossing, found.state)
+        return replace(in_data_units(criterion, found), prior=prior)
     criterion, minimum = lowest(criterion, starts, tolerance=tolerance, max_steps=max_steps)
     check_not_reproduced(crossing, minimum.state)
     if small and minimum.status is Status.CONVERGED:

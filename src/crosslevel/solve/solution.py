@@ -9,6 +9,7 @@ from crosslevel.covariance import BlockStructure
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.errors import CrosslevelError
 from crosslevel.optimise import TOLERANCE, Derivatives, Minimum, Status
+from crosslevel.prior import Weak
 from crosslevel.types import FloatArray
 
 NEGLIGIBLE = 1e-4
@@ -134,6 +135,7 @@ class Solution:
         curvature, as with sampling weights.
     phi : (m,) parameters of the residual structure, which stand before theta in `minimum.theta`; empty without one.
     iterative : what is stochastic in it; None where the algebra is exact.
+    prior : the prior whose mode the covariances are; None for maximum likelihood.
     """
 
     theta: FloatArray
@@ -148,6 +150,7 @@ class Solution:
     parameter_vcov: FloatArray | None = None
     phi: FloatArray = field(default_factory=lambda: np.zeros(0))
     iterative: Iterative | None = None
+    prior: Weak | None = None
 
     @property
     def at(self) -> At:

@@ -13,7 +13,7 @@ from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.families import Family
 from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.optimise import Status
-from crosslevel.prior import Weak
+from crosslevel.prior import check_prior
 from crosslevel.solve.generalized.solution import GeneralizedSolution
 from crosslevel.solve.generalized.solve import MAX_STEPS, solve_generalized
 from crosslevel.table import open_source
@@ -72,18 +72,6 @@ def solve_outcome(design: Design, given: Mapping[str, Any]) -> GeneralizedSoluti
     rows = response_rows(design, design.asked.family, design.outcome)
     steps = MAX_STEPS if given["max_steps"] is None else given["max_steps"]
     return solve_generalized(rows, quadrature=given["quadrature"], prior=check_prior(given["prior"]), max_steps=steps)
-
-
-def check_prior(prior: object) -> Weak | None:
-    """The prior, if it is one.
-
-    Raises
-    ------
-    CrosslevelError : it is not.
-    """
-    if prior is None or isinstance(prior, Weak):
-        return prior
-    raise CrosslevelError(f"`prior` is cl.prior.Weak(...) or None; got {prior!r}.")
 
 
 def _refuse_linear(family: Family, given: Mapping[str, Any]) -> None:

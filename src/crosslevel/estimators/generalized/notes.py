@@ -6,8 +6,8 @@ import numpy as np
 
 from crosslevel.design import Design
 from crosslevel.estimators.notes import notes_on_clusters, notes_on_rows, singular_words
-from crosslevel.solve.generalized.separation import Separation, find_separation, is_suspected
 from crosslevel.solve.generalized.solution import GeneralizedSolution
+from crosslevel.solve.generalized.troubles import troubles
 
 FEW_ANSWERS = 10.0
 """Trials per cluster, on average, below which the Laplace approximation is doubted where nothing tells its error."""
@@ -18,42 +18,12 @@ def notes_on(design: Design, solution: GeneralizedSolution) -> tuple[str, ...]:
     notes = notes_on_rows(design)
     if design.weights is not None and design.weights.concern is not None:
         notes.append(design.weights.concern)
-    notes += _separation(design, solution)
+    notes += troubles(solution, design.fixed_names, [factor.name for factor in design.factors])
     notes += _singular(design, solution)
     notes += notes_on_clusters(design)
     notes += _categories(design)
     notes += _integration(design, solution)
     return tuple(notes)
-
-
-def _separation(design: Design, solution: GeneralizedSolution) -> Iterator[str]:
-    """Which predictors separate the outcomes, and the remedy."""
-    rows, layout = solution.criterion.rows, solution.criterion.layout
-    if not is_suspected(rows, solution.parameters[layout.beta]):
-        return
-    found = find_separation(rows)
-    if found is not None:
-        yield separation_words(design, found, has_prior=solution.prior is not None)
-
-
-def separation_words(design: Design, found: Separation, *, has_prior: bool) -> str:
-    """What separates the outcomes of how many rows, and what to do about it."""
-    names = [design.fixed_names[j] for j in found.columns]
-    what = names[0] if len(names) == 1 else f"the combination of {', '.join(names)}"
-    who = "all rows" if found.kind == "complete" else f"{found.n_rows:,} rows"
-    end = {True: ", all at the largest outcome", False: ", all at the smallest outcome", None: ""}[found.upper]
-    where = ""
-    if found.below is not None and found.above is not None and len(names) == 1:
-        below, above = found.below, found.above
-        where = f" (beyond {below:g})" if below == above else f" (between {below:g} and {above:g} nothing is observed)"
-    told = f"{found.kind.capitalize()} separation: {what}{where} predicts the outcome of {who} beyond doubt{end}"
-    if has_prior:
-        return f"{told}. The likelihood alone has no maximum: the estimates exist by the prior, and depend on it."
-    many = "coefficient is" if len(names) == 1 else "coefficients are"
-    return (
-        f"{told}, so that the likelihood has no maximum: its {many} infinite, and what is printed is where the search "
-        "stopped. Leave it out or combine categories, or write prior=cl.prior.Weak()."
-    )
 
 
 def _singular(design: Design, solution: GeneralizedSolution) -> Iterator[str]:

@@ -148,7 +148,7 @@ def _by_combination(rows: ResponseRows, x: FloatArray, ends: FloatArray, y: Floa
     signed, equal = _constraints(rows, x, ends, y)
     if not len(signed):
         return None
-    total = signed.mean(axis=0)[None]
+    total = np.mean(signed, axis=0)[None]
     complete = None if len(equal) else _least(rows, signed, 1.0, np.zeros((0, signed.shape[1])), np.zeros(0))
     least = complete
     if least is None:
@@ -173,7 +173,9 @@ def _least(
         A_eq=np.hstack([equal, -equal]) if len(equal) else None, b_eq=right if len(equal) else None,
         bounds=(0.0, None), method="highs",
     )  # fmt: skip
-    return np.asarray(answer.x[:p] - answer.x[p:]) if answer.status == 0 else None
+    if answer.status != 0 or answer.x is None:
+        return None
+    return np.asarray(answer.x[:p] - answer.x[p:])
 
 
 def _constraints(rows: ResponseRows, x: FloatArray, ends: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:

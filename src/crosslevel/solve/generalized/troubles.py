@@ -1,11 +1,10 @@
-"""What is wrong with the estimates of a generalized model, in words: separation, huge effects, a rough integral."""
+"""What is wrong with the estimates of a generalized model, in words: separation, huge effects and variances."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from crosslevel.design.response_rows import ResponseRows
-from crosslevel.solve.generalized.quadrature import STABLE
 from crosslevel.solve.generalized.separation import Separation, find_separation, is_suspected
 from crosslevel.solve.generalized.solution import GeneralizedSolution
 
@@ -19,7 +18,7 @@ REMEDY = "Use prior=cl.prior.Weak(), which keeps estimates finite; or merge cate
 
 
 def troubles(solution: GeneralizedSolution, names: Sequence[str], groups: Sequence[str]) -> tuple[str, ...]:
-    """Sentences about separation, huge effects and variances, and integrals that are not exact enough.
+    """Sentences about separation, huge effects and huge variances.
 
     A cluster whose outcomes are all alike is no trouble, and is not told.
 
@@ -31,18 +30,12 @@ def troubles(solution: GeneralizedSolution, names: Sequence[str], groups: Sequen
     """
     rows = solution.criterion.rows
     out: list[str] = []
-    found = separation_of(solution) if solution.prior is None else None
+    found = separation_of(solution)
     if found is not None:
-        out.append(separation_words(rows, found, names))
+        out.append(separation_words(rows, found, names, has_prior=solution.prior is not None))
     elif (words := _huge_effects(solution, names)) is not None:
         out.append(words)
     out += _huge_variances(solution, groups)
-    if solution.quadrature.stable is False:
-        out.append(
-            f"The log-likelihood still changes by {solution.quadrature.change:.2g} with more than "
-            f"{solution.quadrature.nodes} quadrature nodes, beyond the {STABLE:g} that counts as exact: the random "
-            "effects vary so much that the integral is hard. Compare with another number of nodes, quadrature=31."
-        )
     return tuple(out)
 
 
@@ -53,8 +46,9 @@ def separation_of(solution: GeneralizedSolution) -> Separation | None:
     return find_separation(rows) if is_suspected(rows, beta) else None
 
 
-def separation_words(rows: ResponseRows, found: Separation, names: Sequence[str]) -> str:
+def separation_words(rows: ResponseRows, found: Separation, names: Sequence[str], *, has_prior: bool) -> str:
     """Which predictors separate the outcomes, where, and what to do."""
+    by_prior = "The likelihood alone has no maximum: these estimates exist by the prior, and depend on it."
     n = int(np.count_nonzero(rows.counted > 0.0))
     named = ", ".join(names[j] for j in found.columns)
     low, high, any_end = _ends(rows)
@@ -67,6 +61,8 @@ def separation_words(rows: ResponseRows, found: Separation, names: Sequence[str]
             told += (
                 f" (it is {_place(found, found.below)} for one outcome and {_place(found, found.above)} for the other)"
             )
+        if has_prior:
+            return f"{told}. {by_prior}"
         end = "None of these coefficients has a finite estimate" if several else "No finite coefficient is the best one"
         return (
             f"{told}. {end}; those shown are where the search ended, and their standard errors mean nothing. {REMEDY}"
@@ -75,6 +71,8 @@ def separation_words(rows: ResponseRows, found: Separation, names: Sequence[str]
     if not several and found.below is not None:
         value = _edge(rows, found)
         told += f", those with {named} {value}" if value else ""
+    if has_prior:
+        return f"{told}. {by_prior}"
     infinite = "Coefficients grow" if several else "Its coefficient grows"
     return (
         f"{told}. {infinite} without end; the values shown are where the search ended, and their standard errors and "
@@ -124,7 +122,7 @@ def _huge_effects(solution: GeneralizedSolution, names: Sequence[str]) -> str | 
     huge = np.flatnonzero(reach > HUGE_EFFECT)
     if not len(huge):
         return None
-    named = ", ".join(f"{names[j]} (from end to end {reach[j]:.1f} on the {rows.family.link} scale)" for j in huge)
+    named = ", ".join(f"{names[int(j)]} (from end to end {reach[j]:.1f} on the {rows.family.link} scale)" for j in huge)
     return (
         f"Huge effects: {named}. Probabilities go from 0 to 1 along these predictors, so that few rows tell how large "
         "the coefficients are. Look for outliers and units; profile intervals are better than standard errors here."
