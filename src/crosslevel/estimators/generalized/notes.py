@@ -56,11 +56,6 @@ def _integration(design: Design, solution: GeneralizedSolution) -> Iterator[str]
             f"{used.kind.upper()} is for comparison: with few answers per cluster it makes variances and coefficients "
             "too small. Leave `quadrature` out for the best approximation that is possible."
         )
-    if used.stable is False:
-        yield (
-            f"With {used.nodes} quadrature nodes the log-likelihood still changes by {used.change:.2g} when more are "
-            "taken, and more are too many for this model. Smaller differences of log-likelihoods mean nothing."
-        )
     if used.kind == "laplace" and used.stable is None and design.factors and _answers_per_level(design) < FEW_ANSWERS:
         known = design.is_single and len(design.factors[0].z) <= 3
         remedy = "Leave `quadrature` out" if known else "Check the estimates by a parametric bootstrap, fit.bootstrap()"
