@@ -60,8 +60,9 @@ def tile(source: FloatArray, low: int, high: int, times: int, out: FloatArray) -
 def integrate(
     code: int, shape: FloatArray, y: FloatArray, size: FloatArray, weight: FloatArray, eta0: FloatArray, z: FloatArray,
     low: int, high: int, factor: FloatArray, chol: FloatArray, u: FloatArray, least: float,
-    nodes: FloatArray, log_weights: FloatArray, scratch: tuple[FloatArray, ...],
-    row_sum: FloatArray, lambda_sum: FloatArray, slope: FloatArray, lever: FloatArray, shape_sum: FloatArray,
+    nodes: FloatArray, log_weights: FloatArray, scratch: tuple[FloatArray, ...], vectors: FloatArray,
+    changes: FloatArray, row_sum: FloatArray, lambda_sum: FloatArray, slope: FloatArray, lever: FloatArray,
+    shape_sum: FloatArray,
 ) -> float:  # fmt: skip
     """Log of the sum over nodes, less that of h at the mode, and averages over nodes that its derivatives are made of.
 
@@ -71,15 +72,14 @@ def integrate(
     low, high : the cluster's rows.
     chol, u, least : (q, q) C, (q,) mode, h there.
     nodes, log_weights : (N, q) z_k, (N,) log w_k + z_k'z_k / 2.
-    scratch : six arrays as long as a batch.
+    scratch, vectors, changes : six arrays as long as a batch, (4, q), (3, m).
     row_sum : (n,) sum p_k l'_k of the cluster's rows, written.
     lambda_sum, slope, lever : (q, q) sum p_k G_k u_k', (q,) sum p_k v_k, (q, q) sum p_k (u_k - u)(C^-1 v_k)', written.
     shape_sum : (m,) sum p_k dl_k/ds, written.
     """
     q, n, m, n_nodes = len(u), high - low, len(shape), len(log_weights)
     tile_y, tile_size, tile_weight, eta, value, first = scratch
-    away, point, g, v = np.empty(q), np.empty(q), np.empty(q), np.empty(q)
-    changes = np.zeros((3, m))
+    away, point, g, v = vectors[0], vectors[1], vectors[2], vectors[3]
     at_once = max(1, min(n_nodes, BATCH // max(n, 1)))
     tile(y, low, high, at_once, tile_y)
     tile(size, low, high, at_once, tile_size)
@@ -148,10 +148,9 @@ def integrate(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def invert(chol: FloatArray, out: FloatArray) -> None:
-    """(C C')^-1 (q, q) of a Cholesky factor C."""
+def invert(chol: FloatArray, column: FloatArray, out: FloatArray) -> None:
+    """(C C')^-1 (q, q) of a Cholesky factor C; `column` (q,) is scratch."""
     q = chol.shape[0]
-    column = np.empty(q)
     for j in range(q):
         for i in range(q):
             column[i] = 1.0 if i == j else 0.0
@@ -162,15 +161,18 @@ def invert(chol: FloatArray, out: FloatArray) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def adjoint_of_factor(chol: FloatArray, by_chol: FloatArray, out: FloatArray) -> None:
+def adjoint_of_factor(
+    chol: FloatArray, by_chol: FloatArray, inner: FloatArray, column: FloatArray, out: FloatArray
+) -> None:
     """Derivative in H = C C' (q, q), symmetric, from that in the lower triangle of C.
 
-    C'^-1 lower(C' dD/dC) C^-1, where `lower` halves the diagonal, made symmetric.
+    C'^-1 lower(C' dD/dC) C^-1, where `lower` halves the diagonal, made symmetric. `inner` (q, q) and `column` (q,) are
+    scratch.
 
     Source: Murray (2016), Differentiation of the Cholesky decomposition, arXiv:1602.07527.
     """
     q = chol.shape[0]
-    inner, column = np.zeros((q, q)), np.empty(q)
+    inner[:, :] = 0.0
     for i in range(q):
         for j in range(i + 1):
             value = 0.0
@@ -199,8 +201,8 @@ def differentiate(
     code: int, shape: FloatArray, y: FloatArray, size: FloatArray, weight: FloatArray, z: FloatArray,
     low: int, high: int, factor: FloatArray, u: FloatArray, eta: FloatArray, second: FloatArray, third: FloatArray,
     gradient: FloatArray, square: FloatArray, chol: FloatArray, by_curvature: FloatArray, slope: FloatArray,
-    scratch: FloatArray, tilt: FloatArray, row_gradient: FloatArray, lambda_gradient: FloatArray,
-    shape_gradient: FloatArray,
+    scratch: tuple[FloatArray, ...], squares: FloatArray, vectors: FloatArray, changes: FloatArray,
+    tilt: FloatArray, row_gradient: FloatArray, lambda_gradient: FloatArray, shape_gradient: FloatArray,
 ) -> None:  # fmt: skip
     """Derivatives of one cluster's D through its nodes' places, added to those at fixed nodes.
 
@@ -211,20 +213,21 @@ def differentiate(
     gradient, square : (q,) Z'l' and (q, q) A at the mode.
     by_curvature : (q, q) S.
     slope : (q,) derivative in the mode at fixed eta0 and H, 2 sum p_k v_k.
-    scratch : (n',) as long as the cluster.
+    scratch, squares, vectors, changes : arrays as long as the cluster, (r, q, q), (r, q), (3, m).
     tilt : (q,) Z'a, written.
     row_gradient, lambda_gradient, shape_gradient : (n,), (q, q), (m,) added to.
     """
     q, n, m = len(u), high - low, len(shape)
-    half, spread, r, shift = np.empty((q, q)), np.empty((q, q)), np.empty(q), np.empty(q)
+    half, spread, shift, r = squares[0], squares[1], vectors[0], vectors[1]
     product(factor, by_curvature, half)
     for i in range(q):
         for j in range(q):
             spread[i, j] = 0.0
             for k in range(q):
                 spread[i, j] += half[i, k] * factor[j, k]
-    c = scratch[:n]
-    c[:] = 0.0
+    c, e = scratch[0][:n], scratch[1][:n]
+    for i in range(n):
+        c[i] = e[i] = 0.0
     for i in range(q):
         for j in range(i + 1):
             twice = spread[i, j] if i == j else 2.0 * spread[i, j]
@@ -245,22 +248,24 @@ def differentiate(
         shift[j] = 0.0
         for k in range(q):
             shift[j] += factor[j, k] * r[k]
-    changes, moved_sum = np.empty((3, m)), np.zeros(q)
-    for i in range(n):
-        e = 0.0
-        for j in range(q):
-            e += z[j, low + i] * shift[j]
-        moved = second[low + i] * e - third[low + i] * c[i]
-        row_gradient[low + i] += moved
-        for j in range(q):
-            moved_sum[j] += z[j, low + i] * moved
-        if m > 0:
-            by_shape(code, y[low + i], size[low + i], eta[low + i], shape, changes)
-            for s in range(m):
-                shape_gradient[s] += weight[low + i] * (changes[1, s] * e - changes[2, s] * c[i])
+        add_multiple(shift[j], z[j][low:high], e)
+    for i in range(n if m > 0 else 0):
+        by_shape(code, y[low + i], size[low + i], eta[low + i], shape, changes)
+        for s in range(m):
+            shape_gradient[s] += weight[low + i] * (changes[1, s] * e[i] - changes[2, s] * c[i])
+    move(second[low:high], third[low:high], c, e)
+    add_multiple(1.0, e, row_gradient[low:high])
     for i in range(q):
+        moved = dot(z[i][low:high], e)
         for j in range(q):
-            lambda_gradient[i, j] += moved_sum[i] * u[j]
+            lambda_gradient[i, j] += moved * u[j]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def move(second: FloatArray, third: FloatArray, c: FloatArray, e: FloatArray) -> None:
+    """Replace e (n,) by l'' e - l''' c: what curvature and the modes' move add to a row's derivative."""
+    for i in range(len(e)):
+        e[i] = second[i] * e[i] - third[i] * c[i]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -289,10 +294,10 @@ def evaluate_clusters(
     q, m, longest = factor.shape[0], len(shape), 0
     for g in range(clusters[0], clusters[1]):
         longest = max(longest, start[g + 1] - start[g])
-    rows = np.empty(longest)
+    squares, vectors, changes = np.empty((3, q, q)), np.empty((4, q)), np.zeros((3, m))
     batch = max(BATCH, longest)
     scratch = (np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch))
-    slope, lever, by_chol, by_curvature = np.zeros(q), np.zeros((q, q)), np.empty((q, q)), np.empty((q, q))
+    slope, lever, by_curvature = np.zeros(q), np.zeros((q, q)), np.empty((q, q))
     low = clusters[0]
     while low < clusters[1]:
         high = low + 1
@@ -321,14 +326,14 @@ def evaluate_clusters(
             if len(log_weights) > 1:
                 deviance[g] -= 2.0 * integrate(
                     code, shape, y, size, weight, eta0, z, a, b, factor, chol[g], u[g], minimum[g], nodes, log_weights,
-                    scratch, row_gradient, lambda_gradient[g], slope, lever, shape_gradient[g],
+                    scratch, vectors, changes, row_gradient, lambda_gradient[g], slope, lever, shape_gradient[g],
                 )  # fmt: skip
-                chain(chol[g], lever, by_chol, by_curvature)
+                chain(chol[g], lever, squares, vectors, by_curvature)
                 for i in range(a, b):
                     row_gradient[i] *= -2.0
             else:
-                invert(chol[g], by_curvature)
-                at_mode(code, shape, y, size, weight, eta, first, a, b, gradient[g], u[g], row_gradient,
+                invert(chol[g], vectors[0], by_curvature)
+                at_mode(code, shape, y, size, weight, eta, first, a, b, gradient[g], u[g], changes, row_gradient,
                         lambda_gradient[g], shape_gradient[g])  # fmt: skip
             for i in range(q):
                 slope[i] *= 2.0
@@ -338,7 +343,8 @@ def evaluate_clusters(
                 shape_gradient[g, s] *= -2.0
             differentiate(
                 code, shape, y, size, weight, z, a, b, factor, u[g], eta, second, third, gradient[g], square[g],
-                chol[g], by_curvature, slope, rows, tilt[g], row_gradient, lambda_gradient[g], shape_gradient[g],
+                chol[g], by_curvature, slope, scratch, squares, vectors, changes, tilt[g], row_gradient,
+                lambda_gradient[g], shape_gradient[g],
             )  # fmt: skip
             if w != 1.0:
                 deviance[g] *= w
@@ -353,21 +359,23 @@ def evaluate_clusters(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def chain(chol: FloatArray, lever: FloatArray, by_chol: FloatArray, by_curvature: FloatArray) -> None:
+def chain(
+    chol: FloatArray, lever: FloatArray, squares: FloatArray, vectors: FloatArray, by_curvature: FloatArray
+) -> None:
     """Derivative S in H (q, q) of a cluster's D, by way of that in C, 2 diag(1/C) - 2 `lever`."""
-    q = chol.shape[0]
+    q, by_chol = chol.shape[0], squares[0]
     for i in range(q):
         for j in range(q):
             by_chol[i, j] = -2.0 * lever[i, j]
         by_chol[i, i] += 2.0 / chol[i, i]
-    adjoint_of_factor(chol, by_chol, by_curvature)
+    adjoint_of_factor(chol, by_chol, squares[1], vectors[0], by_curvature)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def at_mode(
     code: int, shape: FloatArray, y: FloatArray, size: FloatArray, weight: FloatArray, eta: FloatArray,
-    first: FloatArray, low: int, high: int, gradient: FloatArray, u: FloatArray, row_gradient: FloatArray,
-    lambda_sum: FloatArray, shape_sum: FloatArray,
+    first: FloatArray, low: int, high: int, gradient: FloatArray, u: FloatArray, changes: FloatArray,
+    row_gradient: FloatArray, lambda_sum: FloatArray, shape_sum: FloatArray,
 ) -> None:  # fmt: skip
     """What `integrate` averages over nodes, of the one node at the mode; `row_gradient` is -2 l'."""
     q, m = len(u), len(shape)
@@ -377,7 +385,6 @@ def at_mode(
         for j in range(q):
             lambda_sum[i, j] = gradient[i] * u[j]
     if m > 0:
-        changes = np.empty((3, m))
         for i in range(low, high):
             by_shape(code, y[i], size[i], eta[i], shape, changes)
             for s in range(m):

@@ -262,24 +262,32 @@ def step_linearly(
     eta, first, second : (n,) linear predictor, l' and l'' there.
     reach : largest change of a row's linear predictor at which this is trusted.
     """
-    q = factor.shape[0]
-    gradient, square = np.empty(q), np.empty((q, q))
-    chol, half, step, b = np.empty((q, q)), np.empty((q, q)), np.empty(q), np.empty(q)
+    q, longest = factor.shape[0], 0
     for g in range(low, high):
+        longest = max(longest, start[g + 1] - start[g])
+    gradient, square = np.empty(q), np.empty((q, q))
+    chol, half, step, shift = np.empty((q, q)), np.empty((q, q)), np.empty(q), np.empty(longest)
+    for g in range(low, high):
+        a, b = start[g], start[g + 1]
+        change = shift[: b - a]
+        linear_predictor(eta0, z, factor, u[g], a, b, shift, 0)
+        far = less(eta[a:b], change)
+        if not far <= reach:
+            continue
+        cluster_sums(z, first, second, a, b, gradient, square)
         for j in range(q):
-            b[j] = 0.0
-            for k in range(q):
-                b[j] += factor[j, k] * u[g, k]
-        cluster_sums(z, first, second, start[g], start[g + 1], gradient, square)
-        far = 0.0
-        for i in range(start[g], start[g + 1]):
-            change = eta0[i] - eta[i]
-            for j in range(q):
-                change += z[j, i] * b[j]
-            far = max(far, abs(change))
-            for j in range(q):
-                gradient[j] += z[j, i] * second[i] * change
-        if far <= reach and curvature_factor(factor, square, chol, half):
+            gradient[j] += dot_three(z[j][a:b], second[a:b], change)
+        if curvature_factor(factor, square, chol, half):
             newton_step(factor, u[g], gradient, chol, step)
             for j in range(q):
                 u[g, j] += step[j]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def less(base: FloatArray, values: FloatArray) -> float:
+    """Subtract base (n,) from `values`; return the largest absolute difference."""
+    out = 0.0
+    for i in range(len(values)):
+        values[i] -= base[i]
+        out = max(out, abs(values[i]))
+    return out
