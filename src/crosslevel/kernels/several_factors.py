@@ -60,6 +60,27 @@ def add_images(codes: CodeArray, z: FloatArray, value: FloatArray, image_out: Fl
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
+def add_column_images(codes: CodeArray, z: FloatArray, columns: FloatArray, image_out: FloatArray) -> None:
+    """Add z_i c_i' to the rows' levels.
+
+    Parameters
+    ----------
+    codes, z : the slot, see the module.
+    columns : (n, r) c.
+    image_out : (J, q, r).
+    """
+    q, r = z.shape[0], columns.shape[1]
+    for i in range(codes.shape[0]):
+        j = codes[i]
+        if j < 0:
+            continue
+        for a in range(q):
+            value = z[a, i]
+            for c in range(r):
+                image_out[j, a, c] += value * columns[i, c]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def add_squares(
     codes: CodeArray, z: FloatArray, value: FloatArray, base: int, step: int, stride: int, buffer_out: FloatArray
 ) -> None:
@@ -138,6 +159,9 @@ def reach_own(codes: CodeArray, z: FloatArray, blocks: FloatArray, reach_out: Fl
     q = z.shape[0]
     for i in range(codes.shape[0]):
         j = codes[i]
+        if q == 1:
+            reach_out[0, i] = blocks[j, 0, 0] * z[0, i] if j >= 0 else 0.0
+            continue
         for a in range(q):
             value = 0.0
             if j >= 0:

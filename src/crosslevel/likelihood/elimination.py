@@ -7,6 +7,7 @@ factors cost linear time. The rest is one dense matrix.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -67,10 +68,18 @@ class Symbolic:
         """What every kernel takes first."""
         return self.first, self.start, self.column, self.row_start, self.diagonal_start
 
-    @property
+    @cached_property
     def density(self) -> float:
         """Share of the dense part that the nodes touch on average."""
         return len(self.dense_node) / max(1, (len(self.dense_start) - 1) * len(self.row_start))
+
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every node has one column and touches all of the dense part and nothing else: V is a matrix then."""
+        n_nodes = len(self.row_start)
+        return (
+            self.n_rows == n_nodes * (len(self.dense_start) - 1) == len(self.dense_node) and len(self.owner) == n_nodes
+        )
 
     @property
     def dense_arrays(self) -> tuple[IntArray, CodeArray, CodeArray]:

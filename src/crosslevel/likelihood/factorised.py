@@ -113,7 +113,10 @@ class Factorised:
         if symbolic.density > CROWDED:
             for nodes, matrix in _spread(self.plan, self.rows):
                 product = dsymm(1.0, dense.T, matrix.T, lower=0).T
-                collect_rows(*symbolic.arrays[:4], nodes.start, nodes.stop, product, rows_out)
+                if symbolic.complete:
+                    rows_out.reshape(product.shape)[:] = product
+                else:
+                    collect_rows(*symbolic.arrays[:4], nodes.start, nodes.stop, product, rows_out)
         else:
             multiply_dense(*symbolic.arrays[:4], *symbolic.dense_arrays, self.rows, dense, rows_out)
 
@@ -134,10 +137,13 @@ class Factorised:
 
 
 def _spread(plan: EliminationPlan, rows: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
-    """V on the dense part, as matrices (columns of some nodes, D)."""
+    """V on the dense part, as matrices (columns of some nodes, D), which are not to be written to."""
     from crosslevel.kernels.spread import spread_rows
 
     symbolic = plan.symbolic
+    if symbolic.complete:
+        yield slice(0, len(symbolic.row_start)), rows.reshape(-1, plan.n_dense)
+        return
     for begin in range(0, len(symbolic.row_start), AT_ONCE):
         end = min(begin + AT_ONCE, len(symbolic.row_start))
         matrix = np.zeros((int(symbolic.first[end] - symbolic.first[begin]), plan.n_dense))
@@ -176,8 +182,10 @@ def eliminated(
     weight = np.concatenate([np.empty(0), *(weights[k] for k in plan.order)])
     log_det = eliminate(*symbolic.arrays, symbolic.owner, weight, diagonal, rows)
     if n_dense and symbolic.density > CROWDED:
+        alike = bool(np.all(weight == 1.0))
         for nodes, matrix in _spread(plan, rows):
-            matrix *= np.repeat(np.sqrt(weight[nodes]), np.diff(symbolic.first)[nodes])[:, None]
+            if not alike:
+                matrix = matrix * np.repeat(np.sqrt(weight[nodes]), np.diff(symbolic.first)[nodes])[:, None]
             dsyrk(-1.0, matrix.T, beta=1.0, c=dense.T, lower=0, overwrite_c=1)
     elif n_dense:
         update_dense(*symbolic.arrays[:4], *symbolic.dense_arrays, weight, rows, dense)

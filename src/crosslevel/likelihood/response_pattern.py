@@ -196,6 +196,17 @@ class ResponsePattern:
             add_images(slot.codes, columns, value, parts[slot.factor])
         return out if self.copies is None else out / self.copies.each
 
+    def gathered_columns(self, z: tuple[FloatArray, ...], columns: FloatArray) -> FloatArray:
+        """Z'C (N, r), of one copy of each level, of rows' values C (n, r) that count all copies."""
+        from crosslevel.kernels.several_factors import add_column_images
+
+        plan, r = self.plan, columns.shape[1]
+        out = np.zeros((plan.n_columns, r))
+        parts = [out[plan.rows(k)].reshape(plan.counts[k], plan.sizes[k], r) for k in range(len(plan.counts))]
+        for slot, own in zip(self.slots, z, strict=True):
+            add_column_images(slot.codes, own, columns, parts[slot.factor])
+        return out if self.copies is None else out / self.copies.each
+
     def factorised(self, z: tuple[FloatArray, ...], value: FloatArray) -> Factorised:
         """The factor of I + Z'V Z, V = diag(v), of rows' values (n,) that count all copies."""
         from crosslevel.kernels.several_factors import add_meetings, add_squares

@@ -20,6 +20,8 @@ def psi_scores(at: SeveralFactorState) -> tuple[FloatArray, ...]:
     S = sum over levels of [P - g g' + (t g' + g t') / 2]_jj, with P = A - A Lambda M^-1 Lambda'A, A = Z'WZ, g = Z'l'
     and t = Z'(a - W e). The gradient in Lambda is 2 S Lambda.
     """
+    if all(len(factor) == 1 and abs(factor[0, 0]) > FLOOR for factor in at.factors):
+        return tuple(0.5 * change / factor for change, factor in zip(at.by_factor, at.factors, strict=True))
     images = at.images(at.first), at.images(at.pull - at.curvature * at.echo)
     out = []
     for g, t, weight, total in zip(*images, at.setting.pattern.weights, _residual_spreads(at), strict=True):
@@ -60,11 +62,10 @@ def information(at: SeveralFactorState, layout: Layout) -> FloatArray:
     """
     setting, rows = at.setting, at.setting.rows
     shifts, squares = _shape_columns(at, layout)
-    columns = np.column_stack([_theta_columns(at, layout), rows.x, shifts])
-    weight = np.maximum(at.curvature, 0.0)
-    sides = np.column_stack([setting.gathered(weight * column) for column in columns.T] or [np.zeros((0, 0))])
-    half = at.factorised.forward(sides)
-    inner = columns.T @ (weight[:, None] * columns) - at.factorised.inner(half, half)
+    columns = np.concatenate([_theta_columns(at, layout), rows.x, shifts], axis=1)
+    weighted = np.maximum(at.curvature, 0.0)[:, None] * columns
+    half = at.factorised.forward(setting.pattern.gathered_columns(setting.scaled, weighted))
+    inner = columns.T @ weighted - at.factorised.inner(half, half)
 
     k, out = layout.k, 2.0 * inner
     cross = inner[:k, k:]
