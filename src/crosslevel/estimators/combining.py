@@ -153,6 +153,14 @@ def row_weights(design: Design) -> FloatArray | None:
     return None if weights is None or weights.is_precision else weights.total
 
 
+def counts_of(fit: Any) -> FloatArray | None:
+    """(rows used,) what rows count in averages: their weights, times their trials where an outcome has these."""
+    weights, outcome = row_weights(fit.design), fit.design.outcome
+    if outcome is None or not outcome.has_trials:
+        return weights
+    return outcome.size if weights is None else weights * outcome.size
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clusters:
     """The clusters of one grouping factor, for averages in which each counts once.

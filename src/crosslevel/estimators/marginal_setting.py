@@ -10,7 +10,7 @@ import numpy as np
 
 from crosslevel.display import counted
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.combining import Clusters, Combiner, clusters_of, combiner_of, row_weights
+from crosslevel.estimators.combining import Clusters, Combiner, clusters_of, combiner_of, counts_of
 from crosslevel.estimators.marginal_inputs import (
     held_text,
     is_deviation,
@@ -267,7 +267,7 @@ def setting_of(
         raise CrosslevelError(
             f"`at` is one of {', '.join(map(repr, PLACES))}, or values by variable such as {{'x': 0}}; got {at!r}."
         )
-    weights = row_weights(fit.design)
+    weights = counts_of(fit)
     outcomes = _outcomes(fit, combiner, weights, scale, random_effects, vcov)
     plain = MarginalRows(
         spec=fit.design.spec, columns=fit.design.columns, mask=fit.design.mask, weights=weights, every=bool(outcomes)

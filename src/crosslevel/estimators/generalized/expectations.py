@@ -235,7 +235,7 @@ def _effects(fit: Any, asked: RandomEffects) -> tuple[tuple[Effect, ...], GivenE
             )
         left_out = asked == "zero"
         effects = tuple(
-            Effect(z=factor.z, share=_squared_shares(design, factor), left_out=left_out) for factor in design.factors
+            Effect(z=factor.z, share=squared_shares(design, factor), left_out=left_out) for factor in design.factors
         )
         return effects, None, AVERAGES[asked] if effects else "The model has no random effects."
     places = {factor.name: k for k, factor in enumerate(design.factors)}
@@ -249,7 +249,7 @@ def _effects(fit: Any, asked: RandomEffects) -> tuple[tuple[Effect, ...], GivenE
     given = given_effects(fit.solution, chosen, levels)
     modes = dict(zip(chosen, given.modes, strict=True))
     effects = tuple(
-        Effect(z=factor.z, share=_squared_shares(design, factor), given=modes.get(k))
+        Effect(z=factor.z, share=squared_shares(design, factor), given=modes.get(k))
         for k, factor in enumerate(design.factors)
     )
     listed = " and ".join(f"{name} = {level}" for name, level in asked.items())
@@ -269,7 +269,7 @@ def _level(factor: Any, asked: object) -> int:
     return found[str(asked)]
 
 
-def _squared_shares(design: Design, factor: Any) -> FloatArray | None:
+def squared_shares(design: Design, factor: Any) -> FloatArray | None:
     """(rows used,) sum of squared shares of the levels that rows belong to; None where each has one."""
     if not factor.members:
         return None
