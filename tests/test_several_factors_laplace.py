@@ -1,21 +1,28 @@
 """The Laplace approximation with several grouping factors against a dense twin, differences, and itself repeated."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from dense_several import at_parameters, at_psis, rows_of, term
+from reference_cases import load_case
 
-from crosslevel.design.response_rows import ResponseRows
+from crosslevel.design import build_design
+from crosslevel.design.outcome import AskedOutcome
+from crosslevel.design.response_rows import ResponseRows, response_rows
 from crosslevel.errors import DesignError
-from crosslevel.families import FAMILIES, Binomial, Poisson
+from crosslevel.families import FAMILIES, Binomial, Ordinal, Poisson
 from crosslevel.families.base import Family
+from crosslevel.families.gaussian import GaussianWorking
+from crosslevel.likelihood.one_factor import OneFactorLikelihood
 from crosslevel.likelihood.several_factors import SeveralFactorLaplace
 
 DESIGNS = ("crossed", "nested", "nested and crossed", "memberships", "one row each")
 
-OBJECTS = {repr(one): one for one in (make() for make in FAMILIES.values())}
-"""Every family once."""
+OTHERS = (Binomial(link="probit"), Binomial(link="cloglog"), Ordinal(link="probit"), GaussianWorking())
+OBJECTS = {repr(one): one for one in (*(make() for make in FAMILIES.values()), *OTHERS)}
+"""Every family and link once."""
 
 
 def levels(rng: np.random.Generator, n: int, count: int) -> np.ndarray:
@@ -320,3 +327,77 @@ def test_information_is_that_of_the_linear_model(design: str, family: Family) ->
 
 def _zpz(twin) -> np.ndarray:
     return twin.Z @ twin.Lambda @ twin.Lambda.T @ twin.Z.T
+
+
+def reference_point(name: str) -> tuple[SeveralFactorLaplace, np.ndarray]:
+    """A reference model's criterion, and its parameters in ours."""
+    case = load_case(name)
+    expected = case.expected
+    family = Poisson() if expected.get("family") == "poisson" else Binomial()
+    family = Ordinal() if "thresholds" in expected else family
+    design = build_design(case.formula, case.data, outcome=AskedOutcome(family=family))
+    criterion = SeveralFactorLaplace.of(response_rows(design, family, design.outcome))
+    names, bases = [factor.name for factor in design.factors], criterion.rows.bases
+    deviations = [expected["varcorr"][name]["sd"][0] for name in names]
+    theta = [deviation * basis[0, 0] for deviation, basis in zip(deviations, bases, strict=True)]
+    fixed = {case.components(key): value for key, value in expected["fixef"].items()}
+    thresholds = np.array(list(expected.get("thresholds", {}).values()))
+    if len(thresholds):
+        fixed[frozenset({"Intercept"})] = -thresholds[0]
+    ours = np.array([fixed[frozenset(name.split(":"))] for name in design.fixed_names])
+    beta = np.linalg.solve(criterion.rows.coordinates.beta_map, ours)
+    shape = family.working_shape(thresholds[1:] - thresholds[0]) if len(thresholds) else np.zeros(0)
+    return criterion, np.concatenate([theta, beta, shape])
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "digits"),
+    [
+        ("VerbAgg__crossed_laplace", "loglik_laplace_exact_at_fit", 1e-8),
+        ("grouseticks__poisson_three_laplace", "loglik_laplace_exact_at_fit", 1e-8),
+        ("grouseticks__poisson_three_tmb", "loglik", 1e-8),
+        ("wine__clmm_logit_two_laplace", "loglik", 1e-7),
+    ],
+)
+def test_log_likelihood_of_reference_fits(name: str, entry: str, digits: float) -> None:
+    """At the reference's parameters; a row of grouseticks is a level of its own."""
+    criterion, parameters = reference_point(name)
+    at, expected = criterion.value(parameters), load_case(name).expected
+    assert -0.5 * at.deviance == pytest.approx(expected[entry], abs=digits)
+    size = np.sqrt(np.diag(criterion.information(at)))
+    gradient = criterion.gradient(at) / np.where(size > 0.0, size, 1.0)
+    assert np.abs(gradient).max() < 1e-3
+    for mode, key in zip(criterion.modes(at), load_names(name), strict=True):
+        reference = load_case(name).expected["ranef"].get(key)
+        if reference and len(reference) == len(mode):
+            theirs = np.sort([value["(Intercept)"] for value in reference.values()])
+            np.testing.assert_allclose(np.sort(mode[:, 0]), theirs, atol=2e-4)
+
+
+def load_names(name: str) -> list[str]:
+    """Names of the grouping factors in the order of the formula."""
+    return re.findall(r"\| (\w+)\)", load_case(name).expected["formula"])
+
+
+@pytest.mark.parametrize("family", OBJECTS.values(), ids=OBJECTS)
+def test_one_factor_is_the_engine_for_one(family: Family) -> None:
+    rows, parameters = model("crossed", family)
+    codes = rows.terms[0].codes
+    order = np.argsort(codes, kind="stable")
+    one = replace(
+        repeated(rows, np.ones(rows.n, dtype=int)), y=rows.y[order], size=rows.size[order], weight=rows.weight[order],
+        offset=rows.offset[order], x=rows.x[order], order=np.arange(rows.n),
+        terms=(replace(rows.terms[0], codes=codes[order], z=rows.terms[0].z[order], weight=np.arange(1.0, 7.0)),),
+        start=np.append(0, np.cumsum(np.bincount(codes))),
+    )  # fmt: skip
+    k = rows.terms[0].structure.n_theta
+    parameters = np.concatenate([parameters[:k], parameters[k + rows.terms[1].structure.n_theta :]])
+    several, single = SeveralFactorLaplace.of(one), OneFactorLikelihood(rows=one)
+    mine, theirs = several.value(parameters), single.value(parameters)
+    assert mine.deviance == pytest.approx(theirs.deviance, rel=1e-12)
+    np.testing.assert_allclose(several.gradient(mine), single.gradient(theirs), rtol=1e-10, atol=1e-9)
+    for get in (SeveralFactorLaplace.modes, SeveralFactorLaplace.conditional_covariances):
+        np.testing.assert_allclose(get(several, mine)[0], getattr(single, get.__name__)(theirs)[0], atol=1e-10)
+    np.testing.assert_allclose(several.psi_scores(mine)[0], single.psi_scores(theirs)[0], rtol=1e-8, atol=1e-8)
+    scores = [engine.scores(at, one.terms[0].codes, 6) for engine, at in ((several, mine), (single, theirs))]
+    np.testing.assert_allclose(*scores, rtol=1e-9, atol=1e-9)
