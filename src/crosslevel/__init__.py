@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crosslevel import datasets, errors, families, residual
+    from crosslevel import datasets, errors, families, prior, residual
     from crosslevel.analysis.ladder import ladder
     from crosslevel.analysis.script import analyze
     from crosslevel.diagnostics.coding import check_coding
@@ -109,6 +109,7 @@ __all__ = [
     "plot",
     "population_weight",
     "power",
+    "prior",
     "random_effects",
     "read",
     "report",
@@ -161,6 +162,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "plot": ("crosslevel.report.figures", None),
     "population_weight": ("crosslevel.diagnostics.population", "population_weight"),
     "power": ("crosslevel.simulation.power.power", "power"),
+    "prior": ("crosslevel.prior", None),
     "random_effects": ("crosslevel.estimators.panel.random_effects", "random_effects"),
     "read": ("crosslevel.table.read", "read"),
     "report": ("crosslevel.report.page", "report"),
