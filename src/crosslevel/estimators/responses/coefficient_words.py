@@ -21,7 +21,7 @@ def coefficient_words(table: pd.DataFrame, level: float, *, title: str, notes: S
     """
     limits = (f"{percent_of(level)} low", "high")
     if np.all(np.isinf(table["df"])):
-        heads = ("Estimate", "SE", "z", "p", *limits)
+        heads: tuple[str, ...] = ("Estimate", "SE", "z", "p", *limits)
         rows: list[Row] = [_z_row(str(name), row) for name, row in table.iterrows()]
     else:
         heads = ("Estimate", "SE", "df", "t", "p", *limits)

@@ -61,10 +61,10 @@ def conditional_logit(
     >>> data = cl.datasets.load("hsb").assign(high=lambda d: 1 * (d["mathach"] > 18))
     >>> fit = cl.conditional_logit("high ~ ses + minority", data, group="school")
     >>> fit.tidy()[["estimate", "std_error"]].round(3)
-                   estimate  std_error
+              estimate  std_error
     term
-    ses               0.507      0.043
-    minority[Yes]    -0.850      0.080
+    ses          0.556      0.046
+    minority    -0.983      0.103
     """
     if not isinstance(formula, str):
         raise CrosslevelError(f"`formula` is text such as 'y ~ x * z'; got {type(formula).__name__}.")

@@ -14,7 +14,7 @@ from crosslevel.estimators.responses.gee_solve import CORRELATIONS, ERRORS, solv
 from crosslevel.estimators.responses.glm import check_reading
 from crosslevel.families import Family, family_of
 from crosslevel.inference.clusterings import Clustering, clustering_named
-from crosslevel.types import FloatArray, Frame, Missing
+from crosslevel.types import Frame, IntArray, Missing
 
 Correlation: TypeAlias = Literal["exchangeable", "independence", "ar1"]
 """How rows of a group are taken to be correlated."""
@@ -68,6 +68,18 @@ def gee(
     Source
     ------
     Liang & Zeger (1986), Biometrika 73: 13-22; Mancl & DeRouen (2001), Biometrics 57: 126-134.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> data = cl.datasets.load("hsb").assign(high=lambda d: 1 * (d["mathach"] > 18))
+    >>> fit = cl.gee("high ~ ses + sector", data, group="school")
+    >>> fit.tidy()[["estimate", "std_error"]].round(3)
+                      estimate  std_error
+    term
+    Intercept           -1.237      0.063
+    ses                  0.641      0.044
+    sector[Catholic]     0.312      0.102
     """
     if not isinstance(formula, str):
         raise CrosslevelError(f"`formula` is text such as 'y ~ x * z'; got {type(formula).__name__}.")
@@ -122,7 +134,7 @@ def fit_gee(formula: str, data: Frame, given: Mapping[str, Any], design: Design)
     )  # fmt: skip
 
 
-def _order(design: Design, groups: Clustering, time: str | None) -> tuple[FloatArray, bool]:
+def _order(design: Design, groups: Clustering, time: str | None) -> tuple[IntArray, bool]:
     """Order (n,) of the rows by group and time, and whether times of some group are not equally spaced."""
     if time is None:
         return np.argsort(groups.codes, kind="stable"), False

@@ -70,12 +70,12 @@ def glm(
     >>> data = cl.datasets.load("hsb").assign(high=lambda d: 1 * (d["mathach"] > 18))
     >>> fit = cl.glm("high ~ ses * sector", data, family="binomial", cluster="school")
     >>> fit.tidy()[["estimate", "std_error", "df"]].round(3)
-                          estimate  std_error      df
+                          estimate  std_error       df
     term
-    Intercept               -1.132      0.063  68.763
-    ses                      0.894      0.058  54.907
-    sector[Catholic]         0.444      0.085  138.113
-    ses:sector[Catholic]    -0.262      0.079  117.376
+    Intercept               -1.325      0.061   82.379
+    ses                      1.000      0.063   78.747
+    sector[Catholic]         0.454      0.102  142.372
+    ses:sector[Catholic]    -0.425      0.098  137.861
     """
     if not isinstance(formula, str):
         raise CrosslevelError(f"`formula` is text such as 'y ~ x * z'; got {type(formula).__name__}.")
