@@ -146,12 +146,24 @@ def fit_case(name: str) -> Any:
     return cl.mixed(case.formula, case.data, method=case.method)
 
 
-CASES = sorted(
-    path.stem
-    for path in (FOLDER / "expected").glob("*.json")
-    if not re.search(r"(weights|correlation) = ", load_case(path.stem).expected.get("formula") or "weights = ")
-)
+def is_linear(name: str) -> bool:
+    """Whether a reference model is a linear one with independent residuals of one variance."""
+    expected = load_case(name).expected
+    structured = re.search(r"(weights|correlation) = ", expected.get("formula") or "weights = ")
+    return not structured and not is_generalized(name)
+
+
+def is_generalized(name: str) -> bool:
+    """Whether a reference model is a mixed model of another family: ordered categories have thresholds."""
+    expected = load_case(name).expected
+    return "thresholds" in expected or expected.get("family", "gaussian") != "gaussian"
+
+
+CASES = sorted(path.stem for path in (FOLDER / "expected").glob("*.json") if is_linear(path.stem))
 """Models with independent residuals of one variance."""
+
+GENERALIZED = sorted(path.stem for path in (FOLDER / "expected").glob("*.json") if is_generalized(path.stem))
+"""Models of other families."""
 
 
 def cases_with(*entries: str) -> list[str]:

@@ -35,6 +35,7 @@ def fit_family(formula: str, data: Frame, family: Family, given: Mapping[str, An
     """
     _refuse_linear(family, given)
     method_name(given["ddf"])
+    given = {**given, "max_steps": MAX_STEPS if given["max_steps"] is None else given["max_steps"]}
     if open_source(data) is not None:
         raise CrosslevelError(
             f"`data` are read in batches, and family={family.name!r} needs the rows themselves at every step: only "
@@ -70,8 +71,9 @@ def solve_outcome(design: Design, given: Mapping[str, Any]) -> GeneralizedSoluti
     assert design.asked is not None
     announce_compilation("responses" if design.is_single else "crossed responses")
     rows = response_rows(design, design.asked.family, design.outcome)
-    steps = MAX_STEPS if given["max_steps"] is None else given["max_steps"]
-    return solve_generalized(rows, quadrature=given["quadrature"], prior=check_prior(given["prior"]), max_steps=steps)
+    return solve_generalized(
+        rows, quadrature=given["quadrature"], prior=check_prior(given["prior"]), max_steps=given["max_steps"]
+    )
 
 
 def _refuse_linear(family: Family, given: Mapping[str, Any]) -> None:
