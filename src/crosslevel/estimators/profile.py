@@ -25,6 +25,7 @@ class Profile:
     method : whose likelihood it is, "ml" or "reml".
     level : confidence level that the points reach.
     without : parameters that have no profile of their own, with the reason.
+    likelihood : what is profiled, in words; "" for the one that `method` names.
     """
 
     curves: Mapping[str, Curve] = field(repr=False)
@@ -32,6 +33,7 @@ class Profile:
     method: Method
     level: float
     without: Mapping[str, str]
+    likelihood: str = ""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -87,7 +89,7 @@ class Profile:
         rows: list[Row] = [[str(name), *(_shown(value) for value in row)] for name, row in _values(frame)]
         columns: list[str | Column] = ["Parameter"]
         columns += [Column(name, align="decimal") for name in ("Estimate", f"{share} low", "high")]
-        kind = "full likelihood (ML)" if self.method == "ml" else "restricted likelihood (REML)"
+        kind = self.likelihood or ("full likelihood (ML)" if self.method == "ml" else "restricted likelihood (REML)")
         notes = [f"Profile of the {kind}: estimates are its own. Deviance at the minimum {self.deviance:.3f}."]
         notes += [f"{name}: {reason}" for name, reason in self.without.items()]
         poor = [name for name, curve in self._items if not curve.converged]

@@ -49,6 +49,38 @@ def entropy_of(seed: object) -> int:
     return int(seed)
 
 
+def check_choices(**given: tuple[object, Any]) -> None:
+    """Refuse values that are none of a Literal's, by argument: (value, Literal).
+
+    Raises
+    ------
+    CrosslevelError : one is not.
+    """
+    for name, (value, choices) in given.items():
+        if value not in get_args(choices):
+            options = ", ".join(map(repr, get_args(choices)))
+            raise CrosslevelError(f"`{name}` is one of {options}; got {value!r}.")
+
+
+def check_counts(**given: object) -> None:
+    """Refuse what is neither None nor a whole number from 1, by argument.
+
+    Raises
+    ------
+    CrosslevelError : one is not.
+    """
+    for name, value in given.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
+            raise CrosslevelError(f"`{name}` is a whole number, at least 1; got {value!r}.")
+
+
+def threads_of(n_jobs: int | None) -> int:
+    """How many threads compute: as many as there are processors for None."""
+    if n_jobs is not None:
+        return int(n_jobs)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Request:
     """The arguments of `MixedFit.bootstrap`; see there."""
@@ -65,14 +97,11 @@ class Request:
 
     def check(self) -> None:
         """Refuse values that no argument has."""
-        for name, kind in (("kind", Kind), ("weights", Weights), ("leverage", Leverage), ("failed", Failed),
-                           ("singular", Singular)):  # fmt: skip
-            if getattr(self, name) not in get_args(kind):
-                options = ", ".join(map(repr, get_args(kind)))
-                raise CrosslevelError(f"`{name}` is one of {options}; got {getattr(self, name)!r}.")
-        for name, value in (("n", self.n), ("n_jobs", self.n_jobs)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
-                raise CrosslevelError(f"`{name}` is a whole number, at least 1; got {value!r}.")
+        check_choices(
+            kind=(self.kind, Kind), weights=(self.weights, Weights), leverage=(self.leverage, Leverage),
+            failed=(self.failed, Failed), singular=(self.singular, Singular),
+        )  # fmt: skip
+        check_counts(n=self.n, n_jobs=self.n_jobs)
 
     @property
     def entropy(self) -> int:
@@ -82,9 +111,7 @@ class Request:
     @property
     def threads(self) -> int:
         """How many threads compute."""
-        if self.n_jobs is not None:
-            return int(self.n_jobs)
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+        return threads_of(self.n_jobs)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ import pandas as pd
 from crosslevel.display import Column, Document, Note, Row, Table, counted, fixed, p_value, percent
 from crosslevel.inference.contrasts import Coefficients, Contrasts, contrast_matrix
 from crosslevel.inference.estimates import Joint
+from crosslevel.inference.generalized.score_covariance import ScoreCovariance
 from crosslevel.inference.robust import RobustCovariance
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.types import FloatArray
@@ -71,7 +72,7 @@ class RobustFit:
     formula: str
     coefficients: Coefficients = field(repr=False)
     beta: FloatArray = field(repr=False)
-    covariance: RobustCovariance
+    covariance: RobustCovariance | ScoreCovariance
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -106,7 +107,10 @@ class RobustFit:
 
     @cached_property
     def df(self) -> pd.Series:
-        """Satterthwaite degrees of freedom; with several clusterings the fewest of those by each of them."""
+        """Satterthwaite degrees of freedom; with several clusterings the fewest of those by each of them.
+
+        Of another family than the normal one, clusters - 1.
+        """
         return self._by_term(self.covariance.df(np.eye(len(self.terms))), "df")
 
     def tests(self, *, level: float = 0.95) -> pd.DataFrame:
@@ -121,7 +125,7 @@ class RobustFit:
         """Confidence intervals of the coefficients."""
         return self.tests(level=level)[["conf_low", "conf_high"]]
 
-    def contrast(self, contrasts: Contrasts, test: str = "HTZ", *, level: float = 0.95) -> ContrastTest:
+    def contrast(self, contrasts: Contrasts, test: str | None = None, *, level: float = 0.95) -> ContrastTest:
         """Test combinations of coefficients jointly.
 
         Parameters
@@ -130,7 +134,8 @@ class RobustFit:
             by coefficient, {"a": 1, "b": -1}; a frame with a row for each and columns named by coefficients; or
             numbers (m, p). As for `fit.contrast`.
         test : "HTZ" (Hotelling's T^2 with degrees of freedom by Pustejovsky & Tipton 2018), "EDF" (Fai & Cornelius
-            1996) or "naive-F" (clusters - 1 degrees of freedom).
+            1996) or "naive-F" (clusters - 1 degrees of freedom). None: "HTZ"; "naive-F", the one that is defined, for
+            another family than the normal one.
         level : confidence level of the intervals of the single combinations.
 
         Raises
@@ -144,7 +149,8 @@ class RobustFit:
         >>> print(fit.robust("CR2").contrast(["ses", "ses:sector[Catholic]"]))
         Joint test (HTZ) that ses, ses:sector[Catholic] are zero: F = 257.711 with 2 and 105.0 df, p = 3.117e-41
         """
-        return contrast_test(self.covariance, self.coefficients, self.beta, contrasts, test, level)
+        chosen = self.covariance.usual_test if test is None else test
+        return contrast_test(self.covariance, self.coefficients, self.beta, contrasts, chosen, level)
 
     def summary(self, *, level: float = 0.95) -> Document:
         """The coefficients, and how their standard errors were made, to print or to show in a notebook."""
@@ -217,14 +223,18 @@ def robust_row(name: str, row: pd.Series) -> Row:
     ]
 
 
-def clusters_in_words(covariance: RobustCovariance) -> str:
+def clusters_in_words(covariance: RobustCovariance | ScoreCovariance) -> str:
     """How many clusters of what."""
     return " and ".join(f"{counted(count)} ({name})" for name, count in covariance.clusters.items())
 
 
-def robust_notes(covariance: RobustCovariance, working: str = "the model's own covariance") -> list[str]:
+def robust_notes(
+    covariance: RobustCovariance | ScoreCovariance, working: str = "the model's own covariance"
+) -> list[str]:
     """How standard errors and degrees of freedom (for a working covariance) were made, in words."""
     notes = [f"Standard errors: {covariance.kind.description}."]
+    if isinstance(covariance, ScoreCovariance):
+        return [*notes, f"Degrees of freedom: clusters - 1. {covariance.meaning}"]
     if len(covariance.clusters) > 1:
         notes.append("Clusterings: summed over all intersections (Cameron, Gelbach & Miller 2011).")
     several = ", the fewest of those by each clustering" if len(covariance.clusters) > 1 else ""
@@ -232,7 +242,7 @@ def robust_notes(covariance: RobustCovariance, working: str = "the model's own c
     return notes
 
 
-def concerns(covariance: RobustCovariance, df: pd.Series) -> list[str]:
+def concerns(covariance: RobustCovariance | ScoreCovariance, df: pd.Series) -> list[str]:
     """What must be read before the numbers."""
     out = []
     name, least = min(covariance.clusters.items(), key=lambda item: item[1])
@@ -241,6 +251,8 @@ def concerns(covariance: RobustCovariance, df: pd.Series) -> list[str]:
             f"Only {least} clusters of {name}: cluster-robust standard errors are estimated from {least} values. "
             "Look at the degrees of freedom, and compare with the model's own standard errors."
         )
+    if isinstance(covariance, ScoreCovariance):
+        return out
     if covariance.negative:
         out.append(
             "The sum over the clusterings was not positive definite, and its negative eigenvalues were set to zero. "

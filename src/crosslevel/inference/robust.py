@@ -50,6 +50,11 @@ class RobustCovariance:
         """Whether there is one clustering, and random effects that rows of different clusters share."""
         return len(self.ways) == 1 and bool(self.ways[0].links)
 
+    @property
+    def usual_test(self) -> str:
+        """The joint test that is made unless another is named."""
+        return "HTZ"
+
     def df(self, contrasts: FloatArray) -> FloatArray:
         """Degrees of freedom of each row of C (m, p), by Satterthwaite; NaN where the clusters contribute nothing."""
         return satterthwaite(self.ways, contrasts)

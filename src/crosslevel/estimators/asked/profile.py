@@ -1,6 +1,6 @@
 """Profile likelihood: of all parameters, and as a method for the intervals of coefficients."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +72,7 @@ def profile(
     from crosslevel.inference.wald import check_level
 
     _refuse(fit)
-    quantile = _quantile(check_level(level))
+    quantile = quantile_of(check_level(level))
     if method not in ("ml", "reml"):
         raise CrosslevelError(f"`method` is 'ml' or 'reml'; got {method!r}.")
     if method == "reml" and fit.method != "reml":
@@ -81,11 +81,13 @@ def profile(
         )
     base = full_minimum(fit.solution, reml=method == "reml")
     without = {name: "it is a function of several parameters at once." for name in residual(base)[1]}
-    chosen = _chosen(fit, [(name, kind) for name, kind, _ in _parameters(fit, base)], which, method, without)
+    named = [(name, kind) for name, kind, _ in _parameters(fit, base)]
+    chosen = chosen_parameters(named, which, without, KINDS, fixed=method == "ml")
     base, curves = profiles(
-        base, lambda base: _only(_parameters(fit, base), chosen), quantile, report=_reporter(progress)
+        base, lambda base: _only(_parameters(fit, base), chosen), quantile, report=reporter(progress)
     )
-    _compare(fit, base.deviance, method)
+    if method == fit.method:
+        warn_if_lower(base.deviance, fit.deviance)
     return Profile(
         curves=curves, deviance=base.deviance, method=method, level=level, without={} if which is not None else without
     )
@@ -98,10 +100,11 @@ def profile_intervals(fit: "MixedFit", level: float) -> FloatArray:
     from crosslevel.inference.wald import check_level
 
     _refuse(fit)
-    quantile, names = _quantile(check_level(level)), fit.design.fixed_names
+    quantile, names = quantile_of(check_level(level)), fit.design.fixed_names
     base = full_minimum(fit.solution, reml=False)
     base, curves = profiles(base, lambda base: list(coefficients(base, names)), quantile, pace=2)
-    _compare(fit, base.deviance, "ml")
+    if fit.method == "ml":
+        warn_if_lower(base.deviance, fit.deviance)
     return np.array([[curve.end(side, quantile) for side in (-1.0, 1.0)] for curve in curves.values()])
 
 
@@ -124,28 +127,42 @@ def _only(parameters: list["Named"], chosen: Sequence[str]) -> list["Named"]:
     return [parameter for parameter in parameters if parameter[0] in chosen]
 
 
-def _chosen(
-    fit: "MixedFit",
+def chosen_parameters(
     parameters: list[tuple[str, str]],
     which: str | Sequence[str] | None,
-    method: Method,
-    without: dict[str, str],
+    without: Mapping[str, str],
+    kinds: Mapping[str, str],
+    *,
+    fixed: bool = True,
 ) -> list[str]:
-    """Names of the parameters to profile."""
-    fixed = [name for name, kind in parameters if kind == "coefficient"]
+    """Names of the parameters to profile.
+
+    Parameters
+    ----------
+    parameters : names and kinds of those that have a profile.
+    which : names of parameters or of kinds; None for all.
+    without : names of parameters that have none, and why.
+    kinds : what `which` may name besides single parameters.
+    fixed : whether coefficients have a profile.
+
+    Raises
+    ------
+    CrosslevelError : something else is named.
+    """
+    coefficients = [name for name, kind in parameters if kind == "coefficient"]
     if which is None:
-        return [name for name, _ in parameters if method == "ml" or name not in fixed]
+        return [name for name, _ in parameters if fixed or name not in coefficients]
     asked, names = [which] if isinstance(which, str) else list(which), []
     for name in asked:
-        own = [each for each, kind in parameters if name == each or kind == KINDS.get(name)]
-        if not own and name not in KINDS:
+        own = [each for each, kind in parameters if name == each or kind == kinds.get(name)]
+        if not own and name not in kinds:
             reason = f" {name} has no profile: {without[name]}" if name in without else ""
             raise CrosslevelError(
                 f"`which` names parameters ({', '.join(each for each, _ in parameters)}) "
-                f"or kinds ({', '.join(KINDS)}); got {name!r}.{reason}"
+                f"or kinds ({', '.join(kinds)}); got {name!r}.{reason}"
             )
         names += own
-    if method == "reml" and set(names) & set(fixed):
+    if not fixed and set(names) & set(coefficients):
         raise CrosslevelError(
             "`method` is 'reml', which has no profile of coefficients: restricted likelihoods of models with different "
             "coefficients cannot be compared. Take method='ml', or name other parameters in `which`."
@@ -181,31 +198,31 @@ def _refuse(fit: "MixedFit") -> None:
         )
 
 
-def _compare(fit: "MixedFit", deviance: float, method: Method) -> None:
-    """Warn where the fit was not the minimum."""
+def warn_if_lower(found: float, deviance: float) -> None:
+    """Warn where a profile found a lower deviance than that of the fit, which then was not the minimum."""
     import warnings
 
     from crosslevel.errors import ConvergenceWarning
     from crosslevel.inference.profile import LOWER
 
-    if method == fit.method and deviance < fit.deviance - LOWER:
+    if found < deviance - LOWER:
         warnings.warn(
-            f"The profile found a deviance of {deviance:.6f}, lower than the fit's {fit.deviance:.6f}: the fit ended "
-            "in another minimum. The profile starts from the lower one; simplify the random effects before you trust "
+            f"The profile found a deviance of {found:.6f}, lower than the fit's {deviance:.6f}: the fit ended in "
+            "another minimum. The profile starts from the lower one; simplify the random effects before you trust "
             "either.",
             ConvergenceWarning,
             stacklevel=3,
         )
 
 
-def _quantile(level: float) -> float:
+def quantile_of(level: float) -> float:
     """Largest |zeta| inside of an interval."""
     from crosslevel.inference.distributions import normal_quantile
 
     return float(normal_quantile(0.5 + level / 2.0))
 
 
-def _reporter(shown: bool) -> Callable[[int, int], None]:
+def reporter(shown: bool) -> Callable[[int, int], None]:
     """Say how far the profile has come, once a second."""
     import time
 

@@ -40,6 +40,7 @@ class Bootstrap:
         clusters to leave out.
     no_spread : why standard deviations and correlations have no interval; "" if they have.
     no_errors : why coefficients have no standard error in the replicates; "" if they have.
+    others : heading of the estimates that are no coefficients.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Bootstrap:
     accelerations: Callable[[], FloatArray] | None = field(repr=False)
     no_spread: str = ""
     no_errors: str = ""
+    others: str = "Random effects and residual"
 
     # -- replicates -----------------------------------------------------------------------------------------------
     @property
@@ -226,7 +228,7 @@ class Bootstrap:
         frame.insert(2, "std_error", self.std_error[frame.index])
         rows: list[Row] = []
         for k, (name, row) in enumerate(frame.iterrows()):
-            rows += [Section("Random effects and residual")] if k == self.n_fixed else []
+            rows += [Section(self.others)] if k == self.n_fixed else []
             rows.append([str(name), *(float(row[column]) for column in list(frame.columns)[:-1])])
         reach = percent(level, decimals=0)
         names = ["Estimate", "Bias", "Std. error", f"{reach} low", f"{reach} high"]

@@ -16,6 +16,7 @@ import numpy as np
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.inference.generalized.estimands import Estimands
+from crosslevel.inference.generalized.natural_thresholds import NaturalThresholds
 from crosslevel.inference.held import Least, approach
 from crosslevel.inference.profile_lines import Line, Named, held_last
 from crosslevel.optimise import Status
@@ -169,7 +170,7 @@ class GeneralizedBase:
 
 
 def predictor_lines(base: GeneralizedBase, estimands: Estimands) -> Iterator[Named]:
-    """The lines of the coefficients, and of the first threshold of an ordered outcome."""
+    """The lines of the coefficients."""
     layout, coordinates = estimands.layout, estimands.rows.coordinates
     constant = coordinates.coefficients(np.zeros(layout.p))
     told = np.flatnonzero(estimands.slopes)
@@ -177,11 +178,26 @@ def predictor_lines(base: GeneralizedBase, estimands: Estimands) -> Iterator[Nam
         direction = np.zeros(layout.size)
         direction[layout.beta] = coordinates.beta_map[j]
         yield name, "coefficient", partial(_along, base, name, direction, float(constant[j]))
-    if estimands.is_ordered:
+
+
+def threshold_lines(base: GeneralizedBase, estimands: Estimands) -> Iterator[Named]:
+    """The lines of the thresholds of an ordered outcome: c_k less the intercept."""
+    layout, coordinates = estimands.layout, estimands.rows.coordinates
+    constant = float(coordinates.coefficients(np.zeros(layout.p))[coordinates.intercept])
+    for k, name in enumerate(estimands.thresholds):
         direction = np.zeros(layout.size)
         direction[layout.beta] = -coordinates.beta_map[coordinates.intercept]
-        name = estimands.thresholds[0]
-        yield name, "coefficient", partial(_along, base, name, direction, -float(constant[coordinates.intercept]))
+        if k:
+            direction[layout.shape.start + k - 1] = 1.0
+        yield name, "threshold", partial(_threshold, base, name, direction, -constant)
+
+
+def _threshold(base: GeneralizedBase, name: str, direction: FloatArray, constant: float) -> Line:
+    """The line of a combination of coefficients and natural shape parameters."""
+    natural = NaturalThresholds(inner=base.objective.criterion)
+    engine, theta = replace(base.objective, criterion=natural), natural.natural(base.theta)
+    turned = replace(base, objective=engine, theta=theta, second=base.hessian(engine, theta))
+    return replace(_along(turned, name, direction, constant), kind="threshold")
 
 
 def _along(base: GeneralizedBase, name: str, direction: FloatArray, constant: float) -> Line:

@@ -36,6 +36,12 @@ KINDS = {
 }
 """Covariances by name, in words."""
 
+MEANING = (
+    "They hold for the coefficients of the model nearest to the truth: where the distribution of the random effects is "
+    "wrong, these are others than the ones meant."
+)
+"""What no robust covariance of a nonlinear model repairs."""
+
 HELD = 1e-12
 """Eigenvalue of the standardised covariance, relative to the largest, of directions that are held on the boundary."""
 
@@ -82,6 +88,16 @@ class ScoreCovariance:
     kind: ScoreKind
     clusters: Mapping[str, int]
     vcov: FloatArray = field(repr=False)
+
+    @property
+    def usual_test(self) -> str:
+        """The joint test that is made unless another is named."""
+        return "naive-F"
+
+    @property
+    def meaning(self) -> str:
+        """What it holds for, in words."""
+        return MEANING
 
     @property
     def rank(self) -> int:
