@@ -45,7 +45,7 @@ def _logistic_slope(eta: FloatArray) -> FloatArray:
 
 
 def _logistic_curvature(eta: FloatArray) -> FloatArray:
-    return -_logistic_slope(eta) * np.tanh(0.5 * eta)
+    return np.asarray(-_logistic_slope(eta) * np.tanh(0.5 * eta))
 
 
 def _logit(mu: FloatArray) -> FloatArray:
@@ -69,7 +69,7 @@ def _normal_quantile(mu: FloatArray) -> FloatArray:
 
 
 def _gumbel(eta: FloatArray) -> FloatArray:
-    return -np.expm1(-growth(eta))
+    return np.asarray(-np.expm1(-growth(eta)))
 
 
 def _gumbel_slope(eta: FloatArray) -> FloatArray:
@@ -77,7 +77,7 @@ def _gumbel_slope(eta: FloatArray) -> FloatArray:
 
 
 def _gumbel_curvature(eta: FloatArray) -> FloatArray:
-    return _gumbel_slope(eta) * -np.expm1(np.minimum(eta, LARGEST_EXPONENT))
+    return -_gumbel_slope(eta) * np.expm1(np.minimum(eta, LARGEST_EXPONENT))
 
 
 def _gumbel_quantile(mu: FloatArray) -> FloatArray:

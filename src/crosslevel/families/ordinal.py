@@ -132,7 +132,7 @@ class Ordinal(Family):
     def draw(self, rng: np.random.Generator, eta: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
         """Draw numbers of categories (n,)."""
         uniform = rng.random(len(eta))
-        return (uniform[:, None] < self.above(eta, shape)).sum(axis=1).astype(float)
+        return np.asarray(np.sum(uniform[:, None] < self.above(eta, shape), axis=1, dtype=float))
 
     def cdf(self, y: FloatArray, eta: FloatArray, size: FloatArray, shape: FloatArray) -> tuple[FloatArray, FloatArray]:
         """P(Y < y) and P(Y <= y)."""

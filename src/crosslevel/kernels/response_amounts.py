@@ -83,18 +83,20 @@ def gamma_amount(y: float, eta: float, shape: float) -> tuple[float, float, floa
 
     a is the shape, K as in `special.gamma_excess`.
     """
-    w = min(math.log(y) - eta, LARGEST_EXPONENT)
+    t = math.log(shape)
+    w = min(math.log(y) - eta, LARGEST_EXPONENT - max(t, 0.0))
     beyond = math.expm1(w)
     bend = -shape * math.exp(w)
-    return gamma_excess(shape, math.log(shape))[0] + shape * (w - beyond), shape * beyond, bend, -bend
+    return gamma_excess(shape, t)[0] + shape * (w - beyond), shape * beyond, bend, -bend
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def gamma_amount_by_shape(y: float, eta: float, shape: float, out: FloatArray) -> None:
     """Derivatives in the shape a."""
-    w = min(math.log(y) - eta, LARGEST_EXPONENT)
+    t = math.log(shape)
+    w = min(math.log(y) - eta, LARGEST_EXPONENT - max(t, 0.0))
     beyond = math.expm1(w)
-    out[0, 0] = gamma_excess(shape, math.log(shape))[1] / shape + (w - beyond)
+    out[0, 0] = gamma_excess(shape, t)[1] / shape + (w - beyond)
     out[1, 0] = beyond
     out[2, 0] = -math.exp(w)
 
