@@ -70,9 +70,9 @@ def r2(
     >>> data["able"] = data["mathach"] > 13
     >>> fit = cl.mixed("able ~ ses + (1 | school)", data, family="binomial")
     >>> fit.r2().frame["r2"].round(2).to_dict()
-    {'marginal': 0.11, 'conditional': 0.2}
+    {'marginal': 0.08, 'conditional': 0.18}
     >>> fit.r2(scale="response").frame["r2"].round(2).to_dict()
-    {'marginal': 0.09, 'conditional': 0.17}
+    {'marginal': 0.06, 'conditional': 0.13}
     """
     return _shares(fit, "adjusted", scale, approximation, mean, level)
 
@@ -112,7 +112,7 @@ def icc(
     >>> data["able"] = data["mathach"] > 13
     >>> fit = cl.mixed("able ~ ses + (1 | school)", data, family="binomial")
     >>> round(fit.icc().estimate, 3), round(fit.icc(scale="response").estimate, 3)
-    (0.107, 0.08)
+    (0.109, 0.081)
     """
     chosen = ("intercept" if scale == "latent" else "adjusted") if kind is None else kind
     if chosen not in get_args(ShareKind):

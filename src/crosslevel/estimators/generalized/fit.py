@@ -13,7 +13,16 @@ from crosslevel.design.outcome import Outcome
 from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
 from crosslevel.estimators import random
-from crosslevel.estimators.generalized import coefficients, components, predictions, refused, rows, tables
+from crosslevel.estimators.generalized import (
+    coefficients,
+    components,
+    explained,
+    predictions,
+    refused,
+    rows,
+    tables,
+)
+from crosslevel.estimators.generalized import ratios as ratio_tables
 from crosslevel.estimators.generalized.export import as_record
 from crosslevel.estimators.generalized.notes import notes_on
 from crosslevel.families import Family
@@ -178,6 +187,9 @@ class GeneralizedFit:
     conf_int = coefficients.conf_int
     anova = coefficients.anova
     contrast = coefficients.contrast
+    ratios = ratio_tables.ratios
+    odds_ratios = ratio_tables.odds_ratios
+    rate_ratios = ratio_tables.rate_ratios
     thresholds = coefficients.thresholds
     shape_parameters = coefficients.shape_parameters
 
@@ -204,6 +216,13 @@ class GeneralizedFit:
 
     varcomp = components.varcomp
     reliability = components.reliability
+
+    icc = explained.icc
+    r2 = explained.r2
+    median_ratio = ratio_tables.median_ratio
+    median_odds_ratio = ratio_tables.median_odds_ratio
+    interval_ratios = ratio_tables.interval_ratios
+    interval_odds_ratios = ratio_tables.interval_odds_ratios
 
     def ranef(self, se: bool = True) -> dict[str, pd.DataFrame]:
         """Conditional modes of the random effects by level; with `se`, their standard errors as "<term>_se".
