@@ -71,9 +71,14 @@ def solve_outcome(design: Design, given: Mapping[str, Any]) -> GeneralizedSoluti
     assert design.asked is not None
     announce_compilation("responses" if design.is_single else "crossed responses")
     rows = response_rows(design, design.asked.family, design.outcome)
-    return solve_generalized(
+    solution = solve_generalized(
         rows, quadrature=given["quadrature"], prior=check_prior(given["prior"]), max_steps=given["max_steps"]
     )
+    if design.is_sampled:
+        from crosslevel.inference.generalized.sandwich import with_sandwich
+
+        solution = with_sandwich(solution, design)
+    return solution
 
 
 def _refuse_linear(family: Family, given: Mapping[str, Any]) -> None:
