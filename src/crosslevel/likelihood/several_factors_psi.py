@@ -78,7 +78,7 @@ def information(at: SeveralFactorState, layout: Layout) -> FloatArray:
         slopes = structure.factor_gradient(theta[part])
         flat = slopes.reshape(len(slopes), -1)
         out[part, part] += 2.0 * (positive @ slopes).reshape(len(slopes), -1) @ flat.T
-    return 0.5 * (out + out.T)
+    return np.asarray(0.5 * (out + out.T))
 
 
 def _theta_columns(at: SeveralFactorState, layout: Layout) -> FloatArray:
@@ -124,7 +124,7 @@ def group_scores(at: SeveralFactorState, layout: Layout, codes: IntArray, n_grou
     from crosslevel.kernels.pairs import add_blocks
 
     rows, pattern = at.setting.rows, at.setting.pattern
-    group = np.ascontiguousarray(rows.in_row_order(codes), dtype=np.int32)
+    group = np.ascontiguousarray(codes[rows.order], dtype=np.int32)
     _check_apart(at, group)
     out = np.zeros((n_groups, layout.size))
     u, answer = [part.T for part in at.u], [part.T for part in pattern.by_factor(at.answer)]
