@@ -197,7 +197,8 @@ def test_shapes_and_their_working_forms(name: str) -> None:
     assert family.shape(working) == pytest.approx(natural, rel=1e-14)
     step = 1e-6 * np.eye(len(natural))
     differences = [(family.shape(working + row) - family.shape(working - row)) / 2e-6 for row in step]
-    assert family.shape_jacobian(working) == pytest.approx(np.array(differences).reshape((natural.size,) * 2).T, rel=1e-8)
+    columns = np.array(differences).reshape((natural.size,) * 2)
+    assert family.shape_jacobian(working) == pytest.approx(columns.T, rel=1e-8)
 
 
 @EACH
