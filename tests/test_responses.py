@@ -171,7 +171,7 @@ def test_predictions_of_a_glm() -> None:
     np.testing.assert_allclose(table["conf_low"], 1.0 / (1.0 + np.exp(-linear["conf_low"])), rtol=1e-12)
     x = np.array([1.0, *(_column(name)[0] for name in fit.terms[1:])])
     assert linear["std_error"].iloc[0] == pytest.approx(float(np.sqrt(x @ fit.beta_vcov @ x)))
-    ratios = fit.exponentiated()
+    ratios = fit.ratios()
     assert ratios.loc["age", "estimate"] == pytest.approx(float(np.exp(fit.params["age"])))
 
 
@@ -185,6 +185,17 @@ def test_notes_tell_of_overdispersion() -> None:
     fit = cl.glm(COUNTS, epileptics(), family="poisson")
     assert any("vary" in note and "nbinom2" in note for note in fit.notes)
     assert fit.dispersion == pytest.approx(float(np.sum(fit.augment()["pearson"] ** 2)) / fit.df_residual)
+
+
+def test_separation_is_named() -> None:
+    data = women().assign(old=lambda d: (d["use"] == "Y") & (d["age"] > 15))
+    with pytest.warns(cl.ConvergenceWarning, match="Quasi-complete separation: old"):
+        fit = cl.glm("use ~ old + livch", data, cluster="district")
+    assert not fit.converged
+    assert "no finite maximum" in fit.status
+    assert any("old" in note for note in fit.notes)
+    with pytest.warns(cl.ConvergenceWarning, match="age"):
+        cl.conditional_logit("I(age > 0) ~ age + urban", women(), group="district")
 
 
 @pytest.mark.parametrize(

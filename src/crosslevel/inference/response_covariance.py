@@ -34,6 +34,9 @@ from crosslevel.types import FloatArray, IntArray
 TINY = 1e-100
 """Variance of an outcome below which nothing is divided by it."""
 
+LEAST = 1e-15
+"""Share of the largest eigenvalue of an information that the others have at least."""
+
 SAME = 1e-7
 """Difference of two scores, relative to the largest, that is rounding: also where 1 - mu has few digits."""
 
@@ -89,8 +92,7 @@ class ResponseSource(RowSource):
         """(p, p) inverse of the Fisher information, in working coordinates."""
         x, times = self.solved.rows.x, self._times
         weights = self.working_weights if times is None else self.working_weights * times
-        half = np.linalg.inv(np.linalg.cholesky((x * weights[:, None]).T @ x))
-        return np.asarray(half.T @ half)
+        return _inverse((x * weights[:, None]).T @ x)
 
     @cached_property
     def all(self) -> tuple[ModelRows, IntArray]:
@@ -122,6 +124,12 @@ class ResponseSource(RowSource):
         """All rows: scores are no function of the clusters' cross-products."""
         rows, place = self.all
         return rows, Clustering(name=clusters.name, levels=clusters.levels, codes=clusters.codes[place])
+
+
+def _inverse(information: FloatArray) -> FloatArray:
+    """Inverse of an information; directions that have next to none, as where outcomes are separated, keep a little."""
+    values, vectors = np.linalg.eigh(information)
+    return np.asarray((vectors / np.maximum(values, LEAST * values[-1])) @ vectors.T)
 
 
 def response_covariance(
@@ -196,8 +204,7 @@ def joint_covariance(
     CrosslevelError : a covariance that needs leverages, or clusters that cannot be used.
     """
     p, family = len(solved.beta), solved.rows.family.description
-    half = np.linalg.inv(np.linalg.cholesky(solved.information))
-    bread = solved.turn @ (half.T @ half)
+    bread = solved.turn @ _inverse(solved.information)
     if name == "iid":
         words = "independent rows, by the observed information (iid)"
         return JointCovariance(matrix=bread @ solved.turn.T, description=words, df=np.inf)

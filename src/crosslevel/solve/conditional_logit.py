@@ -23,6 +23,12 @@ WITHIN = 1e-20
 
 MAX_STEPS, HALVINGS = 100, 40
 
+FAR = 8.0
+"""Distance of a row's linear predictor from its group's mean from which on separation is looked for."""
+
+MARGIN = 1e-7
+"""Working units that count as zero."""
+
 CONVERGED = "Converged: the gradient of the conditional log-likelihood is zero."
 STALLED = (
     "Not converged: no step raises the conditional log-likelihood although its gradient is not zero. Rescale the "
@@ -168,6 +174,34 @@ def solve_conditional(rows: ConditionalRows) -> ConditionalSolution:
         rows=rows, beta=beta / rows.scale, vcov=inverse / np.outer(rows.scale, rows.scale), scores=scores * rows.scale,
         loglik=loglik, loglik_null=null, status=status, converged=status == CONVERGED, steps=steps,
     )  # fmt: skip
+
+
+def separating(rows: ConditionalRows, beta: FloatArray) -> IntArray:
+    """Positions among the kept columns of those that separate ones from zeros in every group; none as a rule.
+
+    It is looked for where fitted values are extreme: a direction d, |d_a| <= 1, in which all ones of a group lie at or
+    above a level t_j of its own and all zeros at or below it, and some not on it. By a linear programme in d and t.
+
+    Parameters
+    ----------
+    rows : of the model.
+    beta : (p,) coefficients in the units of the data.
+    """
+    if np.max(np.abs(rows.x @ (beta * rows.scale)), initial=0.0) <= FAR:
+        return np.zeros(0, dtype=np.int64)
+    from scipy.optimize import linprog
+    from scipy.sparse import csr_array, hstack
+
+    n, p = rows.x.shape
+    sign = np.where(rows.y > 0.5, 1.0, -1.0)
+    own = np.repeat(np.arange(len(rows.groups)), np.diff(rows.start))
+    levels = csr_array((-sign, (np.arange(n), own)), shape=(n, len(rows.groups)))
+    slack = hstack([csr_array(rows.x * sign[:, None]), levels], format="csr")
+    bounds = [(-1.0, 1.0)] * p + [(None, None)] * len(rows.groups)
+    found = linprog(-np.asarray(slack.sum(axis=0)).ravel(), A_ub=-slack, b_ub=np.zeros(n), bounds=bounds)
+    if not found.success or -found.fun <= MARGIN * n:
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(np.abs(found.x[:p]) > MARGIN)
 
 
 def _evaluate(rows: ConditionalRows, beta: FloatArray) -> tuple[float, FloatArray, FloatArray]:

@@ -13,12 +13,12 @@ from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.responses import conditional_rows
-from crosslevel.estimators.responses.exponentiated import exponentiated
 from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
 from crosslevel.formula import Spec, update
 from crosslevel.inference.clusterings import Clustering
 from crosslevel.inference.conditional_covariance import check_conditional, conditional_covariance
 from crosslevel.inference.contrasts import Coefficients, Contrasts
+from crosslevel.inference.generalized.ratios import exponentiated
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.solve.conditional_logit import ConditionalSolution
@@ -133,7 +133,7 @@ class ConditionalFit(Regression):
         """Test combinations of coefficients jointly; see `contrast` of a linear regression (`cl.ols`)."""
         return contrast_test(self.covariance, self.coefficients, self.beta, contrasts, "F", level)
 
-    def exponentiated(self, *, level: float = 0.95) -> pd.DataFrame:
+    def ratios(self, *, level: float = 0.95) -> pd.DataFrame:
         """Odds ratios of two rows of the same group. Tests are those of zero coefficients."""
         return exponentiated(self.tidy(level=level))
 
@@ -161,15 +161,20 @@ class ConditionalFit(Regression):
         """1 - conditional log-likelihood / that without predictors (McFadden 1974)."""
         return 1.0 - self.solved.loglik / self.solved.loglik_null
 
+    @cached_property
+    def separation(self) -> str:
+        """Which predictors separate the outcomes in every group, so that there is no maximum, in words; "" if none."""
+        return conditional_rows.separation(self)
+
     @property
     def converged(self) -> bool:
-        """Whether the search ended at the maximum."""
-        return self.solved.converged
+        """Whether the search ended at a maximum."""
+        return self.solved.converged and not self.separation
 
     @property
     def status(self) -> str:
         """How the estimates were found, in a sentence."""
-        return self.solved.status
+        return "Not converged: there is no finite maximum." if self.separation else self.solved.status
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

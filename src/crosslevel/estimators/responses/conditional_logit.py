@@ -1,5 +1,6 @@
 """Fit conditional (fixed-effects) logits by their exact likelihood."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from crosslevel.design import Design, build_design
 from crosslevel.design.outcome import AskedOutcome
-from crosslevel.errors import CrosslevelError, DataError
+from crosslevel.errors import ConvergenceWarning, CrosslevelError, DataError
 from crosslevel.estimators.responses.conditional_fit import ConditionalFit as ConditionalFit
 from crosslevel.estimators.responses.glm import check_reading
 from crosslevel.families import family_of
@@ -87,10 +88,13 @@ def fit_conditional(formula: str, data: Frame, given: Mapping[str, Any], design:
     groups = clustering_named(design, given["group"])
     rows = _rows(design, groups)
     solved = solve_conditional(rows)
-    return ConditionalFit(
+    fit = ConditionalFit(
         formula=formula, data=data, given=given, design=design, groups=groups, solved=solved,
         covariance=conditional_covariance(design, groups, solved, vcov, given["cluster"]),
     )  # fmt: skip
+    if not fit.converged:
+        warnings.warn(fit.separation or fit.status, ConvergenceWarning, stacklevel=3)
+    return fit
 
 
 def _rows(design: Design, groups: Clustering) -> ConditionalRows:

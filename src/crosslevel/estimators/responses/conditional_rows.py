@@ -9,6 +9,7 @@ from crosslevel.display import counted
 from crosslevel.estimators.notes import notes_on_rows
 from crosslevel.estimators.rows import row_index
 from crosslevel.kernels.conditional import conditional_means
+from crosslevel.solve.conditional_logit import separating
 
 if TYPE_CHECKING:
     from crosslevel.estimators.responses.conditional_fit import ConditionalFit
@@ -39,6 +40,19 @@ def augment(fit: "ConditionalFit") -> pd.DataFrame:
     return pd.DataFrame(columns, index=row_index(fit.design)[rows.place]).iloc[order]
 
 
+def separation(fit: "ConditionalFit") -> str:
+    """Words on predictors that tell ones from zeros in every group."""
+    found = [fit.terms[j] for j in separating(fit.solved.rows, fit.beta)]
+    if not found:
+        return ""
+    together = " together" if len(found) > 1 else ""
+    return (
+        f"Separation: within the groups of {fit.groups.name}, {', '.join(found)}{together} tell rows with "
+        f"{fit.spec.response_name} from those without, as far as they differ. Coefficients grow without end; the values "
+        "shown are where the search ended. Merge categories, or leave the predictor out."
+    )
+
+
 def notes_on(fit: "ConditionalFit") -> tuple[str, ...]:
     """Notes on rows and groups that say nothing, on predictors without coefficients, on the search."""
     rows, name = fit.solved.rows, fit.groups.name
@@ -60,7 +74,7 @@ def notes_on(fit: "ConditionalFit") -> tuple[str, ...]:
         listed = ", ".join(fit.design.products.names[j] for j in own[rows.aliased])
         notes.append(f"Left out because earlier terms determine them within {name}: {listed}.")
     if not fit.converged:
-        notes.append(fit.status)
+        notes.append(fit.separation or fit.status)
     if len(rows.groups) < FEW_GROUPS:
         notes.append(
             f"Only {len(rows.groups)} groups of {name} have an outcome that varies: standard errors are rough."

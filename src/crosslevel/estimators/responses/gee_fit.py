@@ -15,13 +15,13 @@ from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.responses import gee_rows
-from crosslevel.estimators.responses.exponentiated import exponentiated
 from crosslevel.estimators.responses.gee_solve import ERRORS, GEESolution
 from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
 from crosslevel.families import Family
 from crosslevel.formula import Spec, update
 from crosslevel.inference.clusterings import Clustering
 from crosslevel.inference.contrasts import Coefficients, Contrasts
+from crosslevel.inference.generalized.ratios import exponentiated
 from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.wald import coefficient_table
 from crosslevel.types import FloatArray, Frame
@@ -130,7 +130,7 @@ class GEEFit(Regression):
         """Test combinations of coefficients jointly; see `contrast` of a linear regression (`cl.ols`)."""
         return contrast_test(self.covariance_by(), self.coefficients, self.beta, contrasts, "F", level)
 
-    def exponentiated(self, *, level: float = 0.95) -> pd.DataFrame:
+    def ratios(self, *, level: float = 0.95) -> pd.DataFrame:
         """Exponentials of the coefficients: odds ratios of a logit, ratios of means with a log link."""
         return exponentiated(self.tidy(level=level))
 

@@ -1,12 +1,13 @@
 """Fit generalized linear models with standard errors that know of clusters."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from crosslevel.design import Design, build_design
 from crosslevel.design.outcome import AskedOutcome
 from crosslevel.design.response_rows import response_rows
-from crosslevel.errors import CrosslevelError
+from crosslevel.errors import ConvergenceWarning, CrosslevelError
 from crosslevel.estimators.asked.robust import cluster_names
 from crosslevel.estimators.responses.glm_fit import GLMFit as GLMFit
 from crosslevel.families import Family, family_of
@@ -63,6 +64,10 @@ def glm(
     Raises
     ------
     CrosslevelError : a wrong argument, formula or data; the message says what to do.
+
+    Warns
+    -----
+    ConvergenceWarning : there is no maximum, because predictors separate the outcomes, or it was not reached.
 
     Examples
     --------
@@ -123,10 +128,13 @@ def fit_glm(
     assert design.outcome is not None
     solved = regress_responses(response_rows(design, given["family"], design.outcome))
     name = vcov or default_vcov(design, solved, clusters)
-    return GLMFit(
+    fit = GLMFit(
         formula=formula, data=data, given=given, design=design, solved=solved, clusters=clusters,
         whole=response_covariance(design, solved, name, clusters),
     )  # fmt: skip
+    if not fit.converged:
+        warnings.warn(fit.separation or fit.status, ConvergenceWarning, stacklevel=3)
+    return fit
 
 
 def default_vcov(design: Design, solved: "ResponseRegression", clusters: tuple[str, ...]) -> str:

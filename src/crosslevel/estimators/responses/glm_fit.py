@@ -16,12 +16,12 @@ from crosslevel.estimators import ordinary_rows
 from crosslevel.estimators.asked.robust import cluster_names
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.responses import glm_rows
-from crosslevel.estimators.responses.exponentiated import exponentiated
-from crosslevel.estimators.responses.glm_notes import notes_on
+from crosslevel.estimators.responses.glm_notes import notes_on, separation
 from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
 from crosslevel.families import Family
 from crosslevel.formula import Spec, update
 from crosslevel.inference.contrasts import Coefficients, Contrasts
+from crosslevel.inference.generalized.ratios import exponentiated
 from crosslevel.inference.ordinary import OrdinaryCovariance, check_vcov
 from crosslevel.inference.response_covariance import response_covariance
 from crosslevel.inference.wald import coefficient_table
@@ -153,7 +153,7 @@ class GLMFit(Regression):
         chosen = covariance.default_test if test is None else test
         return contrast_test(covariance, self.coefficients, self.beta, contrasts, chosen, level)
 
-    def exponentiated(self, *, level: float = 0.95) -> pd.DataFrame:
+    def ratios(self, *, level: float = 0.95) -> pd.DataFrame:
         """Exponentials of the coefficients: odds ratios of a logit, ratios of means with a log link."""
         return exponentiated(self.tidy(level=level))
 
@@ -217,15 +217,20 @@ class GLMFit(Regression):
         """Sum of squared Pearson residuals over rows - parameters; NaN for ordered outcomes."""
         return glm_rows.dispersion(self)
 
+    @cached_property
+    def separation(self) -> str:
+        """Which predictors separate the outcomes, so that there is no maximum, in words; "" if none do."""
+        return separation(self)
+
     @property
     def converged(self) -> bool:
-        """Whether the search ended at the maximum."""
-        return self.solved.converged
+        """Whether the search ended at a maximum."""
+        return self.solved.converged and not self.separation
 
     @property
     def status(self) -> str:
         """How the estimates were found, in a sentence."""
-        return self.solved.status
+        return "Not converged: there is no finite maximum." if self.separation else self.solved.status
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

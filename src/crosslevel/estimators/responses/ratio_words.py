@@ -3,8 +3,11 @@
 import pandas as pd
 
 from crosslevel.display import Column, Row, Table, number
-from crosslevel.estimators.responses.exponentiated import RATIOS, exponentiated
 from crosslevel.estimators.summary import percent_of
+from crosslevel.inference.generalized.ratios import exponentiated
+
+RATIOS = {"logit": "odds ratios", "log": "ratios of means", "cloglog": "hazard ratios"}
+"""What exponentials of coefficients are, by link."""
 
 
 def ratios(table: pd.DataFrame, link: str, level: float, *, about: str) -> list[Table]:

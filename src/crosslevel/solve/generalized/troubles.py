@@ -46,7 +46,9 @@ def separation_of(solution: GeneralizedSolution) -> Separation | None:
     return find_separation(rows) if is_suspected(rows, beta) else None
 
 
-def separation_words(rows: ResponseRows, found: Separation, names: Sequence[str], *, has_prior: bool) -> str:
+def separation_words(
+    rows: ResponseRows, found: Separation, names: Sequence[str], *, has_prior: bool, remedy: str = REMEDY
+) -> str:
     """Which predictors separate the outcomes, where, and what to do."""
     by_prior = "The likelihood alone has no maximum: these estimates exist by the prior, and depend on it."
     n = int(np.count_nonzero(rows.counted > 0.0))
@@ -65,7 +67,7 @@ def separation_words(rows: ResponseRows, found: Separation, names: Sequence[str]
             return f"{told}. {by_prior}"
         end = "None of these coefficients has a finite estimate" if several else "No finite coefficient is the best one"
         return (
-            f"{told}. {end}; those shown are where the search ended, and their standard errors mean nothing. {REMEDY}"
+            f"{told}. {end}; those shown are where the search ended, and their standard errors mean nothing. {remedy}"
         )
     told = f"Quasi-complete separation: {subject} {found.n_rows:,} of {n:,} outcomes beyond doubt ({what})"
     if not several and found.below is not None:
@@ -76,7 +78,7 @@ def separation_words(rows: ResponseRows, found: Separation, names: Sequence[str]
     infinite = "Coefficients grow" if several else "Its coefficient grows"
     return (
         f"{told}. {infinite} without end; the values shown are where the search ended, and their standard errors and "
-        f"tests mean nothing, while the other coefficients are valid. {REMEDY}"
+        f"tests mean nothing, while the other coefficients are valid. {remedy}"
     )
 
 
