@@ -315,7 +315,12 @@ def evaluate_clusters(
             shape_gradient[g] = 0.0
             lambda_gradient[g] = 0.0
             row_gradient[a:b] = 0.0
-            if w == 0.0:
+            if w == 0.0:  # what is known of its random effects without its rows
+                for j in range(q):
+                    u[g, j] = 0.0
+                    for k in range(q):
+                        chol[g, j, k] = 1.0 if j == k else 0.0
+                eta[a:b] = eta0[a:b]
                 continue
             if not minimum[g] < np.inf:
                 deviance[g] = np.inf

@@ -15,8 +15,9 @@ from crosslevel.types import FloatArray, IntArray
 RUN = 256
 """Rows of neighbouring clusters that are worked on together, so that loops over rows are long."""
 
-STEPS, TOLERANCE = 200, 1e-11
-"""Newton steps at most, halved ones among them; the largest element of the last step, relative to 1 + |u|."""
+STEPS, TOLERANCE = 500, 1e-11
+"""Newton steps at most, halved ones among them: far up an exponential each gains 1 in eta; the largest element of the
+last step, relative to 1 + |u|."""
 
 ROUNDING = 1e-13
 """Relative rise of h that counts as rounding."""
