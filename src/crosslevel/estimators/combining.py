@@ -10,6 +10,7 @@ import numpy as np
 from crosslevel.design import Design
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.asked.fixed import method_of
+from crosslevel.inference.df import DfMethod
 from crosslevel.inference.estimates import Single
 from crosslevel.types import CodeArray, FloatArray, IntArray
 
@@ -119,8 +120,10 @@ def combiner_of(fit: Any, ddf: str | None, vcov: str | None) -> Combiner:
                 f"`ddf` is {ddf!r}, but the degrees of freedom of a linear regression follow from its covariance. "
                 "Leave it out, or name a `vcov`."
             )
-        found = fit.covariance_by(vcov)
-        return _of_covariance(design, fit.params.to_numpy(), found, found.name, found.description)
+        whole = hasattr(fit, "whole_by")  # of an ordered outcome its intercept, which is no coefficient, included
+        found = fit.whole_by(vcov) if whole else fit.covariance_by(vcov)
+        beta = fit.solved.beta if whole else fit.params.to_numpy()
+        return _of_covariance(design, beta, found, found.name, found.description)
     if vcov is not None:
         if ddf is not None:
             raise CrosslevelError(
@@ -128,23 +131,36 @@ def combiner_of(fit: Any, ddf: str | None, vcov: str | None) -> Combiner:
                 "its own. Leave one of them out."
             )
         covariance = fit.robust(vcov).covariance
-        return _of_covariance(design, fit.estimates.beta, covariance, vcov, covariance.kind.description)
-    method, estimates = method_of(fit, ddf), fit.estimates
+        beta = fit.estimates.beta
+        told = fit.terms if hasattr(fit, "family") else np.arange(len(beta))
+        return _of_covariance(design, beta, covariance, vcov, covariance.kind.description, told)
+    method, estimates = _method_of(fit, ddf), fit.estimates
     return Combiner(
         design=design, beta=estimates.beta, single=partial(method.single, estimates), method=method.name,
         description=method.description,
     )  # fmt: skip
 
 
-def _of_covariance(design: Design, beta: FloatArray, covariance: Any, name: str, description: str) -> Combiner:
-    """A combiner whose covariance answers by itself."""
-    single = partial(_single_by, covariance)
+def _method_of(fit: Any, ddf: str | None) -> DfMethod:
+    """How degrees of freedom of a mixed model are counted."""
+    if not hasattr(fit, "family"):
+        return method_of(fit, ddf)
+    from crosslevel.estimators.generalized.coefficients import method_of as generalized_method_of
+
+    return generalized_method_of(fit, ddf)
+
+
+def _of_covariance(
+    design: Design, beta: FloatArray, covariance: Any, name: str, description: str, told: IntArray | None = None
+) -> Combiner:
+    """A combiner whose covariance answers by itself, for the coefficients at `told`; all if None."""
+    single = partial(_single_by, covariance, np.arange(len(beta)) if told is None else told)
     return Combiner(design=design, beta=beta, single=single, method=name, description=description)
 
 
-def _single_by(covariance: Any, rows: FloatArray) -> Single:
-    """Standard errors and degrees of freedom of rows C (m, p) by a covariance."""
-    return Single(std_error=covariance.std_error(rows), df=covariance.df(rows))
+def _single_by(covariance: Any, told: IntArray, rows: FloatArray) -> Single:
+    """Standard errors and degrees of freedom of rows C (m, p) by a covariance of the coefficients at `told`."""
+    return Single(std_error=covariance.std_error(rows[:, told]), df=covariance.df(rows[:, told]))
 
 
 def row_weights(design: Design) -> FloatArray | None:

@@ -16,6 +16,7 @@ import pandas as pd
 from crosslevel.design import Design
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.combining import Combiner
+from crosslevel.estimators.generalized.robust import working_covariance
 from crosslevel.inference.estimates import Single
 from crosslevel.inference.generalized.given_effects import GivenEffects, given_effects
 from crosslevel.inference.generalized.predictive import (
@@ -195,7 +196,7 @@ def expectations_of(
     ------
     CrosslevelError : `random_effects` is none of its words, or names levels that are not in the fit.
     """
-    estimates = predictive(fit.solution)
+    estimates = estimates_by(fit, vcov)
     effects, given, words = _effects(fit, random_effects)
     names = fit.outcome.categories
     answers = (
@@ -210,6 +211,29 @@ def expectations_of(
         )
         for labels, answer in answers
     )  # fmt: skip
+
+
+def estimates_by(fit: Any, vcov: str | None) -> Predictive:
+    """Estimates of a fit with the joint covariance of all parameters, or a cluster-robust one.
+
+    Raises
+    ------
+    CrosslevelError : a covariance that is known for the coefficients only, where other parameters matter too.
+    """
+    if not hasattr(fit, "whole_by"):
+        return predictive(fit.solution, None if vcov is None else working_covariance(fit, vcov))
+    covariance, shape = fit.whole_by(vcov), fit.solved.shape
+    if fit.family.kind == "ordered":
+        if covariance.name != "iid":
+            raise CrosslevelError(
+                f"Probabilities of categories depend on all thresholds, and {covariance.name} is known for the "
+                "coefficients only. Use vcov='iid', or a mixed model, cl.mixed(...), with vcov='CR1'."
+            )
+        turn = fit.solved.turn
+        vcov_of_all = turn @ np.linalg.solve(fit.solved.information, turn.T)
+    else:  # means do not depend on shape parameters
+        vcov_of_all, shape = covariance.matrix, np.zeros(0)
+    return Predictive(family=fit.family, beta=fit.solved.beta, shape=shape, psi=(), psi_slopes=(), vcov=vcov_of_all)
 
 
 def _response(fit: Any) -> str:

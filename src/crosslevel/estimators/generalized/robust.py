@@ -90,6 +90,16 @@ def _require_several(clusters: "IndependentClusters") -> None:
 
 def _predictor_covariance(fit: "GeneralizedFit", kind: str, clusters: "IndependentClusters") -> FloatArray:
     """Covariance (r, r) of coefficients and thresholds."""
+    from crosslevel.inference.generalized.score_covariance import jackknife
+
+    if kind == "jackknife":
+        return jackknife(_exact_changes(fit, clusters))
+    turn = fit.estimands.predictor_jacobian(fit.solution.parameters)
+    return np.asarray(turn @ _working_covariance(fit, kind, clusters) @ turn.T)
+
+
+def _working_covariance(fit: "GeneralizedFit", kind: str, clusters: "IndependentClusters") -> FloatArray:
+    """Covariance (K, K) of all working parameters."""
     from crosslevel.inference.generalized.sandwich import bread_of, cluster_scores
     from crosslevel.inference.generalized.score_covariance import (
         corrected_sandwich,
@@ -99,15 +109,38 @@ def _predictor_covariance(fit: "GeneralizedFit", kind: str, clusters: "Independe
         sandwich,
     )
 
-    solution, estimands = fit.solution, fit.estimands
-    if kind == "jackknife":
-        return jackknife(_exact_changes(fit, clusters))
-    turn, bread = estimands.predictor_jacobian(solution.parameters), bread_of(solution)
-    own = cluster_scores(solution, clusters)
+    bread, own = bread_of(fit.solution), cluster_scores(fit.solution, clusters)
     if kind == "CR3":
-        return jackknife(one_step(own, free_directions(bread)) @ turn.T)
-    found = sandwich(bread, own.scores) if kind == "CR0" else corrected_sandwich(bread, own.scores)
-    return np.asarray(turn @ found @ turn.T)
+        return jackknife(one_step(own, free_directions(bread)))
+    return sandwich(bread, own.scores) if kind == "CR0" else corrected_sandwich(bread, own.scores)
+
+
+def working_covariance(fit: "GeneralizedFit", vcov: str) -> FloatArray:
+    """Cluster-robust covariance (K, K) of all working parameters, for what depends on more than coefficients.
+
+    Parameters
+    ----------
+    fit : the fitted model.
+    vcov : as in `robust`, by the outermost grouping factor; exact refits give no covariance of theta.
+
+    Raises
+    ------
+    CrosslevelError : as `robust`; or "jackknife".
+    """
+    from crosslevel.estimators.asked.robust import default_clusters
+    from crosslevel.inference.clusterings import clustering_named
+    from crosslevel.inference.generalized.clusters import independent_clusters
+    from crosslevel.inference.generalized.score_covariance import score_kind
+
+    kind = score_kind(vcov).name
+    if kind == "jackknife":
+        raise CrosslevelError(
+            "`vcov` is 'jackknife', whose refits are compared in coefficients only; expected outcomes depend on the "
+            "variances too. Use 'CR3', the same by one step, or 'CR1'."
+        )
+    robust(fit, vcov)  # refuses what has no such covariance
+    clusters = clustering_named(fit.design, default_clusters(fit)[0])
+    return _working_covariance(fit, kind, independent_clusters(fit.design, clusters, "`vcov`"))
 
 
 def _exact_changes(fit: "GeneralizedFit", clusters: "IndependentClusters") -> FloatArray:
