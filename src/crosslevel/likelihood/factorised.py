@@ -71,7 +71,12 @@ class Factorised:
         from crosslevel.kernels.elimination import forward_substitute
 
         symbolic = self.plan.symbolic
-        forward_substitute(*symbolic.arrays, symbolic.owner, self.weight, self.diagonal, self.rows, x)
+        if symbolic.complete:
+            lead = x[: self.plan.n_lead]
+            lead /= self.diagonal[:, None]
+            x[self.plan.n_lead :] -= self._matrix.T @ (self.weight[:, None] * lead)
+        else:
+            forward_substitute(*symbolic.arrays, symbolic.owner, self.weight, self.diagonal, self.rows, x)
         self._solve_dense(x, transposed=False)
         return x
 
@@ -80,8 +85,18 @@ class Factorised:
         from crosslevel.kernels.elimination import back_substitute
 
         self._solve_dense(x, transposed=True)
-        back_substitute(*self.plan.symbolic.arrays, self.diagonal, self.rows, x)
+        if self.plan.symbolic.complete:
+            lead = x[: self.plan.n_lead]
+            lead -= self._matrix @ x[self.plan.n_lead :]
+            lead /= self.diagonal[:, None]
+        else:
+            back_substitute(*self.plan.symbolic.arrays, self.diagonal, self.rows, x)
         return x
+
+    @property
+    def _matrix(self) -> FloatArray:
+        """V (m, D), where it is a matrix as it lies; see `Symbolic.complete`."""
+        return self.rows.reshape(-1, self.plan.n_dense)
 
     def _solve_dense(self, x: FloatArray, *, transposed: bool) -> None:
         """Solve for the dense part's rows of x (N, r) in place."""
