@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from crosslevel.display import Block, Column, Document, Note, Row, Table
 from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed import solve_design
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.nesting import Nesting, nesting
@@ -29,6 +30,9 @@ from crosslevel.types import FloatArray, Method
 
 if TYPE_CHECKING:
     from crosslevel.solve import Solution
+
+AnyFit: TypeAlias = MixedFit | GeneralizedFit
+"""A fit of `mixed`, whatever its family."""
 
 WORSE = 1e-4
 """By how much the larger model's deviance may be above the smaller's before it is said not to be at its minimum."""
@@ -61,8 +65,8 @@ class LikelihoodRatioTest:
     weights: FloatArray = field(repr=False)
     reference: str
     method: Method
-    small: MixedFit = field(repr=False)
-    large: MixedFit = field(repr=False)
+    small: AnyFit = field(repr=False)
+    large: AnyFit = field(repr=False)
     p_error: float | None
     draws: int
     failed: int
@@ -122,8 +126,8 @@ class LikelihoodRatioTest:
 
 
 def lrtest(
-    small: MixedFit,
-    large: MixedFit,
+    small: AnyFit,
+    large: AnyFit,
     *,
     test: Literal["mixture", "exact", "bootstrap"] = "mixture",
     n: int | None = None,
@@ -133,7 +137,8 @@ def lrtest(
 
     Fits by REML whose fixed parts are the same are compared by their restricted likelihoods. If the fixed parts differ,
     restricted likelihoods are of different contrasts of the data and cannot be compared: both models are fitted anew by
-    maximum likelihood, from the same cross-products, and the result says so.
+    maximum likelihood, from the same cross-products, and the result says so. Fits of other families have to be of the
+    same approximation of the likelihood: where their numbers of quadrature nodes differ, one is fitted anew.
 
     Where variances are tested they are on their boundary under the null hypothesis, and the statistic is distributed as
     a mixture of chi-squares (Self & Liang 1987, JASA 82: 605-610; Stram & Lee 1994, Biometrics 50: 1171-1177). For one
@@ -145,7 +150,8 @@ def lrtest(
     ----------
     small, large : fits to the same rows. It is checked that the first is a special case of the second: its fixed
         columns in the span of the second's, its random effects (compared by name) and their covariances among the
-        second's, its residual structure a special case.
+        second's, its residual structure or its family a special case (Poisson of negative binomial, binomial of
+        beta-binomial).
     test : "mixture"; "exact" for one variance without covariances, by simulation of the statistic's finite-sample
         distribution (Crainiceanu & Ruppert 2004, JRSS B 66: 165-185), which takes other random effects as known; or
         "bootstrap", outcomes drawn from the smaller model to which both are refitted.
@@ -167,7 +173,11 @@ def lrtest(
     >>> round(test.statistic, 4), test.df, test.weights.tolist()
     (42.8368, 2, [0.0, 0.5, 0.5])
     """
-    draws = _check_arguments(small, large, test, n)
+    if isinstance(small, GeneralizedFit) and isinstance(large, GeneralizedFit):
+        from crosslevel.estimators.generalized.comparison import lrtest_of_families
+
+        return lrtest_of_families(small, large, test, n, seed)
+    small, large, draws = _check_arguments(small, large, test, n)
     between = nesting(small, large)
     what = removal(tuple(factor.structure for factor in large.design.factors), between.kept)
     df = between.n_fixed + between.free + between.edges + what.df
@@ -177,20 +187,25 @@ def lrtest(
     difference = small.deviance - large.deviance - (between.log_basis if large.method == "reml" else 0.0)
     mixture = _mixture(small, large, between, what, difference, df)
     simulated = _simulated(small, large, between, what, mixture, test, draws, seed)
-    notes = notes + _concerns(small, large, difference)
+    notes = notes + concerns(small, large, difference)
     error = float(np.hypot(_error(small.solution), _error(large.solution)))
     return LikelihoodRatioTest(
         statistic=mixture.statistic, df=df, naive_p_value=mixture.naive_p_value, weights=mixture.weights,
         p_value=mixture.p_value if simulated is None else simulated.p_value,
-        reference=_words(mixture, what) if simulated is None else simulated.reference,
+        reference=mixture_in_words(mixture, what) if simulated is None else simulated.reference,
         method=large.method, small=small, large=large, p_error=None if simulated is None else simulated.p_error,
         draws=0 if simulated is None else simulated.draws, failed=0 if simulated is None else simulated.failed,
         unconverged=0 if simulated is None else simulated.unconverged, statistic_error=error, notes=notes,
     )  # fmt: skip
 
 
-def _check_arguments(small: object, large: object, test: str, n: int | None) -> int:
-    """Number of simulations; refuses what is no fit, models in the wrong order, and sampling weights."""
+def _check_arguments(small: object, large: object, test: str, n: int | None) -> tuple[MixedFit, MixedFit, int]:
+    """The fits and the number of simulations; refuses what is no fit, models in the wrong order, sampling weights."""
+    if isinstance(small, GeneralizedFit) or isinstance(large, GeneralizedFit):
+        raise CrosslevelError(
+            "`lrtest` compares likelihoods of one outcome, and one of these fits is of another family than the other. "
+            "Fit both with the same `family`."
+        )
     for name, fit in (("small", small), ("large", large)):
         if not isinstance(fit, MixedFit):
             raise CrosslevelError(
@@ -207,12 +222,22 @@ def _check_arguments(small: object, large: object, test: str, n: int | None) -> 
     assert isinstance(large, MixedFit)
     if test not in ("mixture", "exact", "bootstrap"):
         raise CrosslevelError(f"`test` is 'mixture', 'exact' or 'bootstrap'; got {test!r}.")
+    require_order(small, large)
+    return small, large, check_draws(test, n)
+
+
+def require_order(small: AnyFit, large: AnyFit) -> None:
+    """Refuse models in the wrong order.
+
+    Raises
+    ------
+    CrosslevelError : the first has more parameters.
+    """
     if small.n_params > large.n_params:
         raise CrosslevelError(
             f"`lrtest` takes the smaller model first; `small` has {small.n_params} parameters and `large` "
             f"{large.n_params}. Write lrtest(large, small) with the names you have now."
         )
-    return check_draws(test, n)
 
 
 def _by_same_method(small: MixedFit, large: MixedFit, between: Nesting) -> tuple[MixedFit, MixedFit, tuple[str, ...]]:
@@ -296,7 +321,7 @@ def _refitted(small: MixedFit, large: MixedFit, between: Nesting) -> Callable[[n
     return from_rows(small, refitted)
 
 
-def _words(mixture: BoundaryTest, what: Removal) -> str:
+def mixture_in_words(mixture: BoundaryTest, what: Removal) -> str:
     """Where the p-value is from."""
     if not what.blocks and np.count_nonzero(mixture.weights) == 1:
         return f"chi-square with {mixture.df} df"
@@ -305,7 +330,7 @@ def _words(mixture: BoundaryTest, what: Removal) -> str:
     return REFERENCES[mixture.reference]
 
 
-def _concerns(small: MixedFit, large: MixedFit, difference: float) -> tuple[str, ...]:
+def concerns(small: AnyFit, large: AnyFit, difference: float) -> tuple[str, ...]:
     """What makes the test doubtful."""
     out = []
     for name, fit in (("smaller", small), ("larger", large)):

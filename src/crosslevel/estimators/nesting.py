@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
@@ -25,7 +25,10 @@ from crosslevel.residual import CAR1, By, Known, Unstructured
 from crosslevel.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
     from crosslevel.estimators.mixed_fit import MixedFit
+
+    AnyFit: TypeAlias = MixedFit | GeneralizedFit
 
 RICHER = ((CompoundSymmetry, HeterogeneousCS), (Autoregressive, HeterogeneousAR1))
 """Covariance structures of which the first is a special case of the second."""
@@ -63,7 +66,7 @@ class Nesting:
         return tuple(out)
 
 
-def nesting(small: "MixedFit", large: "MixedFit") -> Nesting:
+def nesting(small: "AnyFit", large: "AnyFit") -> Nesting:
     """Compare two fits to the same rows.
 
     Raises
@@ -99,7 +102,7 @@ def _not_nested(what: str) -> CrosslevelError:
     )
 
 
-def _matching(factor: GroupingFactor, small: "MixedFit", large: "MixedFit") -> int:
+def _matching(factor: GroupingFactor, small: "AnyFit", large: "AnyFit") -> int:
     """Position of the larger model's factor that groups the rows as this one of the smaller model does."""
     for k, other in enumerate(large.design.factors):
         if sorted(other.group) != sorted(factor.group) or other.n_levels != factor.n_levels:
@@ -178,12 +181,15 @@ def _same_kind(one: Covariance, other: Covariance) -> bool:
     return True
 
 
-def _residuals(small: "MixedFit", large: "MixedFit") -> tuple[int, int]:
+def _residuals(small: "AnyFit", large: "AnyFit") -> tuple[int, int]:
     """Residual parameters that the smaller model fixes: inside of their range, and at its end."""
     mine, theirs = small.given["residual"], large.given["residual"]
+    if mine is None and theirs is None:
+        return 0, 0
     if mine != theirs and not any(check(mine, theirs) for check in RESIDUAL_CASES):
         raise _not_nested(f"residual={mine!r} is no special case of residual={theirs!r}")
-    more = len(large.solution.phi) - len(small.solution.phi)
+    linear = cast("tuple[MixedFit, MixedFit]", (small, large))
+    more = len(linear[1].solution.phi) - len(linear[0].solution.phi)
     edges = int(isinstance(theirs, CAR1) and not isinstance(mine, CAR1))  # its correlations are positive
     return more - edges, edges
 

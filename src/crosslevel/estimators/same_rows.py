@@ -11,7 +11,7 @@ from crosslevel.memory import require_memory
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
-    from crosslevel.estimators.mixed_fit import MixedFit
+    from crosslevel.estimators.nesting import AnyFit
 
 SAME = 1e-9
 """Difference, relative to the size of a column, that is rounding."""
@@ -36,7 +36,7 @@ class FixedParts:
     log_basis: float
 
 
-def compare_rows(small: "MixedFit", large: "MixedFit") -> FixedParts:
+def compare_rows(small: "AnyFit", large: "AnyFit") -> FixedParts:
     """Compare rows, outcome, weights and fixed parts of two fits.
 
     Fits to one frame with the same rows are compared by the names of their columns; otherwise, and where names differ,
@@ -80,7 +80,7 @@ def _reading(design: Design) -> type | None:
     return None if design.weights is None else type(design.weights.given)
 
 
-def _reads_alike(small: "MixedFit", large: "MixedFit") -> bool:
+def _reads_alike(small: "AnyFit", large: "AnyFit") -> bool:
     """Whether both fits are known to be of the same rows of one frame, with the same outcome."""
     one, other = small.design, large.design
     masks = (one.mask is None) == (other.mask is None) and (

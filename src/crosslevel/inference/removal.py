@@ -12,7 +12,7 @@ from crosslevel.inference.lrt import Blocks, BoundaryTest, boundary_test, needs_
 from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.solve import Solution
 from crosslevel.solve.submodel import Submodel
-from crosslevel.types import FloatArray, IntArray
+from crosslevel.types import BoolArray, FloatArray, IntArray
 
 LEAST = 1e-8
 """Least eigenvalue of a standardised information matrix: below, the variances cannot be told apart."""
@@ -121,14 +121,45 @@ def information_of(
     """
     if any(factor.structure.fixed.any() for factor in design.factors):
         return None
-    bases = _bases(design, solution)
+    structures = tuple(factor.structure for factor in design.factors)
+    both, mine = tested_directions(structures, _bases(design, solution), kept, factors)
+    return profiled_information(_information(design, solution, both, factors, phi, reml=reml), mine)
+
+
+def tested_directions(
+    structures: tuple[BlockStructure, ...],
+    bases: tuple[FloatArray, ...],
+    kept: Kept,
+    factors: tuple[FloatArray, ...],
+) -> tuple[tuple[FloatArray, ...], BoolArray]:
+    """Changes of working Psi that are possible when some effects may come back, and which of them are tested.
+
+    Parameters
+    ----------
+    structures, bases : for each factor of the larger model its blocks, and (q, q) T.
+    kept, factors : see `information_of`.
+
+    Returns
+    -------
+    changes : for each factor (m_k, q, q).
+    tested : (m,) whether each is a variance or covariance of effects that go.
+    """
     pairs = [
-        _directions(factor.structure, basis, effects, lower)
-        for factor, basis, effects, lower in zip(design.factors, bases, kept, factors, strict=True)
+        _directions(structure, basis, effects, lower)
+        for structure, basis, effects, lower in zip(structures, bases, kept, factors, strict=True)
     ]
     mine = np.concatenate([np.arange(len(a) + len(b)) < len(a) for a, b in pairs])
-    both = tuple(np.concatenate([a, b]) for a, b in pairs)
-    information = _information(design, solution, both, factors, phi, reml=reml)
+    return tuple(np.concatenate([a, b]) for a, b in pairs), mine
+
+
+def profiled_information(information: FloatArray, mine: BoolArray) -> FloatArray | None:
+    """Information (k, k) on some of m parameters with the others profiled out; None if it is not positive definite.
+
+    Parameters
+    ----------
+    information : (m, m) on all.
+    mine : (m,) which are wanted.
+    """
     scale = np.sqrt(np.maximum(np.diag(information), 1e-300))
     information = information / np.outer(scale, scale)
     own, cross, rest = (information[np.ix_(a, b)] for a, b in ((mine, mine), (~mine, mine), (~mine, ~mine)))

@@ -17,6 +17,7 @@ from crosslevel.optimise import Status
 from crosslevel.solve.generalized.boundary import settle
 from crosslevel.solve.generalized.descent import descend
 from crosslevel.solve.generalized.objective import Objective, Point
+from crosslevel.solve.generalized.separation import find_separation, is_suspected
 from crosslevel.solve.generalized.solution import GeneralizedSolution
 from crosslevel.solve.solution import NEGLIGIBLE
 from crosslevel.types import FloatArray
@@ -26,9 +27,6 @@ TOLERANCE = 1e-8
 
 DEPENDENT = 1e-11
 """Share of a column that the others leave, below which they determine it; see `design.reduced.ALIAS_TOLERANCE`."""
-
-FAR = 8.0
-"""Distance from the estimates, in their standard errors, from which on it is asked whether there is an estimate."""
 
 SMALL = 0.02
 """Standard deviation of a standardised random effect that may be zero for the search to see no difference."""
@@ -102,7 +100,7 @@ class Refitter:
             minimum, hessian = self._search(objective, begin)
         except (np.linalg.LinAlgError, ValueError):
             return Ended(outcome=Outcome.REFUSED)
-        if self._is_far(minimum.theta):
+        if self._is_separated(rows, minimum.theta):
             return Ended(outcome=Outcome.SEPARATED)
         if minimum.status is not Status.CONVERGED:
             return Ended(outcome=Outcome.UNCONVERGED)
@@ -140,12 +138,11 @@ class Refitter:
         turn = self.estimands.predictor_jacobian(parameters)
         return np.asarray(np.sqrt(np.einsum("ia,ab,ib->i", turn, vcov, turn, optimize=True)))
 
-    def _is_far(self, parameters: FloatArray) -> bool:
-        """Whether some coefficient is so far from its estimate that it may have none."""
-        part = self.estimands.layout.beta
-        error = np.sqrt(np.diag(self.solution.working_vcov))[part]
-        change = np.abs(parameters - self.solution.parameters)[part]
-        return bool(np.any(change > FAR * np.maximum(error, 1e-300)))
+    def _is_separated(self, rows: ResponseRows, parameters: FloatArray) -> bool:
+        """Whether some coefficient has no finite estimate, asked where fitted values are extreme."""
+        beta = parameters[self.estimands.layout.beta]
+        suspected = self.solution.prior is None and is_suspected(rows, beta)
+        return suspected and find_separation(rows) is not None
 
 
 def covariance_of(hessian: FloatArray) -> FloatArray:
