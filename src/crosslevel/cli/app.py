@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,6 +41,13 @@ Ddf = Annotated[
     typer.Option(
         help="Degrees of freedom: auto, m-l-1, growth-curve, satterthwaite, kenward-roger, kenward-roger-2009, "
         "between-within, residual or normal"
+    ),
+]
+Family = Annotated[
+    str,
+    typer.Option(
+        help="gaussian, binomial, poisson, negbinomial, nbinom1, gamma, beta, betabinomial, ordinal; with a link as in "
+        "binomial:probit"
     ),
 ]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, if not UTF-8.", show_default=False)]
@@ -102,12 +109,18 @@ def describe(
 
 @app.command(
     epilog='Example: crosslevel fit survey.sav "trust ~ income * gdp + (income | country)" --output trust.html',
-    short_help="Fit a linear mixed model and print its summary.",
+    short_help="Fit a linear or generalized linear mixed model and print its summary.",
 )
 def fit(
     file: File,
     formula: Annotated[str, typer.Argument(help='As in lme4: "y ~ x + (x | group)"', show_default=False)],
-    method: Annotated[str, typer.Option(help="reml or ml")] = "reml",
+    family: Family = "gaussian",
+    quadrature: Annotated[
+        str, typer.Option(help="Of other families than gaussian: auto, laplace, pql, mql or a number of nodes")
+    ] = "auto",
+    method: Annotated[
+        str | None, typer.Option(help="reml (default) or ml; other families than gaussian: ml", show_default=False)
+    ] = None,
     ddf: Ddf = "auto",
     missing: Annotated[str, typer.Option(help="Rows with missing values: drop or raise")] = "drop",
     weights: Annotated[
@@ -120,7 +133,13 @@ def fit(
         str | None, typer.Option(help="Of sampling weights in clusters: size, effective or none", show_default=False)
     ] = None,
     offset: Annotated[
-        str | None, typer.Option(help="Column of a known part of the outcome", show_default=False)
+        str | None, typer.Option(help="Column of a known part of the outcome or linear predictor", show_default=False)
+    ] = None,
+    trials: Annotated[
+        str | None, typer.Option(help="Column of the numbers of trials of proportions", show_default=False)
+    ] = None,
+    exposure: Annotated[
+        str | None, typer.Option(help="Column of what counts are relative to, as time", show_default=False)
     ] = None,
     in_batches: Annotated[
         bool, typer.Option("--in-batches", help="Read a parquet or csv file in batches: larger than memory.")
@@ -132,14 +151,19 @@ def fit(
     encoding: Encoding = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a linear mixed model."""
+    """Fit a linear mixed model, or one of another family."""
+    from crosslevel.cli.options import family_named, nodes_of
     from crosslevel.cli.weights import weights_of
     from crosslevel.estimators.mixed import mixed
 
-    given = weights_of(weights, cluster_weights or (), scaling)
+    arguments: dict[str, Any] = {
+        "family": family_named(family), "quadrature": nodes_of(quadrature), "method": method, "ddf": ddf,
+        "missing": missing, "weights": weights_of(weights, cluster_weights or (), scaling), "offset": offset,
+        "trials": trials, "exposure": exposure,
+    }  # fmt: skip
     data = file if in_batches else output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
     with output.progress("Fitting", quiet):
-        result = mixed(formula, data, method=method, ddf=ddf, missing=missing, weights=given, offset=offset)  # type: ignore[arg-type]
+        result = mixed(formula, data, **arguments)
     output.deliver(output.fit(result, level=level), json=json, path=out)
     if not result.converged:
         raise typer.Exit(NOT_CONVERGED)
@@ -166,11 +190,12 @@ def report(
     from crosslevel.estimators.mixed import mixed
     from crosslevel.report.page import report as write_report
 
+    arguments: dict[str, Any] = {"method": method, "ddf": ddf, "missing": missing}
     data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
     fits = []
     for formula in formulas:
         with output.progress(f"Fitting {formula}", quiet):
-            fits.append(mixed(formula, data, method=method, ddf=ddf, missing=missing))  # type: ignore[arg-type]
+            fits.append(mixed(formula, data, **arguments))
     with output.progress("Drawing the report", quiet):
         written = write_report(fits, out, title=title)
     output.written(written, [result.to_dict() for result in fits], json=json)

@@ -17,6 +17,7 @@ from crosslevel.table import read, write_atomically
 
 if TYPE_CHECKING:
     from crosslevel.diagnostics.describe import Description
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
     from crosslevel.estimators.mixed import MixedFit
 
 
@@ -40,7 +41,7 @@ class Result:
     record: Callable[[], dict[str, Any]]
 
 
-def fit(result: "MixedFit", *, level: float) -> Result:
+def fit(result: "MixedFit | GeneralizedFit", *, level: float) -> Result:
     """A fit to deliver."""
     return Result(
         document=lambda: result.summary(level=level),

@@ -159,7 +159,7 @@ def compare(
         replace(entry, frame=entry.frame.loc[[term for term in chosen if term in entry.frame.index]])
         for entry in entries
     )
-    notes = tuple(_differences(entries))
+    notes = (*_differences(entries), *_scales(entries))
     for note in notes:
         warnings.warn(note, DataWarning, stacklevel=2)
     return Comparison(entries=kept, terms=chosen, baseline=place, level=level, notes=notes)
@@ -295,6 +295,25 @@ def _differences(entries: Sequence[Entry]) -> Iterator[str]:
         if len(set(clusters.values())) > 1:
             listed = "; ".join(f"{name} {counted(count)}" for name, count in clusters.items())
             yield f"The estimators have different numbers of clusters of {group} ({listed})."
+
+
+def _scales(entries: Sequence[Entry]) -> Iterator[str]:
+    """Coefficients that are of different sizes even where all estimators are right, in words."""
+    links = {entry.name: entry.link for entry in entries if entry.link is not None}
+    if len(set(links.values())) > 1:
+        listed = "; ".join(f"{name}: {link}" for name, link in links.items())
+        yield (
+            f"The estimators have different links ({listed}), so that the sizes of their coefficients cannot be "
+            "compared; signs and p-values can. Compare differences on the scale of the outcome by cl.slopes."
+        )
+        return
+    curved = [entry for entry in entries if entry.link not in (None, "identity", "log")]
+    if len({entry.given_effects for entry in curved}) > 1:
+        listed = "; ".join(entry.name for entry in curved if entry.given_effects)
+        yield (
+            f"Some coefficients ({listed}) compare rows with the same random effects; those of the others compare "
+            "averages over clusters, and are smaller even where both are right. Compare averages by cl.slopes."
+        )
 
 
 def _width(frame: pd.DataFrame) -> pd.Series:

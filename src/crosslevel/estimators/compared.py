@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.panel.fit import PanelFit
 from crosslevel.estimators.regression import Regression
@@ -92,6 +93,8 @@ class Entry:
     formula : of the model; "" if unknown.
     nobs : rows; None if unknown.
     ngroups : clusters by grouping factor.
+    link : what the coefficients add up to is this function of the mean; None if unknown.
+    given_effects : whether coefficients compare rows with the same random effects; None if unknown.
     """
 
     name: str
@@ -99,6 +102,8 @@ class Entry:
     formula: str = ""
     nobs: int | None = None
     ngroups: Mapping[str, int] = field(default_factory=dict)
+    link: str | None = None
+    given_effects: bool | None = None
 
 
 def read_entry(given: object, level: float, name: str | None = None) -> Entry:
@@ -150,8 +155,15 @@ def _fit_entry(source: Compared, method: str | None, level: float) -> Entry:
     return Entry(
         name=source.estimator if method is None else f"{source.estimator}, {method}",
         frame=frame.rename(index=dict(mixed_terms)), formula="; ".join((str(getattr(source, "formula", "")), *steps)),
-        nobs=rows, ngroups=dict(source.ngroups),
+        nobs=rows, ngroups=dict(source.ngroups), link=link_of(source),
+        given_effects=isinstance(source, GeneralizedFit) and bool(source.design.factors),
     )  # fmt: skip
+
+
+def link_of(source: object) -> str:
+    """Name of the link of a fit: that of its family, "identity" where it has none."""
+    link = getattr(getattr(source, "family", None), "link", None)
+    return link if isinstance(link, str) else "identity"
 
 
 def term_key(term: str) -> frozenset[str]:
@@ -178,11 +190,13 @@ def _pair(given: tuple[object, ...]) -> tuple[object, str]:
 
 def _by_method(source: Compared, method: str, level: float) -> pd.DataFrame:
     """The coefficient table of a fit by another method than its own."""
-    if isinstance(source, MixedFit):
+    if isinstance(source, MixedFit | GeneralizedFit):
         if method == "profile":
             frame = source.tidy(level=level).drop(columns=["df", "statistic", "p_value", "conf_low", "conf_high"])
             return frame.join(source.conf_int(level, "profile"))
-        return source.tests(vcov=method, level=level) if method.startswith("CR") else source.tests(method, level=level)
+        if method.startswith("CR") or method == "jackknife":
+            return source.tests(vcov=method, level=level)
+        return source.tests(method, level=level)
     if isinstance(source, Regression):
         return source.tests(method, level=level)
     raise CrosslevelError(

@@ -184,12 +184,16 @@ def other_family(family: "str | Family") -> "Family":
     """
     from crosslevel.families import FAMILIES, family_of
 
-    names = (GAUSSIAN, *FAMILIES)
-    if isinstance(family, str) and family.lower() not in names:
-        close = get_close_matches(family.lower(), names, n=1, cutoff=0.5)
+    try:
+        return family_of(family)
+    except CrosslevelError as error:
+        names = (GAUSSIAN, *FAMILIES)
+        close = get_close_matches(str(family).lower(), names, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise CrosslevelError(f"`family` is one of {', '.join(map(repr, names))}; got {family!r}.{hint}")
-    return family_of(family)
+        raise CrosslevelError(
+            f"`family` is one of {', '.join(map(repr, names))}, or an object such as cl.families.Binomial("
+            f"link='probit'); got {family!r}.{hint}"
+        ) from error
 
 
 def fit_linear(formula: str, data: Frame, given: dict[str, Any]) -> MixedFit:

@@ -298,12 +298,13 @@ class MixedFit:
         return fit_design(self.formula, self.data, self.given, self.design.with_response(np.asarray(y)))
 
     def update(self, formula: str | None = None, **changes: Any) -> "MixedFit":
-        """Fit with a changed formula ("~ . + x") or other arguments of `mixed`."""
+        """Fit with a changed formula ("~ . + x") or other arguments of `mixed`; another family gives another result."""
         from crosslevel.estimators.mixed import mixed
 
         given = {**self.given, "data": self.data, **changes}
         text = self.formula if formula is None else update(self.formula, formula)
-        return mixed(text, given.pop("data"), **given)
+        fit: MixedFit = mixed(text, given.pop("data"), **given)
+        return fit
 
     # -- words ----------------------------------------------------------------------------------------------------
     def summary(self, *, level: float = 0.95) -> Document:

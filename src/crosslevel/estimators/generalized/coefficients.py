@@ -56,13 +56,17 @@ def method_of(fit: "GeneralizedFit", ddf: str | None) -> DfMethod:
     return df_method(fit.ddf if ddf is None else method_name(ddf))
 
 
-def coefficient_tests(fit: "GeneralizedFit", ddf: str | None = None, *, level: float = 0.95) -> pd.DataFrame:
+def coefficient_tests(
+    fit: "GeneralizedFit", ddf: str | None = None, *, vcov: str | None = None, level: float = 0.95
+) -> pd.DataFrame:
     """Coefficient table with the degrees of freedom of a method.
 
     Parameters
     ----------
     fit : the fitted model.
     ddf : "normal", "between-within", "m-l-1" or "residual"; that of the fit if None. "auto" is "normal".
+    vcov : a cluster-robust covariance such as "CR1", with its own degrees of freedom, in place of `ddf`; see
+        `fit.robust` for more of it.
     level : confidence level.
 
     Returns
@@ -71,8 +75,15 @@ def coefficient_tests(fit: "GeneralizedFit", ddf: str | None = None, *, level: f
 
     Raises
     ------
-    CrosslevelError : no such method, or one for linear models only.
+    CrosslevelError : no such method, or one for linear models only; `ddf` and `vcov` are both given.
     """
+    if vcov is not None:
+        if ddf is not None:
+            raise CrosslevelError(
+                f"`ddf` is {ddf!r} and `vcov` is {vcov!r}, but a cluster-robust covariance has degrees of freedom of "
+                "its own. Leave one of them out."
+            )
+        return fit.robust(vcov).tests(level=level)
     method, estimates = method_of(fit, ddf), fit.estimates
     found = method.single(estimates, np.eye(len(estimates.beta))[fit.terms])
     return coefficient_table(fit.term_names, estimates.beta[fit.terms], found.std_error, found.df, level=level)
@@ -90,8 +101,14 @@ def conf_int(fit: "GeneralizedFit", level: float = 0.95, method: str | None = No
     ----------
     fit : the fitted model.
     level : confidence level.
-    method : a way of counting degrees of freedom; that of the fit if None.
+    method : a way of counting degrees of freedom; that of the fit if None; a cluster-robust covariance such as "CR1"
+        (see `fit.robust`), or "profile" (see `fit.profile`).
     """
+    if method == "profile":
+        found = fit.profile("coefficients", level=level, progress=False).conf_int(level)
+        return found[["conf_low", "conf_high"]].rename_axis("term")
+    if method is not None and (method.startswith("CR") or method == "jackknife"):
+        return fit.tests(vcov=method, level=level)[["conf_low", "conf_high"]]
     return fit.tests(method, level=level)[["conf_low", "conf_high"]]
 
 

@@ -25,6 +25,11 @@ from crosslevel.estimators.generalized import (
 from crosslevel.estimators.generalized import ratios as ratio_tables
 from crosslevel.estimators.generalized.export import as_record
 from crosslevel.estimators.generalized.notes import notes_on
+from crosslevel.estimators.generalized.profiling import profile
+from crosslevel.estimators.generalized.random_tests import random_effects_test
+from crosslevel.estimators.generalized.resampling import bootstrap
+from crosslevel.estimators.generalized.robust import robust
+from crosslevel.estimators.generalized.words import heading
 from crosslevel.families import Family
 from crosslevel.formula import Spec, update
 from crosslevel.inference.equations import Equations
@@ -78,7 +83,7 @@ class GeneralizedFit:
     @property
     def estimator(self) -> str:
         """The estimator in a few words, as heading of a column."""
-        return f"Mixed model, {self.family.description}"
+        return f"Mixed model, {heading(self)}"
 
     @property
     def ddf(self) -> str:
@@ -193,6 +198,8 @@ class GeneralizedFit:
     thresholds = coefficients.thresholds
     shape_parameters = coefficients.shape_parameters
 
+    robust = robust
+
     @property
     def shape(self) -> pd.Series:
         """Shape parameters that are no thresholds, such as a dispersion, by name."""
@@ -216,6 +223,8 @@ class GeneralizedFit:
 
     varcomp = components.varcomp
     reliability = components.reliability
+    test_random = random_effects_test
+    profile = profile
 
     icc = explained.icc
     r2 = explained.r2
@@ -306,6 +315,7 @@ class GeneralizedFit:
 
     predict = predictions.predict
     simulate = predictions.simulate
+    bootstrap = bootstrap
 
     # -- other models ---------------------------------------------------------------------------------------------
     def refit(self, y: "FloatArray | pd.Series") -> "GeneralizedFit":

@@ -14,8 +14,9 @@ from crosslevel.families import Family
 from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.optimise import Status
 from crosslevel.prior import check_prior
+from crosslevel.solve.generalized.search import MAX_STEPS
 from crosslevel.solve.generalized.solution import GeneralizedSolution
-from crosslevel.solve.generalized.solve import MAX_STEPS, solve_generalized
+from crosslevel.solve.generalized.solve import solve_generalized
 from crosslevel.table import open_source
 from crosslevel.types import Frame
 

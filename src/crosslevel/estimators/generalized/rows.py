@@ -98,7 +98,7 @@ def in_words(fit: "GeneralizedFit", y: FloatArray, index: pd.Index) -> pd.Series
         return pd.Series(y, index=index, name=name)
     codes = np.where(np.isnan(y), -1.0, y).astype(np.int64)
     ordered = fit.family.kind == "ordered"
-    return pd.Series(pd.Categorical.from_codes(codes, list(levels), ordered=ordered), index=index, name=name)
+    return pd.Series(pd.Categorical.from_codes(codes, pd.Index(list(levels)), ordered=ordered), index=index, name=name)
 
 
 def numbered(fit: "GeneralizedFit", y: object) -> FloatArray:

@@ -16,6 +16,7 @@ from crosslevel.estimators.generalized.words import (
     modelled,
     ordered_equation,
     shape_meaning,
+    short_description,
     units,
 )
 from crosslevel.estimators.summary import (
@@ -58,7 +59,7 @@ def summarise(fit: "GeneralizedFit", *, level: float = 0.95) -> Document:
     blocks: list[Block] = [facts(fit), *warnings(fit), *equations(fit, parts), fixed_effects(fit, parts, level)]
     blocks += [*thresholds(fit, level), *variance_components(fit, level), *shape_parameters(fit, level)]
     blocks.append(fit_statistics(fit))
-    return Document(f"Multilevel model of {fit.spec.response_name}: {fit.family.description}", blocks)
+    return Document(f"Multilevel model of {fit.spec.response_name}: {short_description(fit)}", blocks)
 
 
 def facts(fit: "GeneralizedFit") -> Table:

@@ -109,6 +109,8 @@ def ordered_equation(fit: "GeneralizedFit") -> str:
 def integration(fit: "GeneralizedFit") -> str:
     """How the random effects were integrated out, and by how much the Laplace approximation differs."""
     used = fit.quadrature
+    if not any(np.any(factor) for factor in fit.solution.factors):
+        return "none is left, because the random effects have no variance"
     if used.kind in QUASI:
         return (
             f"{QUASI[used.kind]}: no likelihood is maximised; the log-likelihood told is Laplace's at these estimates"
@@ -146,9 +148,27 @@ def _laplace_differs(used: Quadrature) -> str:
 def units(fit: "GeneralizedFit") -> str:
     """What coefficients are measured in, and of whom they speak."""
     unit = UNITS.get(fit.family.link, f"units of the {fit.family.link} link")
+    unit += " of a higher category" if fit.family.kind == "ordered" and fit.family.link == "logit" else ""
+    if not fit.design.factors:
+        return f"Coefficients are in {unit}."
+    if fit.family.link == "log":
+        return f"Coefficients are in {unit}, between rows whose random effects are the same."
     return (
-        f"Coefficients are in {unit}, for clusters with the same random effects; averages over clusters differ less "
-        "(attenuation)."
-        if fit.design.factors
-        else f"Coefficients are in {unit}."
+        f"Coefficients are in {unit}, between rows whose random effects are the same; differences between averages "
+        "over clusters are smaller (cl.slopes)."
     )
+
+
+def short_description(fit: "GeneralizedFit") -> str:
+    """The family in words, without its variance."""
+    name, variance, _ = fit.family.description.partition(" (variance")
+    return f"{name}, {fit.family.link} link" if variance else name
+
+
+def heading(fit: "GeneralizedFit") -> str:
+    """The family in two words, as part of a heading."""
+    if fit.family.kind == "binary" and fit.family.code != responses.BETA_BINOMIAL:
+        return fit.family.link
+    if fit.family.kind == "ordered":
+        return f"ordinal {fit.family.link}"
+    return short_description(fit).partition(",")[0]
