@@ -406,3 +406,59 @@ def test_gee_without_statsmodels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crosslevel.estimators.responses.gee_solve.find_spec", lambda _name: None)
     with pytest.raises(cl.CrosslevelError, match=r"crosslevel\[gee\]"):
         solved_gee("epil__gee_exchangeable")
+
+
+# -- two steps ------------------------------------------------------------------------------------------------------
+@cache
+def answers() -> pd.DataFrame:
+    rng, n_clusters, n = np.random.default_rng(2), 40, 60
+    z, g, x = rng.normal(size=n_clusters), np.repeat(np.arange(n_clusters), n), rng.normal(size=n_clusters * n)
+    u = rng.normal(size=(n_clusters, 2)) * [0.6, 0.3]
+    eta = 0.2 + u[g, 0] + 0.3 * z[g] + (0.5 + 0.2 * z[g] + u[g, 1]) * x
+    chance = 1.0 / (1.0 + np.exp(-eta))
+    data = pd.DataFrame({"x": x, "z": z[g], "g": g, "y": (rng.random(len(g)) < chance).astype(int)})
+    return data.assign(c=rng.poisson(np.exp(0.3 * eta)), trials=rng.integers(1, 5, len(g))).assign(
+        hits=lambda d: rng.binomial(d["trials"], chance)
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "family"),
+    [("y", "binomial"), ("y", "probit"), ("c", "poisson"), ("cbind(hits, trials - hits)", "binomial")],
+)
+def test_first_steps_are_glms_of_single_clusters(outcome: str, family: str) -> None:
+    law = cl.families.Binomial(link="probit") if family == "probit" else family
+    fit = cl.two_step(f"{outcome} ~ x", ["x ~ z", "Intercept ~ z"], answers(), cluster="g", family=law)
+    for level in (0, 7, 31):
+        own = cl.glm(f"{outcome} ~ x", answers()[lambda d, level=level: d["g"] == level], family=law)
+        np.testing.assert_allclose(fit.first_step.loc[level, ["Intercept", "x"]], own.beta, rtol=1e-8)
+        matrix = fit.separate.sampling[fit.first_step.index.get_loc(level)]
+        np.testing.assert_allclose(matrix, np.linalg.inv(observed(own)), rtol=1e-8, atol=1e-12)
+
+
+def observed(fit: Any) -> np.ndarray:
+    """Observed information of the coefficients in the units of the data."""
+    back = np.linalg.inv(fit.solved.turn)
+    return back.T @ fit.solved.information @ back
+
+
+def test_two_step_logit_leaves_out_what_has_no_estimates() -> None:
+    data = answers()[lambda d: d.groupby("g").cumcount() < 8]
+    fit = cl.two_step("y ~ x", "x ~ z", data, cluster="g", family="binomial")
+    reasons = set(fit.left_out["reason"])
+    assert reasons <= {"y is separated by x", "no variation in y"}
+    assert "y is separated by x" in reasons
+    assert any("too far from zero" in note for note in fit.notes)
+    assert "binomial" in str(fit.summary())
+    assert "sigma" not in fit.first_step
+    with pytest.raises(cl.CrosslevelError, match="beside the coefficients"):
+        cl.two_step("c ~ x", "x ~ z", data, cluster="g", family="nbinom2")
+    with pytest.raises(cl.CrosslevelError, match="residual variance"):
+        cl.two_step("y ~ x", "x ~ z", data, cluster="g", family="binomial", first_variance="pooled")
+
+
+def test_two_steps_have_frequencies() -> None:
+    data = answers()[lambda d: d["g"] < 12].assign(w=lambda d: 1 + np.arange(len(d)) % 2)
+    once = cl.two_step("y ~ x", "x ~ z", data, cluster="g", family="binomial", weights=cl.Frequency("w"))
+    many = cl.two_step("y ~ x", "x ~ z", data.loc[data.index.repeat(data["w"])], cluster="g", family="binomial")
+    np.testing.assert_allclose(once.tidy(), many.tidy(), rtol=1e-7)

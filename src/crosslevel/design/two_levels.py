@@ -1,11 +1,12 @@
 """Rows for separate regressions in clusters, and one row for each cluster."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from crosslevel.design.asked import check_random, cluster_columns
+from crosslevel.design.outcome import AskedOutcome, Outcome, learn_asked, read_outcome
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import independent_columns
 from crosslevel.design.rows import RowCount, count_rows, sum_products
@@ -34,6 +35,7 @@ class SeparateDesign:
     codes : (rows read,) cluster of each row.
     products : cross-products of the design columns and the outcome by cluster.
     weights : what rows weigh, None if each counts once.
+    outcome : the outcome as a family of distributions reads it; None in linear regressions.
     """
 
     spec: Spec
@@ -46,6 +48,7 @@ class SeparateDesign:
     codes: CodeArray = field(repr=False)
     products: CrossProducts = field(repr=False)
     weights: Weights | None
+    outcome: Outcome | None = field(default=None, repr=False)
 
     @property
     def constant(self) -> int:
@@ -66,6 +69,7 @@ def separate_design(
     also: Sequence[str] = (),
     weights: Weights | None = None,
     missing: Missing = "drop",
+    outcome: AskedOutcome | None = None,
 ) -> SeparateDesign:
     """Learn a formula from all rows, and sum its cross-products by cluster.
 
@@ -77,6 +81,7 @@ def separate_design(
     also : columns besides those of the formula in which a row may have no missing value.
     weights : `Frequency` or `Precision`.
     missing : "drop" or "raise".
+    outcome : how a family of distributions reads the outcome; None for linear regressions.
 
     Raises
     ------
@@ -96,13 +101,16 @@ def separate_design(
     memory = None
     if isinstance(weights, Frequency):
         memory = Repeated.of(columns, mask, columns.numeric(weights.column))
-    spec = learn(parsed, columns, mask, memory=memory)
+    learnt = None if outcome is None else learn_asked(outcome, parsed, columns, mask)
+    spec = learn(parsed, columns, mask, memory=memory, response=None if learnt is None else learnt.component)
     clusters = group_codes(columns, group)
     own = None if weights is None else row_weights(weights, columns, mask, np.zeros(0, dtype=np.int32), 0)
     products = sum_products(
         spec, columns, mask, clusters.codes, clusters.levels, weights=own, precision=isinstance(weights, Precision)
     )
+    read = None if outcome is None or learnt is None else read_outcome(outcome, learnt, columns, mask)
     return SeparateDesign(
+        outcome=None if read is None else replace(read, weight=own),
         spec=spec, columns=columns, mask=mask, rows=rows, cluster=cluster, group=group, levels=clusters.levels,
         codes=clusters.codes, products=products, weights=weights,
     )  # fmt: skip

@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
+from crosslevel.design.outcome import AskedOutcome
 from crosslevel.design.two_levels import ClusterDesign, SeparateDesign, cluster_design, separate_design
 from crosslevel.errors import CrosslevelError, DesignError, FormulaError
 from crosslevel.estimators.two_step_clusters import ClusterRows, cluster_rows
 from crosslevel.estimators.two_step_fit import TwoStepFit
 from crosslevel.estimators.two_step_outcomes import CovariateNames, check_second, second_steps
 from crosslevel.estimators.two_step_outcomes import StepMethod as StepMethod
+from crosslevel.families import Family, family_of
 from crosslevel.formula import ContextVariables, Formula, context_variables, parse
 from crosslevel.formula.expressions import quoted
 from crosslevel.formula.parse import find_tilde, one_line
@@ -32,6 +34,7 @@ def two_step(
     data: Frame,
     *,
     cluster: str,
+    family: str | Family = "gaussian",
     method: StepMethod = "fgls",
     vcov: str | None = None,
     covariates: CovariateNames = None,
@@ -54,6 +57,9 @@ def two_step(
         clusters. Their variables are constant within clusters; between(x, cluster) is the mean of one that is not.
     data : a frame of pandas, polars, pyarrow or any library that narwhals supports.
     cluster : the column of the clusters, or "a:b".
+    family : of the first step: "gaussian" for linear regressions; "binomial" or "poisson", or an object such as
+        cl.families.Binomial(link="probit"), for generalized linear models by maximum likelihood, Omega_j being the
+        inverse of the information. Clusters in which the outcome does not vary or is separated are left out.
     method : the second step.
         "fgls": weights 1 / (omega_j^2 + sigma^2), sigma^2 from the residuals of OLS less what sampling contributes to
         them, floored at zero (Lewis & Linzer 2005). "wls": weights 1 / omega_j^2, as if sigma were zero. "ols": none.
@@ -110,6 +116,7 @@ def two_step(
     (1969), Biometrics 25: 357-381.
     """
     _check_arguments(first, cluster, method, vcov, covariates, first_variance)
+    law = first_family(family, first_variance)
     reading = _check_reading(weights)
     if open_source(data) is not None:
         raise CrosslevelError(
@@ -123,9 +130,11 @@ def two_step(
     direct = tuple(dict.fromkeys(name for need in needs for name in need.direct))
     averaged = tuple(dict.fromkeys(name for need in needs for name in need.averaged if name not in direct))
     with _naming("first"):
-        below = separate_design(first, data, cluster, also=averaged, weights=reading, missing=missing)
-    x = range(below.spec.n_fixed)
-    separate = separate_regressions(below.products, x, below.constant, pooled=first_variance == "pooled")
+        below = separate_design(
+            first, data, cluster, also=averaged, weights=reading, missing=missing,
+            outcome=None if law is None else AskedOutcome(family=law),
+        )  # fmt: skip
+    separate = _separate(below, law, pooled=first_variance == "pooled")
     above = cluster_rows(below, direct, averaged)
     used = _complete(separate, above, missing)
     clusters = above.of(used.place)
@@ -135,13 +144,45 @@ def two_step(
             name: _design(right, clusters, below, used, name) for name, (_, right) in zip(names, asked, strict=True)
         }
     given = {
-        "second": second, "cluster": cluster, "method": method, "vcov": vcov, "covariates": covariates,
-        "first_variance": first_variance, "weights": reading, "missing": missing,
+        "second": second, "cluster": cluster, "family": law or "gaussian", "method": method, "vcov": vcov,
+        "covariates": covariates, "first_variance": first_variance, "weights": reading, "missing": missing,
     }  # fmt: skip
     return TwoStepFit(
         formula=below.spec.formula.text, data=data, given=given, below=below, separate=used,
         outcomes=second_steps(designs, used, method, covariates), vcov_kind=vcov or "scaled",
     )  # fmt: skip
+
+
+def first_family(family: object, first_variance: str) -> Family | None:
+    """The family of the first step; None for linear regressions.
+
+    Raises
+    ------
+    CrosslevelError : no such family, one with shape parameters, or a residual variance where there is none.
+    """
+    if isinstance(family, str) and family.lower() == "gaussian":
+        return None
+    law = family_of(family)  # type: ignore[arg-type]
+    if law.kind == "ordered" or law.n_shape():
+        raise CrosslevelError(
+            f"`family` is {law.description}, which has parameters beside the coefficients, that single clusters hardly "
+            "tell. `two_step` takes 'gaussian', 'binomial' and 'poisson'; use cl.mixed(..., family=)."
+        )
+    if first_variance != "own":
+        raise CrosslevelError(
+            f"`first_variance` is {first_variance!r}, but with the family {law.description} the first step has no "
+            "residual variance. Leave it out."
+        )
+    return law
+
+
+def _separate(below: SeparateDesign, law: Family | None, *, pooled: bool) -> SeparateRegressions:
+    """The regressions of the first step."""
+    if law is not None and below.outcome is not None:
+        from crosslevel.inference.separate_responses import separate_responses
+
+        return separate_responses(below, law, below.outcome)
+    return separate_regressions(below.products, range(below.spec.n_fixed), below.constant, pooled=pooled)
 
 
 def _design(

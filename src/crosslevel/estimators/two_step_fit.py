@@ -17,6 +17,7 @@ from crosslevel.estimators.asked.new_rows import Interval
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
 from crosslevel.estimators.two_step_outcomes import OutcomeStep, check_second, second_steps
+from crosslevel.families import Family
 from crosslevel.inference.contrasts import Coefficients, Contrasts
 from crosslevel.inference.separate import SeparateRegressions
 from crosslevel.inference.wald import coefficient_table
@@ -67,7 +68,13 @@ class TwoStepFit(Regression):
     def estimator(self) -> str:
         """The estimator in a few words."""
         other = f", {self.vcov_kind}" if self.given["vcov"] not in (None, "scaled") else ""
-        return ESTIMATORS[self.method] + other
+        return ESTIMATORS[self.method] + other + ("" if self.family is None else f" ({self.family.description})")
+
+    @property
+    def family(self) -> Family | None:
+        """Family of the first step; None for linear regressions."""
+        family = self.given.get("family")
+        return family if isinstance(family, Family) else None
 
     @property
     def second(self) -> tuple[str, ...]:
@@ -96,8 +103,9 @@ class TwoStepFit(Regression):
 
     @cached_property
     def first_step(self) -> pd.DataFrame:
-        """Coefficients of the first step by cluster; standard errors "se: x1", rows "n", residual SD "sigma"."""
-        return two_step_rows.first_step(self.separate, self.below.cluster)
+        """Coefficients of the first step by cluster; standard errors "se: x1", rows "n", residual SD "sigma" if any."""
+        frame = two_step_rows.first_step(self.separate, self.below.cluster)
+        return frame if self.family is None else frame.drop(columns="sigma")
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
@@ -217,6 +225,8 @@ class TwoStepFit(Regression):
     @property
     def status(self) -> str:
         """How the estimates were found, in a sentence."""
+        if self.family is not None:
+            return "Converged: the likelihood of each cluster that is used has its maximum there."
         return "Solved: least squares in each cluster and across clusters has one solution, found without a search."
 
     @cached_property

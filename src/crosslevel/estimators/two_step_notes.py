@@ -38,7 +38,7 @@ def notes_on(fit: "TwoStepFit") -> tuple[str, ...]:
         notes += [*_columns(one), *_variances(fit, one)]
         if one.adjustment is not None:
             notes += [*_dependent(one, one.adjustment), *_components(fit, one, one.adjustment)]
-    notes += [*_few_rows(fit), *_unsure_variances(fit)]
+    notes += [*_few_rows(fit), *_unsure_variances(fit), *_biased(fit)]
     return tuple(notes)
 
 
@@ -110,7 +110,7 @@ def _few_rows(fit: "TwoStepFit") -> Iterator[str]:
 
 def _unsure_variances(fit: "TwoStepFit") -> Iterator[str]:
     """Weights from residual variances that are hardly known."""
-    if fit.given["first_variance"] == "pooled" or fit.method in ("ols", "adjusted"):
+    if fit.family is not None or fit.given["first_variance"] == "pooled" or fit.method in ("ols", "adjusted"):
         return
     few = int(np.count_nonzero(fit.separate.n_rows - len(fit.separate.names) < FEW_DEGREES))
     if few:
@@ -118,6 +118,19 @@ def _unsure_variances(fit: "TwoStepFit") -> Iterator[str]:
             f"In {few} of {len(fit.separate.levels)} clusters the residual variance of the first step, which is in the "
             f"weights, is estimated with fewer than {FEW_DEGREES} degrees of freedom. Where clusters may share one, "
             "first_variance='pooled' gives weights that do not depend on chance."
+        )
+
+
+def _biased(fit: "TwoStepFit") -> Iterator[str]:
+    """Maximum likelihood in small clusters, which goes too far."""
+    if fit.family is None:
+        return
+    few = int(np.count_nonzero(fit.separate.n_rows < ROWS_PER_COEFFICIENT * len(fit.separate.names)))
+    if few:
+        yield (
+            f"{few} of {len(fit.separate.levels)} clusters have fewer than {ROWS_PER_COEFFICIENT:g} rows for each "
+            "coefficient of the first step. There maximum likelihood estimates are too far from zero, and clusters "
+            "whose outcomes are all alike or separated drop out: cl.mixed(..., family=) uses them and has no such bias."
         )
 
 

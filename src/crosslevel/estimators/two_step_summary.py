@@ -55,7 +55,8 @@ def facts(fit: "TwoStepFit") -> Table:
     sizes = fit.separate.n_rows
     gone = len(fit.separate.left_out)
     used, total = counted(len(sizes)), counted(len(sizes) + gone)
-    rows: list[Row] = [["First step", f"{fit.formula}, in each cluster"]]
+    law = "" if fit.family is None else f" ({fit.family.description})"
+    rows: list[Row] = [["First step", f"{fit.formula}, in each cluster{law}"]]
     rows += [["Second step" if k == 0 else "", formula] for k, formula in enumerate(fit.second)]
     name = fit.below.spec.response_name
     rows += [["Outcome", f"{name}: {fit.labels[name]}"]] if fit.labels.get(name) else []

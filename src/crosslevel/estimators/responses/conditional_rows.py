@@ -48,8 +48,8 @@ def separation(fit: "ConditionalFit") -> str:
     together = " together" if len(found) > 1 else ""
     return (
         f"Separation: within the groups of {fit.groups.name}, {', '.join(found)}{together} tell rows with "
-        f"{fit.spec.response_name} from those without, as far as they differ. Coefficients grow without end; the values "
-        "shown are where the search ended. Merge categories, or leave the predictor out."
+        f"{fit.spec.response_name} from those without, as far as they differ. Coefficients grow without end; the "
+        "values shown are where the search ended. Merge categories, or leave the predictor out."
     )
 
 
