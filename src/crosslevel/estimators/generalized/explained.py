@@ -119,11 +119,14 @@ def icc(
         raise CrosslevelError(f"`kind` is one of {', '.join(map(repr, get_args(ShareKind)))}; got {kind!r}.")
     if chosen == "intercept" and scale == "response":
         raise CrosslevelError("`kind` 'intercept' is of the latent scale. Use 'adjusted', at the average of the rows.")
-    names = [factor.name for factor in fit.design.factors]
+    names = [factor.name for factor, alone in zip(fit.design.factors, _of_rows(fit), strict=True) if not alone]
     if not names:
         raise CrosslevelError("`icc` is a share of random effects; this model has none. Add (1 | school).")
-    if group is not None:
-        fit.design.factor_named(group)
+    if group is not None and fit.design.factor_named(group).name not in names:
+        raise CrosslevelError(
+            f"`group` is {group!r}, of which every row has a level of its own: no two rows share it, and its variance "
+            "is overdispersion, which counts with the variance of one answer."
+        )
     found = _shares(fit, chosen, scale, approximation, mean, level)
     inside = list(found.random) if group is None else [group]
     return found.share(inside, None if chosen == "unadjusted" else [*found.random, "Residual"])
@@ -152,6 +155,9 @@ def _shares(
     else:
         parts, words = _of_predictor(fit, estimates, kind, approximation, mean)
     fixed, random, residual = parts
+    alone = [factor.name for factor, own in zip(fit.design.factors, _of_rows(fit), strict=True) if own]
+    if alone:
+        words += f"; with the overdispersion by {', '.join(alone)}, of which every row has a level of its own"
     return SharesOfVariance(
         scale=scale, fixed=fixed, random=random, residual=residual, vcov=estimates.vcov, level=level, words=words
     )
@@ -164,7 +170,8 @@ def _of_outcome(fit: "GeneralizedFit", estimates: Predictive) -> tuple[Part, dic
     for rows in predicted_rows(fit):
         sums = sums + outcome_sums(estimates, rows)
         total += float(rows.weights.sum())
-    return outcome_parts(estimates, variance, [factor.name for factor in fit.design.factors], sums / total)
+    names = [factor.name for factor, alone in zip(fit.design.factors, _of_rows(fit), strict=True) if not alone]
+    return outcome_parts(estimates, variance, names, sums / total)
 
 
 def _of_predictor(
@@ -180,7 +187,12 @@ def _of_predictor(
     moments = dict(zip([factor.name for factor in design.factors], moments_of(design), strict=True))
     if kind == "intercept":
         moments = {factor.name: _of_intercept(fit, factor) for factor in design.factors}
-    return latent_parts(estimates, covariance, moments, at, latent), latent.words
+    return latent_parts(estimates, covariance, moments, _of_rows(fit), at, latent), latent.words
+
+
+def _of_rows(fit: "GeneralizedFit") -> tuple[bool, ...]:
+    """For each grouping factor whether every row has a level of its own: overdispersion, not clusters."""
+    return tuple(factor.n_levels == fit.design.rows.used and not factor.members for factor in fit.design.factors)
 
 
 def _of_intercept(fit: "GeneralizedFit", factor: object) -> FloatArray:
@@ -234,6 +246,7 @@ def predicted_rows(fit: "GeneralizedFit") -> Iterator[PredictedRows]:
             x=block[design.x],
             z=tuple(block[factor.z] for factor in design.factors),
             shares=tuple(None if share is None else share[place] for share in shares),
+            alone=_of_rows(fit),
             offset=np.zeros(block.shape[1]) if design.offset is None else design.offset[place],
             weights=np.ones(block.shape[1]) if weights is None else weights[place],
         )

@@ -11,7 +11,8 @@ they are in the data,
              fixed part          random effects      one answer.
 
 With several grouping factors the part of factor k is E_i Var(E[mu_i | b_k]); effects of factors do not add up on a
-curved scale, and what they have together beyond the sum of their parts has a line of its own.
+curved scale, and what they have together beyond the sum of their parts has a line of its own. Random effects of which
+every row has its own are overdispersion: on both scales they belong to one answer, as in the source.
 
 Source: Nakagawa, Johnson & Schielzeth (2017), J. R. Soc. Interface 14: 20170213 (latent); Goldstein, Browne & Rasbash
 (2002), Underst. Stat. 1: 223-231, and de Villemereuil, Schielzeth, Nakagawa & Morrissey (2016), Genetics 204: 1281-1294
@@ -162,6 +163,7 @@ def latent_parts(
     estimates: Predictive,
     covariance: FloatArray,
     moments: Mapping[str, FloatArray],
+    alone: Sequence[bool],
     mean: Part,
     latent: LatentVariance,
 ) -> tuple[Part, dict[str, Part], Part]:
@@ -172,6 +174,7 @@ def latent_parts(
     estimates : of the model.
     covariance : (p, p) of the fixed columns over rows.
     moments : for each grouping factor (q, q) the mean of z z' over rows.
+    alone : for each factor whether every row has a level of its own.
     mean : the mean outcome, at which the variance of one answer was taken.
     latent : that variance.
     """
@@ -183,10 +186,12 @@ def latent_parts(
         random[name] = Part(
             value=float(np.sum(own * estimates.psi[k])), gradient=estimates.gradient(np.zeros_like(beta), by_psi)
         )
-    gradient = latent.by_mean * mean.gradient
+    gradient, own = latent.by_mean * mean.gradient, dict(zip(random, alone, strict=True))
     if len(estimates.shape) and latent.by_shape:
         gradient[-len(estimates.shape)] += latent.by_shape
-    return fixed, random, Part(value=latent.value, gradient=gradient)
+    answer = Part(value=latent.value, gradient=gradient)
+    residual = sum_of([answer, *(part for name, part in random.items() if own[name])])
+    return fixed, {name: part for name, part in random.items() if not own[name]}, residual
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -198,12 +203,14 @@ class PredictedRows:
     x : (p, L) fixed columns.
     z : for each grouping factor (q, L).
     shares : for each factor (L,) the sum of squared shares of the levels of a row; None where each has one.
+    alone : for each factor whether every row has a level of its own.
     offset, weights : (L,) known part of the linear predictor, and what rows count.
     """
 
     x: FloatArray
     z: tuple[FloatArray, ...]
     shares: tuple[FloatArray | None, ...]
+    alone: tuple[bool, ...]
     offset: FloatArray
     weights: FloatArray
 
@@ -213,8 +220,8 @@ def outcome_sums(estimates: Predictive, rows: PredictedRows) -> FloatArray:
 
     Returns
     -------
-    (3 + factors, 1 + K) : of the population's mean mu_i = E_b mu, of its square, of E_b mu^2, and for each grouping
-    factor of E[mu | b_k]^2; each with its derivatives in all parameters.
+    (4 + factors, 1 + K) : of the population's mean mu_i = E_b mu, of its square, of E_b mu^2, of E[mu | effects of
+    clusters]^2, and for each factor that has clusters of E[mu | b_k]^2; each with its derivatives in all parameters.
     """
     curve, mean = estimates.curve, estimates.beta @ rows.x + rows.offset
     own = [
@@ -223,19 +230,25 @@ def outcome_sums(estimates: Predictive, rows: PredictedRows) -> FloatArray:
     ]
     spread = np.sum(own, axis=0) if own else np.zeros_like(mean)
     level, slope, bend = averaged(curve, mean, spread, 3)
-    whole = shared_moment(curve, mean, spread, np.zeros_like(spread))
-    out = [
+
+    def shared(chosen: Sequence[int]) -> FloatArray:
+        """Sums of the mean product of two answers that share the random effects of some factors."""
+        common = np.sum([own[k] for k in chosen], axis=0) if chosen else np.zeros_like(mean)
+        found = shared_moment(curve, mean, common, spread - common)
+        by_variance = [found.by_shared if k in chosen else found.by_rest for k in range(len(own))]
+        return _summed(estimates, rows, found.value, found.by_mean, by_variance)
+
+    everything, clusters = range(len(own)), [k for k, alone in enumerate(rows.alone) if not alone]
+    whole = shared(everything)
+    common = whole if len(clusters) == len(own) else shared(clusters)
+    single = [common] if len(clusters) == 1 else [shared([k]) for k in clusters]
+    return np.array([
         _summed(estimates, rows, level, slope, [0.5 * bend] * len(own)),
         _summed(estimates, rows, level**2, 2.0 * level * slope, [level * bend] * len(own)),
-        _summed(estimates, rows, whole.value, whole.by_mean, [whole.by_shared] * len(own)),
-    ]
-    if len(own) == 1:
-        return np.array([*out, out[2]])
-    for k, part in enumerate(own):
-        found = shared_moment(curve, mean, part, spread - part)
-        by_variance = [found.by_shared if j == k else found.by_rest for j in range(len(own))]
-        out.append(_summed(estimates, rows, found.value, found.by_mean, by_variance))
-    return np.array(out)
+        whole,
+        common,
+        *single,
+    ])  # fmt: skip
 
 
 def _summed(
@@ -263,15 +276,15 @@ def outcome_parts(
     ----------
     estimates : of the model.
     variance : of one answer.
-    names : of the grouping factors.
-    means : (3 + factors, 1 + K) what `outcome_sums` has, divided by the sum of the weights.
+    names : of the grouping factors that have clusters.
+    means : (4 + factors, 1 + K) what `outcome_sums` has, divided by the sum of the weights.
     """
-    mean, square, whole, *single = means
+    mean, square, whole, common, *single = means
     squared = np.append(mean[0] ** 2, 2.0 * mean[0] * mean[1:])
     random = {name: own - square for name, own in zip(names, single, strict=True)}
     if len(random) > 1:
-        random[TOGETHER] = whole - square - np.sum(list(random.values()), axis=0)
-    residual = variance.linear * mean + variance.square * whole
+        random[TOGETHER] = common - square - np.sum(list(random.values()), axis=0)
+    residual = whole - common + variance.linear * mean + variance.square * whole
     if len(estimates.shape):
         residual[-len(estimates.shape) :] += variance.linear_slope * mean[0] + variance.square_slope * whole[0]
     return _part(square - squared), {name: _part(row) for name, row in random.items()}, _part(residual)
