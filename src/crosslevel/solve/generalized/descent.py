@@ -155,6 +155,8 @@ def descend(
             point, hessian, damping, progress.pairs = lower, None, 0.0, []
             gradient, information = objective.gradient(point), objective.information(point)
             continue
+        if (share := objective.reach(step)) < 1.0:
+            step, expected = share * step, share * (2.0 - share) * expected
         trial = objective.at(objective.moved(point.parameters, step), point.state)
         progress.evaluations += 1
         gain = (point.value - trial.value) / expected

@@ -11,6 +11,9 @@ from crosslevel.likelihood.generalized import GeneralizedCriterion, Layout
 from crosslevel.prior import Weak
 from crosslevel.types import FloatArray
 
+LONGEST = 1.5
+"""Largest change of a working shape parameter in one step."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Point:
@@ -76,6 +79,13 @@ class Objective:
     def moved(self, parameters: FloatArray, step: FloatArray) -> FloatArray:
         """Parameters after a step (r,)."""
         return parameters + (step if self.directions is None else self.directions @ step)
+
+    def reach(self, step: FloatArray) -> float:
+        """Share of a step (r,) that may be taken at once: in shape parameters the deviance is flat towards limits."""
+        if not self.layout.m:
+            return 1.0
+        moved = step if self.directions is None else self.directions @ step
+        return min(1.0, LONGEST / max(float(np.abs(moved[self.layout.shape]).max()), 1e-300))
 
     @cached_property
     def moves_theta(self) -> bool:

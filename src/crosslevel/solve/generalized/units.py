@@ -14,14 +14,22 @@ from crosslevel.types import FloatArray
 HELD = 1e-8
 """Change of Psi along a direction of theta, relative to the largest, below which the direction is held."""
 
+LIMIT = 1e-5
+"""Curvature of the deviance in a working shape parameter, a logarithm, below which it has reached a limit."""
+
 
 def in_data_units(
     objective: Objective, minimum: Minimum[Any], hessian: FloatArray | None, quadrature: Quadrature
 ) -> GeneralizedSolution:
-    """The solution at a minimum whose Hessian (K, K) is known; without it, standard errors are NaN."""
+    """The solution at a minimum whose Hessian (r, r), in the directions of the search, is known.
+
+    Without it, standard errors are NaN.
+    """
     criterion, layout, parameters = objective.criterion, objective.layout, minimum.theta
     rows, at = criterion.rows, minimum.state
     vcov = np.full((layout.size, layout.size), np.nan)
+    if hessian is not None and objective.directions is not None:
+        hessian = objective.directions @ hessian @ objective.directions.T
     if hessian is not None:
         vcov = working_covariance(objective, parameters, hessian)
     factors = [np.linalg.solve(basis, factor) for basis, factor in zip(rows.bases, at.factors, strict=True)]
@@ -58,9 +66,10 @@ def in_data_units(
 def working_covariance(objective: Objective, parameters: FloatArray, hessian: FloatArray) -> FloatArray:
     """Covariance (K, K) by the observed information, half the Hessian (K, K); NaN where that is not positive definite.
 
-    Directions of theta in which Psi does not change, because a variance is zero, are held.
+    Directions of theta in which Psi does not change, because a variance is zero, are held; so are shape parameters at a
+    limit of the family, such as a negative binomial distribution that is Poisson.
     """
-    free = free_directions(objective, parameters)
+    free = free_directions(objective, parameters, hessian)
     inside = free.T @ hessian @ free
     size = np.sqrt(np.maximum(np.diag(inside), 1e-300))
     try:
@@ -71,7 +80,7 @@ def working_covariance(objective: Objective, parameters: FloatArray, hessian: Fl
     return np.asarray(2.0 * half.T @ half)
 
 
-def free_directions(objective: Objective, parameters: FloatArray) -> FloatArray:
+def free_directions(objective: Objective, parameters: FloatArray, hessian: FloatArray) -> FloatArray:
     """Orthonormal directions (K, r) of the parameters in which the model changes to first order."""
     layout = objective.layout
     blocks = []
@@ -84,7 +93,9 @@ def free_directions(objective: Objective, parameters: FloatArray) -> FloatArray:
         placed = np.zeros((layout.size, kept.shape[1]))
         placed[part] = kept
         blocks.append(placed)
-    rest = np.eye(layout.size)[:, layout.k :]
+    # a shape parameter at its limit, where the likelihood is flat, is held too
+    kept_shape = np.diag(hessian)[layout.shape] > LIMIT
+    rest = np.eye(layout.size)[:, layout.k :][:, np.append(np.ones(layout.p, dtype=bool), kept_shape)]
     own = np.hstack([*blocks, rest])
     if objective.directions is None:
         return own
