@@ -76,10 +76,9 @@ class Symbolic:
     @cached_property
     def complete(self) -> bool:
         """Whether every node has one column and touches all of the dense part and nothing else: V is a matrix then."""
-        n_nodes = len(self.row_start)
-        return (
-            self.n_rows == n_nodes * (len(self.dense_start) - 1) == len(self.dense_node) and len(self.owner) == n_nodes
-        )
+        n_nodes, n_dense = len(self.row_start), len(self.dense_start) - 1
+        whole = len(self.dense_node) == self.n_rows == n_nodes * n_dense > 0
+        return whole and len(self.owner) == n_nodes
 
     @property
     def dense_arrays(self) -> tuple[IntArray, CodeArray, CodeArray]:
