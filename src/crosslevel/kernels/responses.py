@@ -17,9 +17,11 @@ stop growing at e^700, so that one answer's terms are finite for every finite et
 import math
 
 import numba
+import numpy as np
 
 from crosslevel.kernels import response_amounts as amounts
 from crosslevel.kernels import response_ordered as ordered
+from crosslevel.kernels.exponential import logit_density, logit_terms, poisson_density, poisson_terms
 from crosslevel.kernels.normal_tail import log_normal_cdf
 from crosslevel.types import FloatArray
 
@@ -198,6 +200,8 @@ def by_shape(code: int, y: float, size: float, eta: float, shape: FloatArray, ou
 def log_constant(code: int, y: float, size: float) -> float:
     """What the log density of one answer has beyond l: free of eta and of the shape parameters."""
     if code in (LOGIT, PROBIT, CLOGLOG, BETA_BINOMIAL):
+        if size <= 1.0:
+            return 0.0
         return math.lgamma(size + 1.0) - math.lgamma(y + 1.0) - math.lgamma(size - y + 1.0)
     if code in (POISSON, NEGATIVE_BINOMIAL_2, NEGATIVE_BINOMIAL_1):
         return -math.lgamma(y + 1.0)
@@ -215,6 +219,17 @@ def fill_terms(
     code: int, y: FloatArray, size: FloatArray, weight: FloatArray, eta: FloatArray, shape: FloatArray, out: FloatArray
 ) -> None:
     """Write weight times l, l', ... of n answers to out (r, n): r = 2, 3 or 4 says up to which derivative."""
+    if code in (LOGIT, POISSON):  # in vector instructions
+        cubes = out[3] if out.shape[0] > 3 else np.empty(len(y) if out.shape[0] > 2 else 0)
+        if code == LOGIT and out.shape[0] == 2:
+            logit_density(y, size, weight, eta, out[0], out[1])
+        elif code == LOGIT:
+            logit_terms(y, size, weight, eta, out[0], out[1], out[2], cubes)
+        elif out.shape[0] == 2:
+            poisson_density(y, weight, eta, out[0], out[1])
+        else:
+            poisson_terms(y, weight, eta, out[0], out[1], out[2], cubes)
+        return
     for i in range(len(y)):
         w = weight[i]
         if out.shape[0] == 2:
