@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,14 @@ from crosslevel.diagnostics.context_terms import context_terms
 from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.asked.robust import cluster_names, default_clusters
+from crosslevel.estimators.generalized.fit import GeneralizedFit
+from crosslevel.estimators.generalized.likelihoods import refitter, require_likelihood
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.inference.bootstrap.run import Reporter
 from crosslevel.inference.clusterings import Clustering, clustering_named
 from crosslevel.inference.df import df_method
+from crosslevel.inference.generalized.left_out import GeneralizedRefits
 from crosslevel.inference.left_out import MixedRefits, OrdinaryRefits, Refit, Refits
 from crosslevel.inference.wald import check_level, coefficient_table
 from crosslevel.kernels.first_use import announce_compilation
@@ -176,14 +180,19 @@ def problem_of(refit: Refit) -> str:
     return " ".join(part for part in (lost, refit.problem) if part)
 
 
+AnyFit: TypeAlias = MixedFit | GeneralizedFit | OLSFit
+"""A fit that can be fitted again without some of its rows."""
+
+
 def influence(
-    fit: MixedFit | OLSFit, by: str | Sequence[str] | None = None, *, level: float = 0.95, progress: bool = True
+    fit: AnyFit, by: str | Sequence[str] | None = None, *, level: float = 0.95, progress: bool = True
 ) -> Influence:
     """Fit a model again without each cluster in turn, and say what that changes.
 
     Each refit is exact: the likelihood of the other clusters is maximised, on cross-products in which the cluster
     counts zero times, variances and degrees of freedom included. Centring constants and cluster means stay as they were
-    learnt from all rows.
+    learnt from all rows. Of another family than the normal one, the likelihood is the fit's approximation with as many
+    quadrature nodes, and degrees of freedom are those of the whole fit.
 
     Parameters
     ----------
@@ -219,7 +228,7 @@ def influence(
     337      9.964       -0.503           0.126
     """
     check_level(level)
-    if not isinstance(fit, MixedFit | OLSFit):
+    if not isinstance(fit, AnyFit):
         raise CrosslevelError(
             f"`influence` is for fits of cl.mixed and cl.ols; got {type(fit).__name__}. Fit the model by one of them."
         )
@@ -229,7 +238,7 @@ def influence(
             f"`influence` leaves out one cluster of {clusters.name} at a time, and there are {clusters.n_clusters}. "
             "With fewer than three nothing is left to compare."
         )
-    refits = _mixed_refits(fit, clusters) if isinstance(fit, MixedFit) else _ordinary_refits(fit, clusters)
+    refits = _refits(fit, clusters)
     found, reporter = [], Reporter(n=clusters.n_clusters, shown=progress, what="influence")
     for place in range(clusters.n_clusters):
         found.append(refits.without(place))
@@ -244,12 +253,19 @@ def influence(
     )  # fmt: skip
 
 
-def _clusters_of(fit: MixedFit | OLSFit, by: str | Sequence[str] | None) -> str:
+def _refits(fit: AnyFit, clusters: Clustering) -> Refits:
+    """What fits a model again."""
+    if isinstance(fit, MixedFit):
+        return _mixed_refits(fit, clusters)
+    return _ordinary_refits(fit, clusters) if isinstance(fit, OLSFit) else _generalized_refits(fit, clusters)
+
+
+def _clusters_of(fit: AnyFit, by: str | Sequence[str] | None) -> str:
     """The name of the one clustering that is left out."""
     if by is not None:
         names = cluster_names(by if isinstance(by, str) else list(by))
     else:
-        names = default_clusters(fit) if isinstance(fit, MixedFit) else fit.clusters
+        names = fit.clusters if isinstance(fit, OLSFit) else default_clusters(fit)
     if len(names) != 1:
         listed = ", ".join(names) or "none"
         raise CrosslevelError(
@@ -289,6 +305,31 @@ def _mixed_refits(fit: MixedFit, clusters: Clustering) -> Refits:
         design=design, solution=fit.solution, clusters=clusters, reml=fit.method == "reml", method=df_method(fit.ddf),
         max_steps=int(fit.given["max_steps"]),
     )  # fmt: skip
+
+
+def _generalized_refits(fit: GeneralizedFit, clusters: Clustering) -> Refits:
+    """What fits a generalized model again.
+
+    Raises
+    ------
+    CrosslevelError : it is made of more than can be left out by clusters.
+    """
+    require_likelihood(fit, "`influence`")
+    reasons = {
+        "has sampling weights, whose standard errors are a sandwich that refits do not compute": fit.design.is_sampled,
+        "has random effects of known covariance, which belong to these very clusters": any(
+            factor.structure.fixed.any() for factor in fit.design.factors
+        ),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise CrosslevelError(
+                f"`influence` cannot leave clusters out of this model: it {reason}. Fit it to the other "
+                "clusters' rows, one cluster after another: fit.update(data=...)."
+            )
+    return GeneralizedRefits(
+        design=fit.design, clusters=clusters, refitter=refitter(fit, errors=True), df=fit.df.to_numpy()
+    )
 
 
 def _ordinary_refits(fit: OLSFit, clusters: Clustering) -> Refits:

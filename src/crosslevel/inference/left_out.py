@@ -79,6 +79,11 @@ class Refits(ABC):
     def values(self) -> FloatArray:
         """(m,) estimates from all rows."""
 
+    @property
+    def n_coefficients(self) -> int:
+        """p: the first of the estimates."""
+        return len(self.design.x)
+
     @abstractmethod
     def fit(self, place: int) -> Refit:
         """Fit without one cluster."""
@@ -90,10 +95,10 @@ class Refits(ABC):
         except MemoryShortageError:
             raise
         except CrosslevelError as error:
-            return no_refit(len(self.names), len(self.design.x), str(error))
+            return no_refit(len(self.names), self.n_coefficients, str(error))
         except np.linalg.LinAlgError:
             problem = "The coefficients are not identified without this cluster."
-            return no_refit(len(self.names), len(self.design.x), problem)
+            return no_refit(len(self.names), self.n_coefficients, problem)
 
     @cached_property
     def by_cluster(self) -> CrossProducts:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from crosslevel.estimators.nesting import Nesting
     from crosslevel.estimators.simulated_tests import SimulatedTest
 
-WIDER = {"poisson": ("negbinomial", "nbinom1"), "binomial": ("betabinomial",)}
+WIDER = {"poisson": ("nbinom2", "nbinom1"), "binomial": ("betabinomial",)}
 """Families of which one is the limit of others where a dispersion is at the end of its range."""
 
 

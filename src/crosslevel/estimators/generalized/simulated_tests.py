@@ -26,7 +26,8 @@ def from_outcomes(small: Refitter, large: Refitter) -> Draw:
         other = large.rows.with_response(rows.in_data_order(rows.y))
         ends = small.fit(rows), large.fit(other)
         deviances = [_deviance(ended) for ended in ends]
-        return Refitted(statistic=max(deviances[0] - deviances[1], 0.0), converged=True)
+        converged = all(ended.outcome is Outcome.FITTED for ended in ends)
+        return Refitted(statistic=max(deviances[0] - deviances[1], 0.0), converged=converged)
 
     return refitted
 
@@ -38,6 +39,6 @@ def _deviance(ended: Ended) -> float:
     ------
     DesignError : there is none.
     """
-    if ended.outcome is not Outcome.FITTED or ended.point is None:
+    if ended.point is None:
         raise DesignError(f"{REASONS[ended.outcome]}.".capitalize())
     return float(ended.point.state.deviance)

@@ -42,7 +42,7 @@ class Ended:
     Attributes
     ----------
     outcome : how it ended.
-    point : parameters, state and value; None where there are none.
+    point : parameters, state and value where the search ended; None where there was none.
     hessian : (K, K) there by differences; None where it was not asked for.
     """
 
@@ -99,21 +99,26 @@ class Refitter:
         try:
             minimum, hessian = self._search(objective, begin)
         except (np.linalg.LinAlgError, ValueError):
-            return Ended(outcome=Outcome.REFUSED)
+            return Ended(outcome=Outcome.SEPARATED if self._has_none(rows) else Outcome.REFUSED)
         if self._is_separated(rows, minimum.theta):
             return Ended(outcome=Outcome.SEPARATED)
-        if minimum.status is not Status.CONVERGED:
-            return Ended(outcome=Outcome.UNCONVERGED)
         point = objective.at(minimum.theta, minimum.state)
+        if minimum.status is not Status.CONVERGED:
+            return Ended(outcome=Outcome.UNCONVERGED, point=point)
         settled = settle(objective, point, small=SMALL, tolerance=WORSE)
         return Ended(outcome=Outcome.FITTED, point=point if settled is None else settled, hessian=hessian)
 
     def _search(self, objective: Objective, start: FloatArray) -> tuple[Any, FloatArray | None]:
-        """Search from the estimates."""
-        return descend(
-            objective, start, near=self.solution.state, tolerance=TOLERANCE, max_steps=self.max_steps,
-            finish=self.errors,
-        )  # fmt: skip
+        """Search from the estimates.
+
+        In a draw without finite estimates it runs away until numbers overflow: that ends in an error or at a distance
+        that is asked about, not in a warning for each of a thousand draws.
+        """
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return descend(
+                objective, start, near=self.solution.state, tolerance=TOLERANCE, max_steps=self.max_steps,
+                finish=self.errors,
+            )  # fmt: skip
 
     def batch(self, rows: ResponseRows) -> Batch:
         """Maximise the likelihood of other rows, and tell the estimates."""
@@ -140,9 +145,11 @@ class Refitter:
 
     def _is_separated(self, rows: ResponseRows, parameters: FloatArray) -> bool:
         """Whether some coefficient has no finite estimate, asked where fitted values are extreme."""
-        beta = parameters[self.estimands.layout.beta]
-        suspected = self.solution.prior is None and is_suspected(rows, beta)
-        return suspected and find_separation(rows) is not None
+        return is_suspected(rows, parameters[self.estimands.layout.beta]) and self._has_none(rows)
+
+    def _has_none(self, rows: ResponseRows) -> bool:
+        """Whether some coefficient has no finite estimate: predictors separate the outcomes."""
+        return self.solution.prior is None and find_separation(rows) is not None
 
 
 def covariance_of(hessian: FloatArray) -> FloatArray:
