@@ -3,9 +3,35 @@
 import numba
 import numpy as np
 
-from crosslevel.kernels.modes import curvature_factor
+from crosslevel.kernels.modes import curvature_factor, dot_three
 from crosslevel.kernels.small import solve_lower
 from crosslevel.types import FloatArray, IntArray
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def weighted_columns(x: FloatArray, precision: FloatArray, out: FloatArray) -> None:
+    """Write W x (n, p) to the first columns of `out` (n, r)."""
+    for i in range(x.shape[0]):
+        for a in range(x.shape[1]):
+            out[i, a] = precision[i] * x[i, a]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def images(
+    z: FloatArray, precision: FloatArray, columns: FloatArray, low: int, high: int, image: FloatArray,
+    square: FloatArray,
+) -> None:  # fmt: skip
+    """Z'E (q, r) and Z'WZ (q, q) of rows low to high."""
+    q, r = image.shape
+    for j in range(q):
+        for a in range(r):
+            image[j, a] = 0.0
+        for i in range(low, high):
+            value = z[j, i]
+            for a in range(r):
+                image[j, a] += value * columns[i, a]
+        for k in range(j + 1):
+            square[j, k] = square[k, j] = dot_three(z[j][low:high], z[k][low:high], precision[low:high])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -34,17 +60,7 @@ def absorb_clusters(
     for g in range(len(start) - 1):
         if count[g] == 0.0:
             continue
-        for j in range(q):
-            for a in range(r):
-                image[j, a] = 0.0
-            for k in range(q):
-                square[j, k] = 0.0
-        for i in range(start[g], start[g + 1]):
-            for j in range(q):
-                for a in range(r):
-                    image[j, a] += z[j, i] * columns[i, a]
-                for k in range(q):
-                    square[j, k] += z[j, i] * z[k, i] * precision[i]
+        images(z, precision, columns, start[g], start[g + 1], image, square)
         curvature_factor(factor, square, chol, half)
         for a in range(r):
             for j in range(q):
@@ -55,9 +71,10 @@ def absorb_clusters(
             for j in range(q):
                 turned[j, a] = column[j]
         for a in range(r):
-            for b in range(r):
-                for j in range(q):
-                    absorbed[a, b] += count[g] * turned[j, a] * turned[j, b]
+            for j in range(q):
+                value = count[g] * turned[j, a]
+                for b in range(r):
+                    absorbed[a, b] += value * turned[j, b]
         for i in range(q):  # C^-1 Lambda'A
             for j in range(q):
                 column[j] = half[i, j]

@@ -57,23 +57,24 @@ def _columns(
 ) -> tuple[FloatArray, FloatArray]:
     """[W X, D] (n, p + m) and the sums over rows (p + m, p + m) that stand for [X, s]'W[X, s]."""
     from crosslevel.kernels.responses import fill_by_shape
+    from crosslevel.kernels.working_model import weighted_columns
 
-    weighted = rows.x * precision[:, None]
-    times = rows.terms[0].weight[rows.terms[0].codes]
-    counted = weighted * times[:, None]
-    p, m = layout.p, layout.m
-    gram = np.empty((p + m, p + m))
-    gram[:p, :p] = rows.x.T @ counted
-    if not m:
-        return weighted, gram
-    jacobian = rows.family.shape_jacobian(at.parameters[layout.shape])
-    changes = np.empty((rows.n, 3, m))
-    fill_by_shape(rows.family.code, rows.y, rows.size, rows.weight, at.eta, at.shape, changes)
-    values, shifts = changes[:, 0] @ jacobian, -(changes[:, 1] @ jacobian)
-    gram[:p, p:] = (rows.x * times[:, None]).T @ shifts
+    term, p, m = rows.terms[0], layout.p, layout.m
+    columns, gram = np.empty((rows.n, p + m)), np.empty((p + m, p + m))
+    weighted_columns(rows.x, precision, columns)
+    times = None if np.all(term.weight == 1.0) else term.weight[term.codes]
+    counted = rows.x if times is None else rows.x * times[:, None]
+    if m:
+        jacobian = rows.family.shape_jacobian(at.parameters[layout.shape])
+        changes = np.empty((rows.n, 3, m))
+        fill_by_shape(rows.family.code, rows.y, rows.size, rows.weight, at.eta, at.shape, changes)
+        values = changes[:, 0] @ jacobian
+        columns[:, p:] = -(changes[:, 1] @ jacobian)
+        scale = (1.0 if times is None else times) / rows.weight
+        gram[p:, p:] = (values * scale[:, None]).T @ values
+    gram[:p] = counted.T @ columns
     gram[p:, :p] = gram[:p, p:].T
-    gram[p:, p:] = (values * (times / rows.weight)[:, None]).T @ values
-    return np.ascontiguousarray(np.hstack([weighted, shifts])), gram
+    return columns, gram
 
 
 def _positive(information: FloatArray) -> FloatArray:
