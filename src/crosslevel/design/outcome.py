@@ -311,7 +311,7 @@ def _ordered(asked: AskedOutcome, learnt: LearntOutcome, columns: Columns, mask:
             raise DataError(
                 f"`formula` has the outcome {learnt.name!r}, which is text ({_listed(learnt.labels)}) and says nothing "
                 f"of an order. Give it one: data[{learnt.name!r}] = pandas.Categorical(data[{learnt.name!r}], "
-                "categories=[...], ordered=True), lowest first."
+                "categories=[...], ordered=True), lowest first; in polars an Enum."
             )
         categories, y = learnt.labels, values
     else:
