@@ -69,7 +69,8 @@ def stable_nodes(
     Returns
     -------
     nodes : per random effect; the most there are if none are enough.
-    change : largest change of the log-likelihood with the next two numbers of nodes; NaN if there are none.
+    change : largest change of the log-likelihood with the next two numbers of nodes, or, of the most there are, since
+        the one before.
     deviances : of all numbers of nodes that were computed.
     """
     steps = [nodes for nodes in ladder(criterion.rows.terms[0].q) if nodes >= least]
@@ -89,4 +90,6 @@ def stable_nodes(
                 break
         if change < STABLE:
             return nodes, change, deviances
+    if len(every := ladder(criterion.rows.terms[0].q)) > 1:  # the last step of the ladder is judged by the one before
+        change = 0.5 * abs(deviance(every[-1]) - deviance(every[-2]))
     return steps[-1], change, deviances
