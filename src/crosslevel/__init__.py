@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from crosslevel.analysis.script import analyze
     from crosslevel.diagnostics.coding import check_coding
     from crosslevel.diagnostics.describe import describe
+    from crosslevel.diagnostics.generalized.calibrated import calibration
+    from crosslevel.diagnostics.generalized.clusters import observed_expected
+    from crosslevel.diagnostics.generalized.quantiles import quantile_residuals
+    from crosslevel.diagnostics.generalized.statistics import dispersion, zero_inflation
     from crosslevel.diagnostics.influence import influence
     from crosslevel.diagnostics.population import population_weight
     from crosslevel.errors import (
@@ -83,11 +87,13 @@ __all__ = [
     "__version__",
     "analyze",
     "between",
+    "calibration",
     "check_coding",
     "compare",
     "conditional_logit",
     "datasets",
     "describe",
+    "dispersion",
     "errors",
     "families",
     "first_difference",
@@ -105,11 +111,13 @@ __all__ = [
     "mixed",
     "mundlak",
     "mundlak_test",
+    "observed_expected",
     "ols",
     "plot",
     "population_weight",
     "power",
     "prior",
+    "quantile_residuals",
     "random_effects",
     "read",
     "report",
@@ -118,6 +126,7 @@ __all__ = [
     "slopes",
     "two_step",
     "workarounds",
+    "zero_inflation",
 ]
 
 # public name -> (module, attribute), or (module, None) where the name is the module itself
@@ -171,6 +180,11 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "slopes": ("crosslevel.estimators.slopes", "slopes"),
     "two_step": ("crosslevel.estimators.two_step", "two_step"),
     "workarounds": ("crosslevel.estimators.workarounds", "workarounds"),
+    "calibration": ("crosslevel.diagnostics.generalized.calibrated", "calibration"),
+    "dispersion": ("crosslevel.diagnostics.generalized.statistics", "dispersion"),
+    "observed_expected": ("crosslevel.diagnostics.generalized.clusters", "observed_expected"),
+    "quantile_residuals": ("crosslevel.diagnostics.generalized.quantiles", "quantile_residuals"),
+    "zero_inflation": ("crosslevel.diagnostics.generalized.statistics", "zero_inflation"),
 }
 
 

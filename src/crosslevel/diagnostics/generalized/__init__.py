@@ -1,0 +1,1 @@
+"""Whether a generalized linear mixed model could have produced its outcome: checks by simulation."""
