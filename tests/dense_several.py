@@ -100,10 +100,10 @@ class DenseSeveral:
         u = np.zeros(m.shape[1])
         for _ in range(300):
             terms = self.terms(fixed + m @ u)
-            curved = np.eye(len(u)) + (m * np.maximum(-weight * terms.second, 0.0)[:, None]).T @ m
-            exact = np.eye(len(u)) - (m * (weight * terms.second)[:, None]).T @ m
-            positive = np.linalg.eigvalsh(exact)[0] > 0.0
-            step = np.linalg.solve(exact if positive else curved, m.T @ (weight * terms.first) - u)
+            curved = np.eye(len(u)) - (m * (weight * terms.second)[:, None]).T @ m
+            if np.linalg.eigvalsh(curved)[0] <= 0.0:
+                curved = np.eye(len(u)) + (m * np.maximum(-weight * terms.second, 0.0)[:, None]).T @ m
+            step = np.linalg.solve(curved, m.T @ (weight * terms.first) - u)
             share, now = 1.0, height(u)
             while height(u + share * step) > now + 1e-12 * (1.0 + abs(now)) and share > 1e-12:
                 share *= 0.5

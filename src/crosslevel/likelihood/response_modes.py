@@ -16,7 +16,7 @@ from crosslevel.likelihood.factorised import Factorised
 from crosslevel.likelihood.response_pattern import ResponsePattern
 from crosslevel.types import FloatArray
 
-FINISHED = 1e-10
+FINISHED = 1e-11
 """Largest change of an element of u, relative to 1 or the largest, that is a sign of having arrived."""
 
 ROUNDED = 1e-7
