@@ -7,16 +7,18 @@ import numpy as np
 
 from crosslevel.design import Design, equations, slopes_explained
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.mixed_fit import MixedFit
+from crosslevel.estimators.generalized.fit import GeneralizedFit
+from crosslevel.estimators.generalized.likelihoods import require_likelihood
+from crosslevel.estimators.generalized.random_tests import refuse_prior
 from crosslevel.inference.df import m_l_1
 from crosslevel.inference.removal import is_separable
-from crosslevel.selection.search import Search, Unit
+from crosslevel.selection.search import Search, Searchable, Unit
 
 INTERCEPT = "the random intercept stays, whatever the criterion says of it"
 
 
 def build_search(
-    maximal: MixedFit,
+    maximal: Searchable,
     *,
     keep: Sequence[str] | str | None,
     keep_intercept: bool = True,
@@ -43,7 +45,7 @@ def build_search(
     )  # fmt: skip
 
 
-def check_numbers(maximal: MixedFit, place: int, *, seed: object, alpha: object, folds: object) -> None:
+def check_numbers(maximal: Searchable, place: int, *, seed: object, alpha: object, folds: object) -> None:
     """Refuse numbers that mean nothing.
 
     Raises
@@ -64,13 +66,16 @@ def check_numbers(maximal: MixedFit, place: int, *, seed: object, alpha: object,
         raise CrosslevelError(f"`seed` is a whole number, 0 or more; got {seed!r}.")
 
 
-def check_maximal(maximal: MixedFit) -> None:
+def check_maximal(maximal: Searchable) -> None:
     """Refuse models whose candidates cannot be compared by their likelihood.
 
     Raises
     ------
-    CrosslevelError : sampling weights, or no random effects.
+    CrosslevelError : sampling weights, or no random effects; of other families estimates that maximise no likelihood.
     """
+    if isinstance(maximal, GeneralizedFit):
+        require_likelihood(maximal, "`select`")
+        refuse_prior(maximal, "`select`")
     if maximal.design.is_sampled:
         raise CrosslevelError(
             "`weights` are sampling weights: what they maximise is no likelihood, and criteria that compare models by "
@@ -83,7 +88,7 @@ def check_maximal(maximal: MixedFit) -> None:
         )
 
 
-def check_clusters(maximal: MixedFit, place: int) -> None:
+def check_clusters(maximal: Searchable, place: int) -> None:
     """Refuse structures whose effects are tied: effects cannot be taken out one by one.
 
     Raises
@@ -220,7 +225,7 @@ def _no_context(design: Design, place: int, effects: list[int], name: str) -> st
     return f"`context` names {name!r}, which is no coefficient or variable of `formula`. Its context effects: {listed}."
 
 
-def _check_context(maximal: MixedFit, context: tuple[int, ...]) -> None:
+def _check_context(maximal: Searchable, context: tuple[int, ...]) -> None:
     """Refuse more context variables than the clusters can bear.
 
     Raises
@@ -240,13 +245,13 @@ def _check_context(maximal: MixedFit, context: tuple[int, ...]) -> None:
         )
 
 
-def is_overfull(maximal: MixedFit, place: int) -> bool:
+def is_overfull(maximal: Searchable, place: int) -> bool:
     """Whether the maximal model has no fewer random effects than clusters, so that it must be singular."""
     factor = maximal.design.factors[place]
     return bool(factor.structure.q >= factor.n_levels)
 
 
-def has_many_parameters(maximal: MixedFit, place: int) -> bool:
+def has_many_parameters(maximal: Searchable, place: int) -> bool:
     """Whether the maximal model has more variances and covariances than clusters."""
     factor = maximal.design.factors[place]
     return bool(np.greater(factor.structure.n_theta, factor.n_levels))

@@ -137,6 +137,7 @@ def check_focus(search: Search) -> None:
     """
     design = search.design
     reasons = {
+        "the model has another family than the normal one": not search.is_linear,
         "the variances are estimated by method='ml'; use method='reml'": not search.reml,
         "there are several grouping factors": not design.is_single,
         "residuals have a structure": design.residual is not None,

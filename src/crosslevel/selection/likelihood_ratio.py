@@ -5,10 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crosslevel.design.submodel import Kept
+from crosslevel.estimators.generalized.submodels import GeneralizedSubmodel
 from crosslevel.inference.distributions import chi_square_tail
-from crosslevel.inference.removal import removal_test
+from crosslevel.inference.generalized.removal import null_information
+from crosslevel.inference.lrt import boundary_test
+from crosslevel.inference.removal import removal, removal_test
 from crosslevel.selection.criteria import Criterion, Judge, Score, simplicity
 from crosslevel.selection.search import Candidate, Search
+from crosslevel.solve import Solution
+from crosslevel.solve.generalized.solution import GeneralizedSolution
 from crosslevel.solve.submodel import Submodel
 
 
@@ -85,6 +91,8 @@ def p_value(candidate: Candidate, baseline: Candidate) -> float:
     fixed to zero lie inside of their range where the other covariances are regular: chi-square.
     """
     if candidate.structure.n_effects < baseline.structure.n_effects:
+        if isinstance(baseline.solution, GeneralizedSolution):
+            return _generalized_removal(candidate, baseline, baseline.solution)
         return removal_test(
             baseline.design, baseline.solution, _without(candidate, baseline), reml=baseline.search.reml
         ).p_value
@@ -94,7 +102,30 @@ def p_value(candidate: Candidate, baseline: Candidate) -> float:
 
 def _without(candidate: Candidate, baseline: Candidate) -> Submodel:
     """The candidate as a model with fewer random effects than the baseline, otherwise with the same blocks."""
+    assert isinstance(candidate.solution, Solution)
+    return Submodel(kept=_kept(candidate, baseline), design=candidate.design, solution=candidate.solution)
+
+
+def _kept(candidate: Candidate, baseline: Candidate) -> Kept:
+    """For each grouping factor the baseline's effects that the candidate has."""
     kept = [tuple(range(factor.structure.q)) for factor in baseline.design.factors]
     names = baseline.structure.effects
     kept[baseline.search.place] = tuple(k for k, name in enumerate(names) if name in candidate.structure.effects)
-    return Submodel(kept=tuple(kept), design=candidate.design, solution=candidate.solution)
+    return tuple(kept)
+
+
+def _generalized_removal(candidate: Candidate, baseline: Candidate, large: GeneralizedSolution) -> float:
+    """The same p-value for models with another family than the normal one."""
+    assert isinstance(candidate.solution, GeneralizedSolution)
+    small = GeneralizedSubmodel(
+        kept=_kept(candidate, baseline), design=candidate.design, solution=candidate.solution
+    )  # fmt: skip
+    what = removal(tuple(factor.structure for factor in baseline.design.factors), small.kept)
+    metric = None
+    if what.needs_metric:
+        rows, found = large.criterion.rows, small.solution
+        metric = null_information(rows, small.kept, small.factors(large), found.state.eta, found.shape)
+    return boundary_test(
+        candidate.deviance - baseline.deviance, what.blocks, free=what.free, metric=metric, n_parameters=what.df,
+        bound=what.bound,
+    ).p_value  # fmt: skip

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crosslevel.display import fixed
+from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.selection.averaging import average_words
 from crosslevel.selection.routine import Round
-from crosslevel.selection.search import Candidate
+from crosslevel.selection.search import Candidate, Searchable
 from crosslevel.selection.structures import RandomStructure
 
 if TYPE_CHECKING:
@@ -84,8 +85,17 @@ def _beginning(selection: "Selection") -> str:
         "were searched with the two-step routine of Heisig, Schaeffer and Giesecke (2017), starting from the maximal "
         f"model {maximal.formula} with {counted(structure.n_effects, 'random effect')} and "
         f"{counted(structure.n_correlations, 'correlation')}. {judged}. All models were fitted by "
-        f"{maximal.method.upper()}.{never}"
+        f"{maximal.method.upper()}{_integrated(maximal)}.{never}"
     )
+
+
+def _integrated(maximal: Searchable) -> str:
+    """How random effects were integrated out, where that is an approximation."""
+    if not isinstance(maximal, GeneralizedFit):
+        return ""
+    nodes = maximal.quadrature.nodes
+    how = "the Laplace approximation" if nodes == 1 else f"adaptive quadrature with {nodes} nodes per random effect"
+    return f" ({maximal.family.description}; {how})"
 
 
 def _first_step(selection: "Selection", rounds: list[Round]) -> str:

@@ -6,10 +6,9 @@ from functools import cached_property
 import pandas as pd
 
 from crosslevel.display import Document
-from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.selection.criteria import Criterion, Judge
 from crosslevel.selection.routine import Round, Rules
-from crosslevel.selection.search import Candidate, Search
+from crosslevel.selection.search import Candidate, Search, Searchable
 from crosslevel.selection.structures import RandomStructure
 
 
@@ -28,7 +27,7 @@ class Selection:
     average : whether the log and the document show averaged context effects.
     """
 
-    fit: MixedFit
+    fit: Searchable
     search: Search = field(repr=False)
     criterion: Criterion = field(repr=False)
     judge: Judge = field(repr=False)
@@ -37,7 +36,7 @@ class Selection:
     average: bool = False
 
     @property
-    def maximal(self) -> MixedFit:
+    def maximal(self) -> Searchable:
         """The maximal model."""
         return self.search.maximal
 

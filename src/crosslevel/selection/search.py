@@ -10,6 +10,7 @@ import numpy as np
 from crosslevel.covariance import COVARIANCES, BlockStructure
 from crosslevel.design import Design
 from crosslevel.design.submodel import Part, with_parts
+from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.inference.df import m_l_1
 from crosslevel.inference.distributions import t_quantile
@@ -18,6 +19,8 @@ from crosslevel.inference.structure_fits import StructureFit, fit_structure
 from crosslevel.optimise import Status
 from crosslevel.selection.structures import RandomStructure
 from crosslevel.solve import NEGLIGIBLE, Solution
+from crosslevel.solve.generalized.parts import solve_generalized_parts
+from crosslevel.solve.generalized.solution import GeneralizedSolution
 from crosslevel.solve.submodel import solve_parts
 from crosslevel.types import FloatArray
 
@@ -26,6 +29,12 @@ MISSED = 1e-6
 
 LEVEL = 0.95
 """Of the intervals of context effects."""
+
+Searchable: TypeAlias = MixedFit | GeneralizedFit
+"""What has random effects whose structure can be searched."""
+
+Found: TypeAlias = StructureFit | Solution | GeneralizedSolution
+"""Estimates of a candidate."""
 
 Report: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -70,7 +79,7 @@ class Candidate:
     search: "Search" = field(repr=False)
 
     @cached_property
-    def solution(self) -> Solution:
+    def solution(self) -> Solution | GeneralizedSolution:
         """Its estimates, to the last digits, with all that methods of inference ask for."""
         return self.search.solve(self)
 
@@ -81,11 +90,12 @@ class Candidate:
 
     @cached_property
     def estimates(self) -> Estimates:
-        """What methods of inference look at."""
+        """What methods of inference look at, in a linear model."""
+        assert isinstance(self.solution, Solution)
         return Estimates(design=self.design, solution=self.solution, reml=self.search.reml)
 
     @property
-    def found(self) -> StructureFit | Solution:
+    def found(self) -> Found:
         """What the search found: its estimates with as many digits as their comparison needs."""
         return self.search.found[self.structure]
 
@@ -112,7 +122,7 @@ class Candidate:
     @property
     def converged(self) -> bool:
         """Whether the optimum was reached."""
-        return not isinstance(self.found, Solution) or self.found.status is Status.CONVERGED
+        return isinstance(self.found, StructureFit) or self.found.status is Status.CONVERGED
 
     @property
     def n_params(self) -> int:
@@ -124,11 +134,11 @@ class Candidate:
     def sdev(self) -> FloatArray:
         """(q,) standard deviations of the principal components of its standardised random effects, largest first.
 
-        Relative to the residual's. Effects are measured by what they add to the outcome's variance, so that the units
-        of their variables do not matter.
+        Relative to the residual's; of other families on the scale of the linear predictor. Effects are measured by what
+        they add to the outcome's variance, so that the units of their variables do not matter.
         """
         found = self.found
-        values = found.eigenvalues[self.search.place] if isinstance(found, Solution) else found.eigenvalues
+        values = found.eigenvalues if isinstance(found, StructureFit) else found.eigenvalues[self.search.place]
         return np.sort(np.sqrt(np.maximum(values, 0.0)))[::-1]
 
     @property
@@ -154,7 +164,7 @@ class Search:
     found : their estimates.
     """
 
-    maximal: MixedFit
+    maximal: Searchable
     place: int
     units: tuple[Unit, ...]
     context: tuple[int, ...]
@@ -162,7 +172,7 @@ class Search:
     alpha: float = 0.05
     folds: int | None = None
     fitted: dict[RandomStructure, Candidate] = field(default_factory=dict, repr=False)
-    found: dict[RandomStructure, StructureFit | Solution] = field(default_factory=dict, repr=False)
+    found: dict[RandomStructure, Found] = field(default_factory=dict, repr=False)
 
     @property
     def design(self) -> Design:
@@ -195,7 +205,7 @@ class Search:
         """The candidate with this structure, fitted once."""
         if structure not in self.fitted:
             candidate = Candidate(structure=structure, part=self.part(structure), search=self)
-            self.found[structure] = self._fit(candidate.part, self.maximal.solution.factors[self.place])
+            self.found[structure] = self._fit(candidate.part, self.maximal.solution)
             self.fitted[structure] = candidate
         return self.fitted[structure]
 
@@ -209,27 +219,47 @@ class Search:
 
     def settle(self, larger: Candidate, smaller: Candidate) -> None:
         """Fit a candidate again from one that it contains, if that one's deviance is lower: a minimum was missed."""
-        near, own = np.zeros((len(self.effects),) * 2), smaller.found
         if larger.deviance <= smaller.deviance + MISSED:
             return
-        factor = own.factors[self.place] if isinstance(own, Solution) else own.data_factor
-        near[smaller.part.effects, : len(factor)] = factor
-        again = self._fit(larger.part, near)
+        again = self._fit(larger.part, smaller.found, smaller.part)
         if again.deviance < larger.deviance:
             self.found[larger.structure] = again
 
-    def _fit(self, part: Part, near: FloatArray) -> StructureFit | Solution:
-        """Fit a candidate, by the compiled search where that is possible."""
+    def _fit(self, part: Part, near: Found, near_part: Part | None = None) -> Found:
+        """Fit a candidate from the estimates of the maximal model, or of a candidate with the effects `near_part`."""
+        if isinstance(near, GeneralizedSolution):
+            return self._fit_generalized(part, near, near_part)
         if self.is_plain:
-            fit = fit_structure(self.design.reduced, part, near, reml=self.reml)
+            factor = near.data_factor if isinstance(near, StructureFit) else near.factors[self.place]
+            start = np.zeros((len(self.effects),) * 2)
+            start[slice(None) if near_part is None else near_part.effects, : len(factor)] = factor
+            fit = fit_structure(self.design.reduced, part, start, reml=self.reml)
             if fit is not None:
                 return fit
         return self._solve(part)
 
+    def _fit_generalized(self, part: Part, near: GeneralizedSolution, near_part: Part | None) -> GeneralizedSolution:
+        """The same of a model with another family than the normal one."""
+        whole = self.maximal.solution
+        assert isinstance(whole, GeneralizedSolution)
+        psi = [factor @ factor.T for factor in near.factors]
+        if near_part is not None:
+            own, effects = np.zeros((len(self.effects),) * 2), near_part.effects
+            own[np.ix_(effects, effects)] = psi[self.place]
+            psi[self.place] = own
+        return solve_generalized_parts(
+            self.design, self.parts(part), whole, near, psi, max_steps=int(self.maximal.given["max_steps"])
+        )
+
     @cached_property
     def is_plain(self) -> bool:
-        """Whether candidates are fitted by the compiled search: one grouping factor, independent residuals."""
-        return self.design.is_single and self.design.residual is None
+        """Whether candidates are fitted by the compiled search: a linear model, one factor, independent residuals."""
+        return self.is_linear and self.design.is_single and self.design.residual is None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is a linear model; else one of another family."""
+        return self.design.outcome is None
 
     def part(self, structure: RandomStructure) -> Part:
         """Positions of a structure's effects among the maximal model's, block by block."""
@@ -248,13 +278,14 @@ class Search:
         others[self.place] = part
         return tuple(others)
 
-    def solve(self, candidate: Candidate) -> Solution:
+    def solve(self, candidate: Candidate) -> Solution | GeneralizedSolution:
         """The solution of a candidate."""
         found = self.found[candidate.structure]
-        return found if isinstance(found, Solution) else found.solve(max_steps=self.maximal.given["max_steps"])
+        return found.solve(max_steps=self.maximal.given["max_steps"]) if isinstance(found, StructureFit) else found
 
     def _solve(self, part: Part) -> Solution:
-        """Fit a candidate by the ordinary solver."""
+        """Fit a candidate by the ordinary solver of linear models."""
+        assert isinstance(self.maximal.solution, Solution)
         return solve_parts(
             self.design, self.parts(part), reml=self.reml, iterative=self.maximal.solution.iterative is not None,
             max_steps=self.maximal.given["max_steps"],
@@ -263,7 +294,7 @@ class Search:
     def variance(self, candidate: Candidate, effect: str) -> float:
         """Variance of a random effect relative to the residual's, in working coordinates where there are some."""
         found = candidate.found
-        factor = found.factors[self.place] if isinstance(found, Solution) else found.factor
+        factor = found.factor if isinstance(found, StructureFit) else found.factors[self.place]
         row = factor[candidate.structure.effects.index(effect)]
         return float(row @ row)
 

@@ -30,7 +30,7 @@ def select(
     keep_intercept: bool = True,
     context: Sequence[str] | str | None = None,
     group: str | None = None,
-    method: Method = "reml",
+    method: Method | None = None,
     correlations: Correlations | None = None,
     components: Components = "published",
     share: float = 1.0,
@@ -49,7 +49,8 @@ def select(
     components than random effects. Slopes in a cross-level interaction are never dropped, nor is the random intercept,
     nor a slope before the interactions it is part of. Step 2 searches the correlations of the effects that are left:
     every way to put them into blocks, within which they are correlated. All candidates are fitted to the cross-products
-    of the maximal model; no row is read again.
+    of the maximal model; no row is read again. With another `family` they are fitted to its rows, each search starting
+    at the estimates of the maximal model, all with as many quadrature nodes as that has.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def select(
     context : the context effects that the record follows: coefficients, or variables that are constant within clusters.
         By default all coefficients of such variables, cross-level interactions included.
     group : the grouping factor whose random effects are searched, if there are several.
-    method : "reml" or "ml".
+    method : "reml", by default in linear models, or "ml", the only one of other families.
     correlations : "exhaustive", every structure; "stepwise", one block split in two at a time; "target", which effects
         are correlated with that of a context effect's equation, the others with none; "full" or "none", all or no
         correlations of the slopes that are left. None leaves it to the criterion: "target" for those that look at the
@@ -102,10 +103,10 @@ def select(
     """
     judged_by = criterion_named(criterion)
     rules = rules_from(components, share, judged_by.correlations if correlations is None else correlations)
-    announce_compilation()
-    announce_compilation("refits")
     maximal = mixed(formula, data, method=method, progress=progress, **given)
     check_maximal(maximal)
+    if maximal.design.outcome is None:
+        announce_compilation("refits")
     search = build_search(
         maximal,
         keep=keep,

@@ -103,8 +103,9 @@ def _context(selection: "Selection") -> Table:
                 [row["structure"], *(float(row[f"{term} {what}"]) for what in ("estimate", "std_error")), low, high]
             )
     columns: list[str | Column] = ["Random effects", "Estimate", "SE", "95% low", "high"]
+    how = "given the variances" if selection.search.is_linear else "from the observed information"
     note = (
-        "From the maximal model to the chosen one. Standard errors given the variances, m-l-1 degrees of freedom; the "
-        "chosen model's own tests are in its summary."
+        f"From the maximal model to the chosen one. Standard errors {how}, m-l-1 degrees of freedom; the chosen "
+        "model's own tests are in its summary."
     )
     return Table(columns, rows, title="Context effects along the path", notes=[note])

@@ -24,11 +24,13 @@ def check_plain(search: Search, criterion: str) -> None:
 
     Raises
     ------
-    CrosslevelError : several grouping factors, or a residual structure.
+    CrosslevelError : several grouping factors, a residual structure, or another family.
     """
     if not search.is_plain:
         why = "several grouping factors" if not search.design.is_single else "a residual structure"
+        if not search.is_linear:
+            why = "another family than the normal one"
         raise CrosslevelError(
-            f"`criterion` is {criterion!r}, which is worked out for one grouping factor and independent residuals, and "
-            f"this model has {why}. Use 'bic' or 'aic'."
+            f"`criterion` is {criterion!r}, which is worked out for linear models with one grouping factor and "
+            f"independent residuals, and this model has {why}. Use 'bic' or 'aic'."
         )
