@@ -449,6 +449,40 @@ def test_robust_and_counted_degrees_of_freedom() -> None:
         cl.margins(fit, "urban", ddf="satterthwaite")
 
 
+def test_bootstrap_intervals_are_percentiles_of_the_replicates() -> None:
+    """Every replicate's estimates are those that the refit would have: margins of a model with these parameters."""
+    fit = fitted("Contraception__rs_urban_laplace")
+    boot = fit.bootstrap(40, kind="parametric", seed=2, progress=False)
+    found, effects = cl.margins(fit, "urban", bootstrap=boot), cl.slopes(fit, "age", bootstrap=boot)
+    np.testing.assert_array_equal(found["estimate"], cl.margins(fit, "urban")["estimate"])
+    values = []
+    for own in boot.batch.values[boot.used]:
+        psi = np.diag(own[-3:-1]) @ np.array([[1.0, own[-1]], [own[-1], 1.0]]) @ np.diag(own[-3:-1])
+        factor = np.linalg.cholesky(psi + 1e-15 * np.eye(2))
+        other = replace(fit, solution=replace(fit.solution, beta=own[:-3], factors=(factor,)))
+        values.append([*cl.margins(other, "urban")["estimate"], cl.slopes(other, "age")["estimate"].iloc[0]])
+    low, high = np.quantile(values, [0.025, 0.975], axis=0, method="median_unbiased")
+    spread = np.std(values, axis=0, ddof=1)
+    np.testing.assert_allclose([*found["std_error"], effects["std_error"].iloc[0]], spread, rtol=1e-6)
+    between = (found["conf_high"] < high[:2] + spread[:2]) & (found["conf_low"] > low[:2] - spread[:2])
+    assert between.all()
+    difference = found.contrasts()
+    np.testing.assert_allclose(difference["std_error"].iloc[0], np.std(np.diff(values)[:, 0], ddof=1), rtol=1e-6)
+    with pytest.raises(CrosslevelError, match="of this very fit"):
+        cl.margins(moderated(), "urban", bootstrap=boot)
+    with pytest.raises(CrosslevelError, match="effects of given levels"):
+        cl.margins(fit, "urban", bootstrap=boot, random_effects={"district": 1})
+
+
+def test_bootstrap_intervals_of_linear_models() -> None:
+    fit = cl.mixed("Reaction ~ Days + (Days | Subject)", load_data("sleepstudy"))
+    boot = fit.bootstrap(50, seed=1, progress=False)
+    found = cl.slopes(fit, "Days", bootstrap=boot)
+    expected = boot.conf_int(terms=["Days"])
+    np.testing.assert_allclose(found[["conf_low", "conf_high"]], expected[["conf_low", "conf_high"]])
+    np.testing.assert_allclose(found["std_error"], boot.std_error["Days"])
+
+
 def test_generalized_linear_models_have_margins_too() -> None:
     fit = cl.glm("use ~ age * urban", load_data("Contraception"), family="binomial", cluster="district")
     found = cl.margins(fit, "urban")

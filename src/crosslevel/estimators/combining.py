@@ -1,9 +1,9 @@
 """Any fitted model as far as combinations of its coefficients are concerned: estimates, standard errors, df."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from crosslevel.estimators.asked.fixed import method_of
 from crosslevel.inference.df import DfMethod
 from crosslevel.inference.estimates import Single
 from crosslevel.types import CodeArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from crosslevel.inference.bootstrap.record import Bootstrap
 
 NOISE = 1e-12
 """Weight of a coefficient, relative to one over the size of its column, that comes from rounding alone."""
@@ -32,6 +35,7 @@ class Combiner:
     single : standard errors and degrees of freedom of rows C (m, p).
     method : name of the way degrees of freedom are counted, or of the covariance.
     description : the same in words.
+    replicates : (B, p) coefficients in bootstrap replicates, for intervals from them; None without.
     """
 
     design: Design = field(repr=False)
@@ -39,6 +43,7 @@ class Combiner:
     single: Callable[[FloatArray], Single] = field(repr=False)
     method: str
     description: str
+    replicates: FloatArray | None = field(default=None, repr=False)
 
     def estimate(self, rows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Estimates, standard errors and degrees of freedom (m,) of rows C (m, p); NaN for rows that are NaN."""
@@ -48,6 +53,10 @@ class Combiner:
             found = self.single(rows[known])
             out[:, known] = rows[known] @ self.beta, found.std_error, found.df
         return out[0], out[1], out[2]
+
+    def drawn(self, rows: FloatArray) -> FloatArray | None:
+        """Values (m, B) of rows C (m, p) in the replicates; NaN for rows that are NaN. None without replicates."""
+        return None if self.replicates is None else np.asarray(rows @ self.replicates.T)
 
     def estimable(self, full: FloatArray, unit: float = 1.0) -> FloatArray:
         """Rows (m, p) of the estimated columns from rows (m, columns of the fixed part).
@@ -139,6 +148,30 @@ def combiner_of(fit: Any, ddf: str | None, vcov: str | None) -> Combiner:
         design=design, beta=estimates.beta, single=partial(method.single, estimates), method=method.name,
         description=method.description,
     )  # fmt: skip
+
+
+def with_replicates(combiner: Combiner, fit: Any, bootstrap: "Bootstrap | None") -> Combiner:
+    """A combiner that takes standard errors and intervals from a bootstrap of the same fit.
+
+    Raises
+    ------
+    CrosslevelError : no bootstrap, or one of other coefficients.
+    """
+    if bootstrap is None:
+        return combiner
+    told = getattr(bootstrap, "names", ())[: len(fit.params)]
+    if tuple(told) != tuple(fit.params.index):
+        raise CrosslevelError(
+            "`bootstrap` is the result of fit.bootstrap() of this very fit; got "
+            f"{type(bootstrap).__name__}{f' of {list(told)}' if told else ''}."
+        )
+    values = bootstrap.batch.values[bootstrap.used][:, : len(told)]
+    terms = getattr(fit, "terms", None) if hasattr(fit, "family") else None
+    replicates = np.zeros((len(values), len(combiner.beta)))
+    # the intercept of an ordered outcome is no coefficient, and is in no row
+    replicates[:, np.arange(len(told)) if terms is None else terms] = values
+    words = f"{bootstrap.kind} bootstrap, {len(values)} replicates; percentile intervals"
+    return replace(combiner, replicates=replicates, method="bootstrap", description=words)
 
 
 def _method_of(fit: Any, ddf: str | None) -> DfMethod:

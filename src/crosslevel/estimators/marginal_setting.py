@@ -10,7 +10,7 @@ import numpy as np
 
 from crosslevel.display import counted
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.combining import Clusters, Combiner, clusters_of, combiner_of, counts_of
+from crosslevel.estimators.combining import Clusters, Combiner, clusters_of, combiner_of, counts_of, with_replicates
 from crosslevel.estimators.marginal_inputs import (
     held_text,
     is_deviation,
@@ -25,6 +25,7 @@ from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.generalized.expectations import Expectations, RandomEffects
+    from crosslevel.inference.bootstrap.record import Bootstrap
 
 By: TypeAlias = "str | Sequence[str] | Mapping[str, object] | None"
 """Variables at whose values something is asked for: names, or names with values."""
@@ -253,6 +254,7 @@ def setting_of(
     vcov: str | None = None,
     scale: Scale = "response",
     random_effects: "RandomEffects" = "average",
+    bootstrap: "Bootstrap | None" = None,
 ) -> Setting:
     """Prepare a model for questions about some variables.
 
@@ -260,15 +262,17 @@ def setting_of(
     ----------
     fit : a fitted model.
     names : all names that the question uses, some of which may be expressions such as "log(income)".
-    at, over, ddf, vcov, scale, random_effects : see `crosslevel.slopes`.
+    at, over, ddf, vcov, scale, random_effects, bootstrap : see `crosslevel.slopes`.
     """
-    combiner = combiner_of(fit, ddf, vcov)
+    from crosslevel.estimators.generalized.expectations import outcomes_of
+
+    combiner = with_replicates(combiner_of(fit, ddf, vcov), fit, bootstrap)
     if not isinstance(at, Mapping) and (not isinstance(at, str) or at not in PLACES):
         raise CrosslevelError(
             f"`at` is one of {', '.join(map(repr, PLACES))}, or values by variable such as {{'x': 0}}; got {at!r}."
         )
     weights = counts_of(fit)
-    outcomes = _outcomes(fit, combiner, weights, scale, random_effects, vcov)
+    outcomes = outcomes_of(fit, combiner, weights, scale, random_effects, vcov, bootstrap)
     plain = MarginalRows(
         spec=fit.design.spec, columns=fit.design.columns, mask=fit.design.mask, weights=weights, every=bool(outcomes)
     )
@@ -283,35 +287,6 @@ def setting_of(
     return Setting(
         fit=fit, rows=rows, combiner=outcomes[0].combiner if outcomes else combiner, at=at, over=over, outcomes=outcomes
     )
-
-
-def _outcomes(
-    fit: Any,
-    linear: Combiner,
-    weights: FloatArray | None,
-    scale: Scale,
-    random_effects: "RandomEffects",
-    vcov: str | None,
-) -> "tuple[Expectations, ...]":
-    """What is expected on the scale of the outcome; nothing on that of the linear predictor.
-
-    Raises
-    ------
-    CrosslevelError : no such scale; `random_effects` where they make no difference.
-    """
-    if scale not in ("response", "link"):
-        raise CrosslevelError(f"`scale` is 'response' or 'link'; got {scale!r}.")
-    if getattr(fit, "family", None) is None or scale == "link":
-        if isinstance(random_effects, Mapping):
-            why = "on the scale of the linear predictor" if scale == "link" else "of a linear model"
-            raise CrosslevelError(
-                f"`random_effects` is {dict(random_effects)!r}, but averages {why} are those of the fixed part. Use "
-                "fit.predict for the rows of one cluster."
-            )
-        return ()
-    from crosslevel.estimators.generalized.expectations import expectations_of
-
-    return expectations_of(fit, linear, random_effects, weights, vcov)
 
 
 def focal_of(setting: Setting, x: object) -> Focal:

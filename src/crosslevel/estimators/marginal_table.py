@@ -12,6 +12,7 @@ from crosslevel.display import Column, Document, Note, Row, Table, counted, perc
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.combining import Combiner
 from crosslevel.estimators.marginal_setting import written
+from crosslevel.inference.bootstrap.intervals import percentile
 from crosslevel.inference.multiplicity import ADJUSTMENTS, adjusted, check_adjust
 from crosslevel.inference.wald import check_level, coefficient_table
 from crosslevel.types import FloatArray, IntArray
@@ -265,8 +266,18 @@ def table_of(
     """
     check_adjust(adjust)
     estimate, std_error, df = combiner.estimate(rows)
+    drawn = combiner.drawn(rows)
+    if drawn is not None:
+        if adjust != "none":
+            raise CrosslevelError(
+                f"`adjust` is {adjust!r}, but percentile intervals are of single estimates. Use 'none'."
+            )
+        std_error, df = drawn.std(axis=1, ddof=1), np.full(len(rows), np.inf)
     terms = tuple(str(record["term"]) for record in records)
     table = coefficient_table(terms, estimate + shift, std_error, df, level=check_level(level))
+    if drawn is not None:
+        limits = [percentile(values, level) if np.isfinite(values).all() else (np.nan, np.nan) for values in drawn]
+        table[["conf_low", "conf_high"]] = np.array(limits) + shift
     if adjust != "none":
         unadjusted = table["p_value"].to_numpy()
         p_value, critical = adjusted(table["statistic"].to_numpy(), df, families, means, adjust, level=level)
@@ -298,13 +309,12 @@ def document_of(margins: Margins) -> Document:
         str(name) for name in frame if name not in (*STATISTICS, "p_unadjusted") and not (plain and name == "contrast")
     ]
     named = not (extra and (alone or margins.about.kind == "predictions"))
-    share = percent(margins.about.level, decimals=0)
+    statistics = _statistics(margins)
     columns = [
         *([Column("term", format="text")] if named else []), *(Column(str(name), align="right") for name in extra),
-        Column("estimate"), Column("SE"), Column("df", format="fixed", decimals=1),
-        Column("t", format="fixed", decimals=2), Column("p", format="p"), Column(f"{share} low"), Column("high"),
+        *statistics.values(),
     ]  # fmt: skip
-    body = [_cells(margins, row, extra, named=named) for row in range(len(frame))]
+    body = [_cells(margins, row, extra, list(statistics), named=named) for row in range(len(frame))]
     blocks: list[Table | Note] = [Table(columns, body, notes=_words(margins))]
     empty = int(frame["estimate"].isna().sum())
     if empty:
@@ -318,7 +328,10 @@ def document_of(margins: Margins) -> Document:
 
 def _words(margins: Margins) -> list[str]:
     """What stands below the table."""
-    out = [f"Other variables: {margins.about.place}. {margins.about.averages}", f"Tests: {margins.about.method}."]
+    out = [
+        f"Other variables: {margins.about.place}. {margins.about.averages}",
+        f"{_what(margins)}: {margins.about.method}.",
+    ]
     if margins.about.adjust != "none":
         per = len(margins.frame) / margins.about.n_families
         size = f"of {per:.0f}" if per == int(per) else f"({len(margins.frame)} tests in all)"
@@ -327,8 +340,30 @@ def _words(margins: Margins) -> list[str]:
     return [*out, *margins.notes]
 
 
-def _cells(margins: Margins, row: int, extra: Sequence[str], *, named: bool) -> Row:
+def _what(margins: Margins) -> str:
+    """What the method is of."""
+    return "Tests" if margins.frame["statistic"].notna().any() else "Intervals"
+
+
+def _statistics(margins: Margins) -> dict[str, Column]:
+    """The columns of statistics that say something: no degrees of freedom of z, no tests where there are none."""
+    frame, share = margins.frame, percent(margins.about.level, decimals=0)
+    counted_df, tested = bool(np.isfinite(frame["df"]).any()), bool(frame["statistic"].notna().any())
+    columns = {
+        "estimate": Column("estimate"),
+        "std_error": Column("SE"),
+        "df": Column("df", format="fixed", decimals=1),
+        "statistic": Column("t" if counted_df else "z", format="fixed", decimals=2),
+        "p_value": Column("p", format="p"),
+        "conf_low": Column(f"{share} low"),
+        "conf_high": Column("high"),
+    }
+    left_out = {*(() if counted_df else ("df",)), *(() if tested else ("statistic", "p_value"))}
+    return {name: column for name, column in columns.items() if name not in left_out}
+
+
+def _cells(margins: Margins, row: int, extra: Sequence[str], statistics: Sequence[str], *, named: bool) -> Row:
     """Cells of one row."""
     shown = [written(margins.frame[name].iloc[row]) for name in extra]
-    statistics = [float(margins.frame[name].iloc[row]) for name in STATISTICS]
-    return [*([str(margins.frame.index[row])] if named else []), *shown, *statistics]
+    numbers = [float(margins.frame[name].iloc[row]) for name in statistics]
+    return [*([str(margins.frame.index[row])] if named else []), *shown, *numbers]

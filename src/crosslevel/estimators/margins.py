@@ -14,6 +14,7 @@ from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.generalized.expectations import RandomEffects
+    from crosslevel.inference.bootstrap.record import Bootstrap
 
 
 def margins(
@@ -30,6 +31,7 @@ def margins(
     vcov: str | None = None,
     scale: Scale = "response",
     random_effects: "RandomEffects" = "average",
+    bootstrap: "Bootstrap | None" = None,
     level: float = 0.95,
 ) -> Margins:
     """Adjusted predictions at values of some variables; with `effects` marginal effects; with `contrasts` differences.
@@ -53,7 +55,7 @@ def margins(
     over : the units of representative values; see `cl.slopes`.
     adjust : "none", "holm", "bonferroni" or "tukey" (pairwise contrasts). All rows are a family; of contrasts, those
         within one combination of the other variables.
-    ddf, vcov, scale, random_effects, level : see `cl.slopes`.
+    ddf, vcov, scale, random_effects, bootstrap, level : see `cl.slopes`.
 
     Returns
     -------
@@ -83,12 +85,13 @@ def margins(
     if effects is not None:
         found = slopes(
             fit, effects, by, at=at, over=over, adjust="none" if contrasts else adjust, ddf=ddf, vcov=vcov,
-            scale=scale, random_effects=random_effects, level=level,
+            scale=scale, random_effects=random_effects, bootstrap=bootstrap, level=level,
         )  # fmt: skip
     else:
         setting = setting_of(
-            fit, listed(by, "by"), at=at, over=over, ddf=ddf, vcov=vcov, scale=scale, random_effects=random_effects
-        )
+            fit, listed(by, "by"), at=at, over=over, ddf=ddf, vcov=vcov, scale=scale, random_effects=random_effects,
+            bootstrap=bootstrap,
+        )  # fmt: skip
         found = predictions(setting, by, adjust="none" if contrasts else adjust, level=level)
     if contrasts is None:
         if among is not None:

@@ -14,6 +14,7 @@ from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.generalized.expectations import RandomEffects
+    from crosslevel.inference.bootstrap.record import Bootstrap
 
 
 def slopes(
@@ -29,6 +30,7 @@ def slopes(
     vcov: str | None = None,
     scale: Scale = "response",
     random_effects: "RandomEffects" = "average",
+    bootstrap: "Bootstrap | None" = None,
     level: float = 0.95,
 ) -> Margins:
     """Simple slopes: the effect of a predictor on the outcome, at values of its moderators.
@@ -63,6 +65,7 @@ def slopes(
     scale : in models with a family, "response" (expected outcomes) or "link" (linear predictors: the coefficients).
     random_effects : in models with a family, "average" over them (population), "zero" (a typical cluster), or a level
         of some grouping factors such as {"district": 3} at whose conditional modes predictions are made.
+    bootstrap : the result of fit.bootstrap(), whose replicates standard errors and percentile intervals are taken from.
     level : confidence level.
 
     Returns
@@ -93,7 +96,7 @@ def slopes(
     names = listed(x, "x")
     setting = setting_of(
         fit, [*names, *listed(by, "by")], at=at, over=over, ddf=ddf, vcov=vcov, scale=scale,
-        random_effects=random_effects,
+        random_effects=random_effects, bootstrap=bootstrap,
     )  # fmt: skip
     values, notes = setting.by_values(by)
     wanted = names or [name for name in setting.rows.inputs if name not in values]

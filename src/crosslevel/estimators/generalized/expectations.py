@@ -8,7 +8,7 @@ of such rows estimate differences, so that contrasts, families of tests and figu
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,14 @@ from crosslevel.inference.generalized.predictive import (
     category_answer,
     mean_answer,
     predictive,
+    predictive_at,
 )
-from crosslevel.inference.generalized.tangents import Effect, Places, tangent
+from crosslevel.inference.generalized.tangents import Effect, Places, expected, tangent
 from crosslevel.inference.marginal_rows import MarginalRows
 from crosslevel.types import FloatArray
+
+if TYPE_CHECKING:
+    from crosslevel.inference.bootstrap.record import Bootstrap
 
 RandomEffects: TypeAlias = "Literal['average', 'zero'] | Mapping[str, object]"
 """What predictions do with random effects: average over them, set them to zero, or take those of given levels."""
@@ -57,6 +61,7 @@ class Expectations:
     given : those of given levels; None without.
     linear : how combinations of coefficients are tested, whose degrees of freedom are used.
     weights : (rows used,) what the rows count.
+    replicates : estimates in bootstrap replicates, with what is expected there.
     words : what is done with the random effects.
     response : what is expected, in words.
     """
@@ -69,6 +74,7 @@ class Expectations:
     given: GivenEffects | None = field(repr=False)
     linear: Combiner = field(repr=False)
     weights: FloatArray | None = field(repr=False)
+    replicates: tuple[tuple[Predictive, Answer], ...] = field(repr=False)
     words: str
     response: str
 
@@ -91,17 +97,20 @@ class Expectations:
         """How rows are tested."""
         vcov, estimates = self.vcov, self.estimates
         place = slice(estimates.k, estimates.k + len(estimates.beta))
-        unit = np.append(np.zeros(len(vcov)), 1.0)
+        unit, draws = np.zeros(len(vcov) + 1 + len(self.replicates)), len(self.replicates)
+        unit[len(vcov)] = 1.0
+        words = "; standard errors by the delta method, in all parameters"
         return Combiner(
             design=self.design,
             beta=unit,
             single=partial(_delta, vcov, self.linear, place),
             method=self.linear.method,
-            description=f"{self.linear.description}; standard errors by the delta method, in all parameters",
+            description=self.linear.description + ("" if draws else words),
+            replicates=np.eye(len(unit))[-draws:] if draws else None,
         )
 
     def rows_at(self, rows: MarginalRows, settings: Mapping[str, Any], along: Sequence[str]) -> FloatArray:
-        """Rows (P, K + given effects + 1) of average predictions, or of average effects of what moves along.
+        """Rows (P, K + given effects + 1 + B) of average predictions, or of average effects of what moves along.
 
         Parameters
         ----------
@@ -111,19 +120,14 @@ class Expectations:
         total, out = 0.0, None
         for place, columns, slopes, weights in rows.at_rows(settings, along):
             own = np.ones(columns.shape[2]) if weights is None else weights
-            found = tangent(
-                self.estimates,
-                self.answer,
-                [_at_rows(effect, place) for effect in self.effects],
-                Places(
-                    x=self.design.x, columns=columns, slopes=slopes, offset=self._offset(place),
-                    weights=own,
-                ),
-            )  # fmt: skip
+            effects = [_at_rows(effect, place) for effect in self.effects]
+            places = Places(x=self.design.x, columns=columns, slopes=slopes, offset=self._offset(place), weights=own)
+            found = tangent(self.estimates, self.answer, effects, places)
+            drawn = [expected(estimates, answer, effects, places) for estimates, answer in self.replicates]
             chosen = [
                 part for part, effect in zip(found.by_given, self.effects, strict=True) if effect.given is not None
             ]
-            block = np.column_stack([found.gradient, *chosen, found.value])
+            block = np.column_stack([found.gradient, *chosen, found.value, *drawn])
             out, total = block if out is None else out + block, total + float(own.sum())
         assert out is not None
         if len(self.design.x) < self.design.spec.n_fixed:
@@ -143,6 +147,8 @@ class Expectations:
         out[["statistic", "p_value"]] = np.nan
         if "p_unadjusted" in out:
             out["p_unadjusted"] = np.nan
+        if self.replicates:  # percentiles stay where the replicates are
+            return out
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             if self.answer.curve.support is None:
                 spread = np.exp(half / value)
@@ -169,7 +175,7 @@ def _at_rows(effect: Effect, place: slice | None) -> Effect:
 
 def _delta(vcov: FloatArray, linear: Combiner, place: slice, rows: FloatArray) -> Single:
     """Standard errors of rows [gradient, value]; degrees of freedom of their gradients in the coefficients."""
-    gradient = rows[:, :-1]
+    gradient = rows[:, : len(vcov)]
     variance = np.einsum("ia,ab,ib->i", gradient, vcov, gradient)
     by_beta = gradient[:, place]
     moving = np.any(by_beta != 0.0, axis=1)
@@ -179,38 +185,70 @@ def _delta(vcov: FloatArray, linear: Combiner, place: slice, rows: FloatArray) -
     return Single(std_error=np.sqrt(np.maximum(variance, 0.0)), df=df)
 
 
-def expectations_of(
-    fit: Any, linear: Combiner, random_effects: RandomEffects, weights: FloatArray | None, vcov: str | None = None
+def outcomes_of(
+    fit: Any,
+    linear: Combiner,
+    weights: FloatArray | None,
+    scale: str,
+    random_effects: RandomEffects,
+    vcov: str | None,
+    bootstrap: "Bootstrap | None" = None,
 ) -> tuple[Expectations, ...]:
-    """The expected outcome of a generalized fit, or the probabilities of its categories.
+    """The expected outcome of a generalized fit, or the probabilities of its categories; nothing of other models.
 
     Parameters
     ----------
-    fit : a model fitted by `cl.mixed` with a family.
+    fit : a fitted model.
     linear : how combinations of its coefficients are tested.
-    random_effects : see `crosslevel.margins`.
     weights : (rows used,) what the rows count.
-    vcov : a cluster-robust covariance; None for that of the fit.
+    scale, random_effects, vcov, bootstrap : see `crosslevel.slopes`.
 
     Raises
     ------
-    CrosslevelError : `random_effects` is none of its words, or names levels that are not in the fit.
+    CrosslevelError : no such scale; `random_effects` is none of its words, names levels that are not in the fit, or
+        makes no difference.
     """
+    if scale not in ("response", "link"):
+        raise CrosslevelError(f"`scale` is 'response' or 'link'; got {scale!r}.")
+    if getattr(fit, "family", None) is None or scale == "link":
+        if isinstance(random_effects, Mapping):
+            why = "on the scale of the linear predictor" if scale == "link" else "of a linear model"
+            raise CrosslevelError(
+                f"`random_effects` is {dict(random_effects)!r}, but averages {why} are those of the fixed part. Use "
+                "fit.predict for the rows of one cluster."
+            )
+        return ()
     estimates = estimates_by(fit, vcov)
     effects, given, words = _effects(fit, random_effects)
-    names = fit.outcome.categories
-    answers = (
-        [({}, mean_answer(estimates))]
-        if fit.family.kind != "ordered"
-        else [({"category": name}, category_answer(estimates, j)) for j, name in enumerate(names)]
-    )
+    if given is not None and bootstrap is not None:
+        raise CrosslevelError(
+            "`bootstrap` has replicates of the parameters, not of the effects of given levels. Leave it out, or "
+            "average over the random effects."
+        )
+    drawn = () if bootstrap is None else replicated(fit, estimates, bootstrap)
+    names = (None,) if fit.family.kind != "ordered" else fit.outcome.categories
+
+    def answer(found: Predictive, place: int) -> Answer:
+        return mean_answer(found) if fit.family.kind != "ordered" else category_answer(found, place)
+
     return tuple(
         Expectations(
-            design=fit.design, estimates=estimates, answer=answer, labels=labels, effects=effects, given=given,
-            linear=linear, weights=weights, words=words, response=_response(fit),
+            design=fit.design, estimates=estimates, answer=answer(estimates, j),
+            labels={} if name is None else {"category": name}, effects=effects, given=given, linear=linear,
+            weights=weights, replicates=tuple((found, answer(found, j)) for found in drawn), words=words,
+            response=_response(fit),
         )
-        for labels, answer in answers
+        for j, name in enumerate(names)
     )  # fmt: skip
+
+
+def replicated(fit: Any, estimates: Predictive, bootstrap: "Bootstrap") -> tuple[Predictive, ...]:
+    """Estimates in the replicates of a bootstrap: coefficients, covariances of the random effects, shape parameters."""
+    names = [name for name in fit.estimands.names if name not in bootstrap.names]
+    if names:
+        raise CrosslevelError(f"`bootstrap` is the result of fit.bootstrap() of this very fit; it lacks {names}.")
+    values = bootstrap.batch.values[bootstrap.used]
+    return tuple(predictive_at(fit.estimands, own, estimates) for own in values)
 
 
 def estimates_by(fit: Any, vcov: str | None) -> Predictive:

@@ -5,17 +5,19 @@ sum_k s_k z_k'Psi_k z_k (s_k is 1, or the sum of squared shares where rows belon
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crosslevel.families import Family
+from crosslevel.inference.bootstrap.batch import estimated_effects, estimated_pairs
 from crosslevel.inference.generalized.curves import CURVES, Curve
 from crosslevel.inference.generalized.integrals import averaged
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
+    from crosslevel.inference.generalized.estimands import Estimands
     from crosslevel.solve.generalized import GeneralizedSolution
 
 
@@ -175,3 +177,33 @@ def predictive(solution: "GeneralizedSolution", working_vcov: FloatArray | None 
         psi_slopes=tuple(slopes),
         vcov=change @ working @ change.T,
     )
+
+
+def predictive_at(estimands: "Estimands", values: FloatArray, like: Predictive) -> Predictive:
+    """Other estimates of the same model, such as those of a bootstrap replicate; nothing is known of their errors.
+
+    Parameters
+    ----------
+    estimands : what the model estimates.
+    values : (r,) of it, in the order of `estimands.names`.
+    like : the model's own estimates, which has the covariances that are known.
+    """
+    told, beta = estimands.slopes, np.zeros(estimands.layout.p)
+    n_told = int(np.count_nonzero(told))
+    beta[told] = values[:n_told]
+    place = len(estimands.predictor)
+    shape = values[len(values) - len(estimands.shapes) :]
+    if estimands.is_ordered:
+        thresholds = values[n_told:place]
+        beta[~told], shape = -thresholds[0], thresholds[1:] - thresholds[0]
+    psi = []
+    for structure, own in zip(estimands.rows.structures, like.psi, strict=True):
+        some, pairs = estimated_effects(structure), estimated_pairs(structure)
+        sd = np.sqrt(np.diag(own))
+        sd[some] = values[place : place + len(some)]
+        correlation, place = np.eye(len(own)), place + len(some) + len(pairs)
+        for (i, j), value in zip(pairs, values[place - len(pairs) : place], strict=True):
+            correlation[i, j] = correlation[j, i] = 0.0 if np.isnan(value) else value
+        known = structure.fixed[:, None] | structure.fixed
+        psi.append(np.where(known, own, correlation * np.outer(sd, sd)))
+    return replace(like, beta=beta, shape=shape, psi=tuple(psi))

@@ -87,17 +87,49 @@ def tangent(estimates: Predictive, answer: Answer, effects: Sequence[Effect], pl
     effects : the random effects of each grouping factor.
     places : the rows, at P settings.
     """
-    x, z = places.columns[:, places.x], [places.columns[:, effect.z] for effect in effects]
-    mean = np.einsum("a,pal->pl", estimates.beta, x) + places.offset
+    mean, variance = _predictor(estimates, effects, places)
+    if places.slopes is None:
+        return _predictions(estimates, answer, effects, places, mean, variance)
+    return _slopes(estimates, answer, effects, places, mean, variance)
+
+
+def expected(estimates: Predictive, answer: Answer, effects: Sequence[Effect], places: Places) -> FloatArray:
+    """The values (P,) of `tangent` alone."""
+    mean, variance = _predictor(estimates, effects, places)
+    if places.slopes is None:
+        level = answer.averages(mean, variance, 1)[:, 0].sum(axis=0)
+        return np.asarray(level @ places.weights + answer.constant * places.weights.sum())
+    moved, spread = _moved(estimates, effects, places, places.slopes)
+    _, slope, bend = answer.averages(mean, variance, 3).sum(axis=0)
+    return np.asarray((slope * moved + 0.5 * bend * spread) @ places.weights)
+
+
+def _predictor(estimates: Predictive, effects: Sequence[Effect], places: Places) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance (P, L) of the linear predictor."""
+    mean = np.einsum("a,pal->pl", estimates.beta, places.columns[:, places.x]) + places.offset
     variance = np.zeros_like(mean)
-    for own, psi, effect in zip(z, estimates.psi, effects, strict=True):
+    for psi, effect in zip(estimates.psi, effects, strict=True):
+        own = places.columns[:, effect.z]
         if effect.given is not None:
             mean += np.einsum("a,pal->pl", effect.given, own)
         elif effect.is_averaged:
             variance += _shared(np.einsum("pal,ab,pbl->pl", own, psi, own), effect)
-    if places.slopes is None:
-        return _predictions(estimates, answer, effects, places, mean, variance)
-    return _slopes(estimates, answer, effects, places, mean, variance)
+    return mean, variance
+
+
+def _moved(
+    estimates: Predictive, effects: Sequence[Effect], places: Places, slopes: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Derivatives (P, L) of mean and variance of the linear predictor by what moves."""
+    moved = np.einsum("a,pal->pl", estimates.beta, slopes[:, places.x])
+    spread = np.zeros_like(moved)
+    for psi, effect in zip(estimates.psi, effects, strict=True):
+        own, slope = places.columns[:, effect.z], slopes[:, effect.z]
+        if effect.given is not None:
+            moved += np.einsum("a,pal->pl", effect.given, slope)
+        elif effect.is_averaged:
+            spread += _shared(2.0 * np.einsum("pal,ab,pbl->pl", own, psi, slope), effect)
+    return moved, spread
 
 
 def _predictions(
@@ -138,14 +170,7 @@ def _slopes(
 ) -> Tangent:
     """Values and derivatives of average marginal effects."""
     assert places.slopes is not None
-    moved = np.einsum("a,pal->pl", estimates.beta, places.slopes[:, places.x])
-    spread = np.zeros_like(moved)
-    for psi, effect in zip(estimates.psi, effects, strict=True):
-        own, slope = places.columns[:, effect.z], places.slopes[:, effect.z]
-        if effect.given is not None:
-            moved = moved + np.einsum("a,pal->pl", effect.given, slope)
-        elif effect.is_averaged:
-            spread += _shared(2.0 * np.einsum("pal,ab,pbl->pl", own, psi, slope), effect)
+    moved, spread = _moved(estimates, effects, places, places.slopes)
     parts = answer.averages(mean, variance, 5)
     first = parts[:, 2] * moved + 0.5 * parts[:, 3] * spread
     by_shape = _by_owner(answer, -(first @ places.weights), len(estimates.shape))
