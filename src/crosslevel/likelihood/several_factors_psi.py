@@ -76,8 +76,8 @@ def information(at: SeveralFactorState, layout: Layout) -> FloatArray:
         values, vectors = np.linalg.eigh(score * structure.mask)
         positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
         slopes = structure.factor_gradient(theta[part])
-        flat = slopes.reshape(len(slopes), -1)
-        out[part, part] += 2.0 * (positive @ slopes).reshape(len(slopes), -1) @ flat.T
+        shape = len(slopes), structure.q**2
+        out[part, part] += 2.0 * (positive @ slopes).reshape(shape) @ slopes.reshape(shape).T
     return np.asarray(0.5 * (out + out.T))
 
 
