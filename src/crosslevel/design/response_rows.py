@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from crosslevel.design.factors import GroupingFactor
     from crosslevel.design.outcome import Outcome
     from crosslevel.families import Family
+
+Values = TypeVar("Values", FloatArray, CodeArray, IntArray)
+"""Arrays that are put in another order stay what they are."""
 
 COPIES = 3
 """Arrays as large as the rows' columns that are held at a time while they are read, sorted and used."""
@@ -123,9 +126,9 @@ class ResponseRows:
         out[self.order] = values
         return out
 
-    def in_row_order(self, values: FloatArray | CodeArray) -> FloatArray | CodeArray:
+    def in_row_order(self, values: Values) -> Values:
         """Values (n, ...) in the order of the data, in that of these rows."""
-        return np.ascontiguousarray(values[self.order])
+        return cast(Values, np.ascontiguousarray(values[self.order]))
 
     def with_response(self, y: FloatArray) -> "ResponseRows":
         """The same rows with another outcome (n,), given in the order of the data."""

@@ -144,7 +144,7 @@ def integrate(
             lever[i, j] /= total_share
     for s in range(m):
         shape_sum[s] /= total_share
-    return np.log(total_share)
+    return float(np.log(total_share))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
