@@ -69,12 +69,12 @@ def in_general(fit: "MixedFit") -> list[str]:
     ]
 
 
-def estimates_effects(fit: "MixedFit") -> bool:
+def estimates_effects(fit: "MixedFit | GeneralizedFit") -> bool:
     """Whether any covariance of random effects is estimated."""
     return any(not factor.structure.fixed.all() for factor in fit.design.factors)
 
 
-def tested_against(fit: "MixedFit") -> str:
+def tested_against(fit: "MixedFit | GeneralizedFit") -> str:
     """What a test of the random effects compares the model with."""
     if any(factor.structure.fixed.any() for factor in fit.design.factors):
         return "the model with the known covariances only"

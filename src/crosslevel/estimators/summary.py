@@ -378,7 +378,7 @@ def reliabilities(fit: "MixedFit") -> str:
     return f"Reliability of the clusters' own coefficients, on average: {', '.join(shown)}."
 
 
-def where_slopes_are_zero(fit: "MixedFit") -> str:
+def where_slopes_are_zero(fit: "MixedFit | GeneralizedFit") -> str:
     """With random slopes the variance between clusters depends on the predictors."""
     effects = [name for factor in fit.design.factors for name in fit.design.effects_of(factor)]
     slopes = [name for name in dict.fromkeys(effects) if name != "Intercept"]

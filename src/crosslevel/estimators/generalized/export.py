@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 def as_record(fit: "GeneralizedFit", *, level: float = 0.95) -> dict[str, Any]:
     """Every number of a fit, by name; what has no value is None."""
-    outcome, ordered = fit.outcome, fit.family.kind == "ordered"
+    from crosslevel.estimators.generalized.summary import overall_test
+
+    outcome, ordered, test = fit.outcome, fit.family.kind == "ordered", overall_test(fit)
     return {
         "formula": fit.formula,
         "family": fit.family.name,
@@ -45,6 +47,7 @@ def as_record(fit: "GeneralizedFit", *, level: float = 0.95) -> dict[str, Any]:
         "aliased": list(fit.design.aliased),
         "vcov": {"terms": list(fit.term_names), "values": plain(fit.vcov.to_numpy())},
         "variance_components": records(fit.varcomp(level=level)),
+        "test_random": None if test is None else {key: plain(value) for key, value in vars(test).items()},
         "theta": plain(fit.theta),
         "clusters": [_clusters(fit, factor.name) for factor in fit.design.factors],
         "labels": dict(fit.labels),

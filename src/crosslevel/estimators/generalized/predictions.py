@@ -12,7 +12,10 @@ from crosslevel.estimators.generalized.rows import expected, in_words, told_pred
 from crosslevel.estimators.predictor import chosen_factors, refuse_new_levels
 from crosslevel.estimators.simulation import drawn_effects, refuse_weights
 from crosslevel.estimators.target_rows import NewRows, TargetRows, UsedRows, new_rows
+from crosslevel.inference.distributions import normal_quantile
+from crosslevel.inference.generalized.predictor_error import PredictorError
 from crosslevel.inference.prediction import contribution
+from crosslevel.inference.wald import check_level
 from crosslevel.types import FloatArray, Frame
 
 if TYPE_CHECKING:
@@ -27,13 +30,19 @@ def predict(
     *,
     scale: Scale = "response",
     random_effects: bool | Sequence[str] = True,
+    se: bool = False,
+    interval: Literal["confidence"] | None = None,
+    level: float = 0.95,
     new_levels: NewLevels = "zero",
 ) -> "pd.Series | pd.DataFrame":
     """Predicted outcomes of the rows used or of new data: probabilities, means, or linear predictors.
 
     With `random_effects` a prediction is that of the row's own cluster, at its conditional mode. Without, and for
     clusters that were not in the fit, it is that of a cluster whose random effects are zero: the typical cluster, not
-    the average over clusters.
+    the average over clusters (cl.margins).
+
+    Standard errors are those of the prediction error: of all parameters, of the modes given these, and the variance
+    between clusters where a level is unknown. Intervals are made on the scale of the linear predictor.
 
     Parameters
     ----------
@@ -43,29 +52,84 @@ def predict(
     scale : "response": the mean of one trial; "link": the linear predictor. Both contain offset and exposure.
     random_effects : whether to add conditional modes to the fixed part; or the names of the grouping factors whose
         modes are added.
+    se : whether to give standard errors.
+    interval : "confidence" for the linear predictor or the mean. What single outcomes will be is drawn by `simulate`.
+    level : confidence level.
     new_levels : "zero", or "raise" to refuse rows whose levels were not in the fit or are missing.
 
     Returns
     -------
     Series of predictions, NaN in rows with missing predictors; of ordered categories on the response scale a frame of
-    probabilities with a column for each category.
+    probabilities with a column for each category. With `se` or `interval` a frame of estimate, std_error, conf_low and
+    conf_high.
 
     Raises
     ------
     CrosslevelError : a wrong argument; columns that `new` lacks, or categories that the fit does not know.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> data = cl.datasets.load("sleepstudy")
+    >>> fit = cl.mixed("I(Reaction > 300) ~ Days + (1 | Subject)", data, family="binomial")
+    >>> fit.predict({"Days": [5, 5], "Subject": ["308", "new"]}, interval="confidence").round(2)
+       estimate  std_error  conf_low  conf_high
+    0      0.68       0.17      0.32       0.90
+    1      0.43       0.45      0.02       0.96
     """
     if scale not in ("response", "link"):
         raise CrosslevelError(f"`scale` is 'response' or 'link'; got {scale!r}.")
     if new_levels not in ("zero", "raise"):
         raise CrosslevelError(f"`new_levels` is 'zero' or 'raise'; got {new_levels!r}.")
+    if interval not in (None, "confidence"):
+        raise CrosslevelError(
+            f"`interval` is 'confidence' or None; got {interval!r}. Single outcomes of a family have a distribution, "
+            "not an interval around the mean: draw them by fit.simulate(new=..., n=1000)."
+        )
+    check_level(level)
     chosen = chosen_factors(fit.design, random_effects)
     rows = rows_of(fit, new, chosen)
     if new_levels == "raise" and isinstance(rows, NewRows):
         refuse_new_levels(rows, chosen)
     eta = rows.spread(predictors(fit, rows, chosen) + rows.offset)
+    if se or interval is not None:
+        return _with_errors(fit, rows, chosen, eta, scale, level)
     if scale == "response":
         return expected(fit, eta, rows.index, "prediction")
     return pd.Series(told_predictor(fit, eta), index=rows.index, name="prediction")
+
+
+def _with_errors(
+    fit: "GeneralizedFit", rows: TargetRows, chosen: tuple[int, ...], eta: FloatArray, scale: Scale, level: float
+) -> pd.DataFrame:
+    """Predictions at linear predictors eta (all rows,) with standard errors and intervals.
+
+    Raises
+    ------
+    CrosslevelError : probabilities of ordered categories.
+    """
+    design, ordered = fit.design, fit.family.kind == "ordered"
+    if ordered and scale == "response":
+        raise CrosslevelError(
+            "`se` and `interval` of probabilities of ordered categories are given by cl.margins(fit, ...), by "
+            "category; here use scale='link'."
+        )
+    error, variance = PredictorError.of(fit.solution, chosen, fit._modes), np.empty(rows.n_rows)
+    for block in rows.blocks():
+        x, z = block.columns[design.x], [block.columns[design.factors[k].z] for k in chosen]
+        if ordered:  # what is told is without the intercept, which thresholds stand for
+            x = x * fit.estimands.slopes[:, None]
+        variance[block.place] = error.variance(x, z, block.members)
+    spread = rows.spread(np.sqrt(variance))
+    half, told = normal_quantile(0.5 + level / 2.0) * spread, told_predictor(fit, eta)
+    columns = {"estimate": told, "std_error": spread, "conf_low": told - half, "conf_high": told + half}
+    if scale == "response":
+        mean = fit.family.mean
+        columns = {
+            "estimate": mean(eta), "std_error": np.abs(fit.family.mean_slope(eta)) * spread,
+            "conf_low": mean(eta - half), "conf_high": mean(eta + half),
+        }  # fmt: skip
+    return pd.DataFrame(columns, index=rows.index)
 
 
 def rows_of(fit: "GeneralizedFit", new: Frame | None, wanted: tuple[int, ...]) -> TargetRows:

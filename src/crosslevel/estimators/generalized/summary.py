@@ -6,11 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from crosslevel.display import Block, Column, Document, Equations, Note, Row, Table, counted, fixed, p_value
+from crosslevel.display import (
+    Block,
+    Column,
+    Document,
+    Equations,
+    Note,
+    Paragraph,
+    Row,
+    Table,
+    counted,
+    fixed,
+    p_statement,
+    p_value,
+)
 from crosslevel.estimators import known_part
 from crosslevel.estimators.codings import references
 from crosslevel.estimators.equations import Part, by_level, coefficients, in_one, of_effects, with_factors
 from crosslevel.estimators.generalized.words import (
+    QUASI,
     integration,
     left_side,
     modelled,
@@ -19,6 +33,7 @@ from crosslevel.estimators.generalized.words import (
     short_description,
     units,
 )
+from crosslevel.estimators.random import intercepts
 from crosslevel.estimators.summary import (
     by_slope,
     cluster_sizes,
@@ -26,13 +41,19 @@ from crosslevel.estimators.summary import (
     fit_statistics,
     parts_of,
     percent_of,
+    precision,
     rows_used,
     shown_decimals,
+    where_slopes_are_zero,
 )
 from crosslevel.inference.df import df_method
 
 if TYPE_CHECKING:
     from crosslevel.estimators.generalized.fit import GeneralizedFit
+    from crosslevel.inference.lrt import BoundaryTest
+
+RATIOS = {"logit": "odds", "log": "rate"}
+"""What ratios are of, by link."""
 
 
 def summarise(fit: "GeneralizedFit", *, level: float = 0.95) -> Document:
@@ -58,7 +79,7 @@ def summarise(fit: "GeneralizedFit", *, level: float = 0.95) -> Document:
     parts = told_parts(fit)
     blocks: list[Block] = [facts(fit), *warnings(fit), *equations(fit, parts), fixed_effects(fit, parts, level)]
     blocks += [*thresholds(fit, level), *variance_components(fit, level), *shape_parameters(fit, level)]
-    blocks.append(fit_statistics(fit))
+    blocks += [*between_clusters(fit, level), fit_statistics(fit)]
     return Document(f"Multilevel model of {fit.spec.response_name}: {short_description(fit)}", blocks)
 
 
@@ -176,6 +197,46 @@ def shape_parameters(fit: "GeneralizedFit", level: float) -> Iterator[Table]:
     frame = fit.shape_parameters(level=level)
     if len(frame):
         yield _estimates(frame, level, "Parameter", title="Dispersion", notes=shape_meaning(fit))
+
+
+def between_clusters(fit: "GeneralizedFit", level: float) -> Iterator[Block]:
+    """How much the clusters matter: intraclass correlation, median ratios, test of the random effects."""
+    if not any(place >= 0 for place in intercepts(fit.design)):
+        return
+    zero = where_slopes_are_zero(fit)
+    if fit.family.latent_variance is not None and not fit.is_singular:
+        icc = fit.icc(level=level)
+        yield Paragraph(
+            f"Intraclass correlation of the latent variable: {fixed(icc.estimate, 3)}{precision(icc)}{zero}. That of "
+            'the outcome itself is smaller: fit.icc(scale="response").'
+        )
+    if fit.family.link in RATIOS:
+        frame = fit.median_ratio(level=level)
+        listed = ", ".join(f"{fixed(row['estimate'], 2)} ({group})" for group, row in frame.iterrows())
+        yield Paragraph(
+            f"Median {RATIOS[fit.family.link]} ratio: {listed}, between rows that are alike, of the higher and the "
+            f"lower of two clusters drawn at random{zero}."
+        )
+    test = overall_test(fit)
+    if test is not None:
+        yield Paragraph(
+            f"Likelihood-ratio test against {known_part.tested_against(fit)}: chi-square {fixed(test.statistic, 2)} "
+            f"with {test.df} covariance {'parameter' if test.df == 1 else 'parameters'}, {p_statement(test.p_value)} "
+            "(mixture distribution for the boundary)."
+        )
+
+
+def overall_test(fit: "GeneralizedFit") -> "BoundaryTest | None":
+    """Test of all random effects whose covariance is estimated, None where there is no likelihood ratio."""
+    design, solution = fit.design, fit.solution
+    no_ratio = design.is_sampled or solution.prior is not None or solution.quadrature.kind in QUASI
+    if no_ratio or not known_part.estimates_effects(fit):
+        return None
+    from crosslevel.estimators.generalized.random_tests import mixture_test
+    from crosslevel.estimators.generalized.submodels import submodel
+    from crosslevel.estimators.random_tests import known_only
+
+    return mixture_test(fit, submodel(fit, known_only(design)))
 
 
 def _estimates(frame: pd.DataFrame, level: float, heading: str, *, title: str, notes: list[str] | None = None) -> Table:
