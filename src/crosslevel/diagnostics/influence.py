@@ -328,7 +328,7 @@ def _generalized_refits(fit: GeneralizedFit, clusters: Clustering) -> Refits:
                 "clusters' rows, one cluster after another: fit.update(data=...)."
             )
     return GeneralizedRefits(
-        design=fit.design, clusters=clusters, refitter=refitter(fit, errors=True), df=fit.df.to_numpy()
+        design=fit.design, clusters=clusters, refitter=refitter(fit, errors=True, exact=True), df=fit.df.to_numpy()
     )
 
 

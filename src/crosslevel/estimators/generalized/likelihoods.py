@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from crosslevel.errors import CrosslevelError
-from crosslevel.inference.generalized.refits import Refitter
+from crosslevel.inference.generalized.refits import EXACT, TOLERANCE, Refitter
 
 if TYPE_CHECKING:
     from crosslevel.estimators.generalized.fit import GeneralizedFit
@@ -38,8 +38,9 @@ def refuse_sampled(fit: "GeneralizedFit", what: str, instead: str) -> None:
         )
 
 
-def refitter(fit: "GeneralizedFit", *, errors: bool = False) -> Refitter:
-    """What fits the model again, with standard errors if wanted."""
+def refitter(fit: "GeneralizedFit", *, errors: bool = False, exact: bool = False) -> Refitter:
+    """What fits the model again, with standard errors if wanted, and to the last digits if exact."""
     return Refitter(
-        solution=fit.solution, estimands=fit.estimands, max_steps=int(fit.given["max_steps"]), errors=errors
-    )
+        solution=fit.solution, estimands=fit.estimands, max_steps=int(fit.given["max_steps"]), errors=errors,
+        tolerance=EXACT if exact else TOLERANCE,
+    )  # fmt: skip

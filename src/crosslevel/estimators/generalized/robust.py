@@ -156,7 +156,7 @@ def _exact_changes(fit: "GeneralizedFit", clusters: "IndependentClusters") -> Fl
 
     reporter = Reporter(n=clusters.n_clusters, shown=bool(fit.given["progress"]), what="jackknife")
     changes = []
-    for place, outcome, change in WithoutClusters(refitter=refitter(fit), clusters=clusters).changes():
+    for place, outcome, change in WithoutClusters(refitter=refitter(fit, exact=True), clusters=clusters).changes():
         if outcome is not Outcome.FITTED:
             raise CrosslevelError(
                 f"`vcov` is 'jackknife', but the model cannot be fitted without cluster "

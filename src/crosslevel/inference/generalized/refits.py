@@ -22,8 +22,9 @@ from crosslevel.solve.generalized.solution import GeneralizedSolution
 from crosslevel.solve.solution import NEGLIGIBLE
 from crosslevel.types import FloatArray
 
-TOLERANCE = 1e-8
-"""Expected decrease of the deviance at which a refit ends: 1e-4 standard errors."""
+TOLERANCE, EXACT = 1e-8, 1e-11
+"""Expected decrease of the deviance at which a refit ends: 1e-4 standard errors, and where changes by single clusters
+are wanted 3e-6."""
 
 DEPENDENT = 1e-11
 """Share of a column that the others leave, below which they determine it; see `design.reduced.ALIAS_TOLERANCE`."""
@@ -67,12 +68,14 @@ class Refitter:
     estimands : what is estimated.
     max_steps : of the search.
     errors : whether standard errors are wanted.
+    tolerance : expected decrease of the deviance at which a refit ends.
     """
 
     solution: GeneralizedSolution = field(repr=False)
     estimands: Estimands = field(repr=False)
     max_steps: int
     errors: bool = False
+    tolerance: float = TOLERANCE
 
     @property
     def rows(self) -> ResponseRows:
@@ -116,7 +119,7 @@ class Refitter:
         """
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return descend(
-                objective, start, near=self.solution.state, tolerance=TOLERANCE, max_steps=self.max_steps,
+                objective, start, near=self.solution.state, tolerance=self.tolerance, max_steps=self.max_steps,
                 finish=self.errors,
             )  # fmt: skip
 
