@@ -60,24 +60,47 @@ def add_images(codes: CodeArray, z: FloatArray, value: FloatArray, image_out: Fl
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def add_column_images(codes: CodeArray, z: FloatArray, columns: FloatArray, image_out: FloatArray) -> None:
-    """Add z_i c_i' to the rows' levels.
+def add_column_images(codes: CodeArray, z: FloatArray, begin: int, columns: FloatArray, image_out: FloatArray) -> None:
+    """Add z_i c_i' to the levels of the rows from `begin` on.
 
     Parameters
     ----------
     codes, z : the slot, see the module.
-    columns : (n, r) c.
+    columns : (L, r) c of as many rows.
     image_out : (J, q, r).
     """
     q, r = z.shape[0], columns.shape[1]
-    for i in range(codes.shape[0]):
+    for i in range(begin, begin + columns.shape[0]):
         j = codes[i]
         if j < 0:
             continue
         for a in range(q):
             value = z[a, i]
             for c in range(r):
-                image_out[j, a, c] += value * columns[i, c]
+                image_out[j, a, c] += value * columns[i - begin, c]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def add_effect_columns(
+    codes: CodeArray, z: FloatArray, begin: int, effects: FloatArray, columns_out: FloatArray
+) -> None:
+    """Add z_i'b_level(i) of several random effects b to columns of the rows from `begin` on.
+
+    Parameters
+    ----------
+    codes, z : the slot, see the module.
+    effects : (J, q, r) b.
+    columns_out : (L, r), for as many rows.
+    """
+    q, r = z.shape[0], effects.shape[2]
+    for i in range(begin, begin + columns_out.shape[0]):
+        j = codes[i]
+        if j < 0:
+            continue
+        for a in range(q):
+            value = z[a, i]
+            for c in range(r):
+                columns_out[i - begin, c] += value * effects[j, a, c]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

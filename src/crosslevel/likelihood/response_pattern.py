@@ -196,16 +196,23 @@ class ResponsePattern:
             add_images(slot.codes, columns, value, parts[slot.factor])
         return out if self.copies is None else out / self.copies.each
 
-    def gathered_columns(self, z: tuple[FloatArray, ...], columns: FloatArray) -> FloatArray:
-        """Z'C (N, r), of one copy of each level, of rows' values C (n, r) that count all copies."""
+    def add_columns(
+        self, z: tuple[FloatArray, ...], begin: int, columns: FloatArray, sides_out: Sequence[FloatArray]
+    ) -> None:
+        """Add Z'C (J, q, r) of each factor for values C (L, r) of the L rows from `begin` on."""
         from crosslevel.kernels.several_factors import add_column_images
 
-        plan, r = self.plan, columns.shape[1]
-        out = np.zeros((plan.n_columns, r))
-        parts = [out[plan.rows(k)].reshape(plan.counts[k], plan.sizes[k], r) for k in range(len(plan.counts))]
         for slot, own in zip(self.slots, z, strict=True):
-            add_column_images(slot.codes, own, columns, parts[slot.factor])
-        return out if self.copies is None else out / self.copies.each
+            add_column_images(slot.codes, own, begin, columns, sides_out[slot.factor])
+
+    def effect_columns(self, effects: tuple[FloatArray, ...], begin: int, length: int) -> tuple[FloatArray, ...]:
+        """For each factor z_i'b (L, r) of L rows from `begin` on, of several random effects b (J, q, r)."""
+        from crosslevel.kernels.several_factors import add_effect_columns
+
+        out = tuple(np.zeros((length, some.shape[2])) for some in effects)
+        for slot in self.slots:
+            add_effect_columns(slot.codes, slot.z, begin, effects[slot.factor], out[slot.factor])
+        return out
 
     def factorised(self, z: tuple[FloatArray, ...], value: FloatArray) -> Factorised:
         """The factor of I + Z'V Z, V = diag(v), of rows' values (n,) that count all copies."""

@@ -10,6 +10,9 @@ from crosslevel.types import CodeArray, FloatArray, IntArray
 FLOOR = 1e-5
 """Least singular value of Lambda for [Z'WZ - Z'WZ Lambda M^-1 Lambda'Z'WZ]_jj: smaller ones are raised to it."""
 
+AT_ONCE = 2**15
+"""Rows that are worked on together."""
+
 POSITIVE = 1e-14
 """Least weight W of a row for what one shape parameter does to it to count as a shift of its eta."""
 
@@ -60,40 +63,59 @@ def information(at: SeveralFactorState, layout: Layout) -> FloatArray:
     part of S for the curvature of Psi in Lambda. In shape parameters, the sum of squares of the rows' scores; those
     that shift the linear predictor, as thresholds do, are columns like X.
     """
-    setting, rows = at.setting, at.setting.rows
     shifts, squares = _shape_columns(at, layout)
-    columns = np.concatenate([_theta_columns(at, layout), rows.x, shifts], axis=1)
-    weighted = np.maximum(at.curvature, 0.0)[:, None] * columns
-    half = at.factorised.forward(setting.pattern.gathered_columns(setting.scaled, weighted))
-    inner = columns.T @ weighted - at.factorised.inner(half, half)
-
+    inner = _inner_products(at, layout, shifts)
     k, out = layout.k, 2.0 * inner
     cross = inner[:k, k:]
     out[:k, :k] = inner[:k, :k] + cross @ np.linalg.pinv(inner[k:, k:], hermitian=True) @ cross.T
     out[layout.shape, layout.shape] += squares
     theta = at.parameters[layout.theta]
-    for structure, part, score in zip(rows.structures, layout.parts, psi_scores(at), strict=True):
-        values, vectors = np.linalg.eigh(score * structure.mask)
-        positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    for structure, part, score in zip(at.setting.rows.structures, layout.parts, psi_scores(at), strict=True):
         slopes = structure.factor_gradient(theta[part])
         shape = len(slopes), structure.q**2
+        positive = positive_part(score * structure.mask)
         out[part, part] += 2.0 * (positive @ slopes).reshape(shape) @ slopes.reshape(shape).T
     return np.asarray(0.5 * (out + out.T))
 
 
-def _theta_columns(at: SeveralFactorState, layout: Layout) -> FloatArray:
-    """(n, k) h_a: what changes of Psi do to the linear predictor."""
-    setting, theta = at.setting, at.parameters[layout.theta]
-    images, pattern = at.images(at.first), setting.pattern
-    out = np.empty((setting.rows.n, layout.k))
-    nothing = tuple(np.zeros_like(image) for image in images)
-    for f, (structure, part) in enumerate(zip(setting.rows.structures, layout.parts, strict=True)):
-        half = structure.factor_gradient(theta[part]) @ at.factors[f].T
-        for a, change in enumerate(half + half.transpose(0, 2, 1)):
-            effects = list(nothing)
-            effects[f] = images[f] @ change
-            out[:, part.start + a] = pattern.predictor(pattern.columns(), tuple(effects), np.zeros(setting.rows.n))
-    return out
+def positive_part(matrix: FloatArray) -> FloatArray:
+    """The symmetric matrix (q, q) without its negative eigenvalues."""
+    if len(matrix) == 1:
+        return np.maximum(matrix, 0.0)
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+
+
+def _inner_products(at: SeveralFactorState, layout: Layout, shifts: FloatArray) -> FloatArray:
+    """C'V^-1 C (K, K) of the columns C = [h, X, shifts], some rows at a time."""
+    setting, pattern, plan = at.setting, at.setting.pattern, at.setting.pattern.plan
+    effects, weight, size = _theta_effects(at, layout), np.maximum(at.curvature, 0.0), layout.size
+    sides = np.zeros((plan.n_columns, size))
+    parts = [sides[plan.rows(f)].reshape(plan.counts[f], plan.sizes[f], size) for f in range(len(plan.counts))]
+    inner = np.zeros((size, size))
+    for begin in range(0, setting.rows.n, AT_ONCE):
+        place = slice(begin, min(begin + AT_ONCE, setting.rows.n))
+        moved = pattern.effect_columns(effects, begin, place.stop - begin)
+        columns = np.concatenate([*moved, setting.rows.x[place], shifts[place]], axis=1)
+        weighted = weight[place, None] * columns
+        inner += columns.T @ weighted
+        pattern.add_columns(setting.scaled, begin, weighted, parts)
+    if pattern.copies is not None:
+        sides /= pattern.copies.each
+    half = at.factorised.forward(sides)
+    return np.asarray(inner - at.factorised.inner(half, half))
+
+
+def _theta_effects(at: SeveralFactorState, layout: Layout) -> tuple[FloatArray, ...]:
+    """For each factor (J, q, k) dPsi_a g of its parameters: what changes of Psi do to the random effects."""
+    out, theta = [], at.parameters[layout.theta]
+    structures = at.setting.rows.structures
+    for image, structure, part, factor in zip(at.images(at.first), structures, layout.parts, at.factors, strict=True):
+        half = structure.factor_gradient(theta[part]) @ factor.T
+        changes = half + half.transpose(0, 2, 1)
+        moved = image @ changes.transpose(1, 2, 0).reshape(structure.q, -1)
+        out.append(np.ascontiguousarray(moved.reshape(len(image), structure.q, len(changes))))
+    return tuple(out)
 
 
 def _shape_columns(at: SeveralFactorState, layout: Layout) -> tuple[FloatArray, FloatArray]:
@@ -110,8 +132,7 @@ def _shape_columns(at: SeveralFactorState, layout: Layout) -> tuple[FloatArray, 
         usable = at.curvature > POSITIVE * counted[:, 0]
         shifts[usable] = first[usable] / at.curvature[usable, None]
         squares = squares - shifts.T @ (at.curvature[:, None] * shifts)
-    values, vectors = np.linalg.eigh(squares)
-    return shifts, 2.0 * (vectors * np.maximum(values, 0.0)) @ vectors.T
+    return shifts, 2.0 * positive_part(squares)
 
 
 def group_scores(at: SeveralFactorState, layout: Layout, codes: IntArray, n_groups: int) -> FloatArray:
