@@ -348,8 +348,8 @@ def test_differences_of_differences() -> None:
     n5, n10, y5, y10 = found["estimate"]
     np.testing.assert_allclose(second["estimate"].iloc[0], (y10 - n10) - (y5 - n5))
     effects = cl.slopes(fit, "age", by="urban")
-    assert any("They are not the coefficients of products" in note for note in effects.notes)
-    assert any("They are not the coefficients of products" in note for note in effects.contrasts().notes)
+    assert any("not coefficients of products" in note for note in effects.notes)
+    assert any("not coefficients of products" in note for note in effects.contrasts().notes)
     # on the scale of the linear predictor it is the coefficient
     spread = fit.data["age"].std(ddof=1)
     linear = cl.slopes(fit, "age", by="urban", scale="link").contrasts()
@@ -490,6 +490,40 @@ def test_generalized_linear_models_have_margins_too() -> None:
         np.testing.assert_allclose(
             found["estimate"].iloc[k], fit.predict(fit.data.assign(urban=urban)).mean(), rtol=1e-10
         )
+
+
+def test_regions_of_significance_on_the_scale_of_the_outcome() -> None:
+    """Limits are where the interval of the effect has zero as an end; the curve is that of cl.slopes."""
+    fit = moderated()
+    found = cl.johnson_neyman(fit, "urban", "age")
+    at = found.frame.iloc[[0, 57, 200]]
+    places = [float(value) for value in at["age"]]
+    effects = cl.slopes(fit, "urban", by={"age": places})
+    columns = ["estimate", "std_error", "conf_low", "conf_high"]
+    np.testing.assert_allclose(at[columns], effects[columns], rtol=1e-8, atol=1e-10)
+    limits = found.limits.query("correction == 'none'")["value"]
+    assert len(limits)
+    ends = cl.slopes(fit, "urban", by={"age": [float(value) for value in limits]})
+    np.testing.assert_allclose(np.minimum(abs(ends["conf_low"]), abs(ends["conf_high"])), 0.0, atol=1e-6)
+    with pytest.raises(CrosslevelError, match="Every category"):
+        cl.johnson_neyman(fitted("wine__clmm_logit_agq10"), "temp", "bottle")
+
+
+def test_figures_show_expected_outcomes() -> None:
+    import matplotlib.pyplot as plt
+
+    figure = cl.plot.margins(moderated(), ["age", "urban"])
+    axes = figure.axes[0]
+    assert axes.get_ylabel() == "P(use = Y)"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["N", "Y"]
+    assert any("population" in text.get_text() for text in figure.texts)
+    low, high = axes.get_ylim()
+    assert -0.1 < low < high < 1.1
+    ordered = cl.plot.margins(fitted("wine__clmm_logit_agq10"), "temp").axes[0]
+    assert [text.get_text() for text in ordered.get_legend().get_texts()] == ["1", "2", "3", "4", "5"]
+    effect = cl.plot.slopes(moderated(), "age", "urban", scale="link").axes[0]
+    assert effect.get_ylabel() == "Effect of age on use"
+    plt.close("all")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from crosslevel.estimators.combining import Combiner
 from crosslevel.estimators.marginal_setting import (
     At,
     Focal,
+    Scale,
     Setting,
     focal_of,
     listed,
@@ -23,10 +24,14 @@ from crosslevel.estimators.marginal_setting import (
 from crosslevel.estimators.marginal_table import SLOPE, bracketed
 from crosslevel.estimators.representative import Sampled
 from crosslevel.inference.distributions import t_quantile
+from crosslevel.inference.interpolation import interpolated
 from crosslevel.inference.johnson_neyman import Division, divide, p_values
 from crosslevel.inference.multiplicity import discoveries
 from crosslevel.inference.wald import check_level, coefficient_table
 from crosslevel.types import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.expectations import RandomEffects
 
 POINTS = 201
 """Values of the moderator in the frame."""
@@ -116,6 +121,8 @@ def johnson_neyman(
     over: str = "auto",
     ddf: str | None = None,
     vcov: str | None = None,
+    scale: Scale = "response",
+    random_effects: "RandomEffects" = "average",
     level: float = 0.95,
 ) -> JohnsonNeyman:
     """Regions of significance: the values of z at which the effect of x differs from zero.
@@ -126,7 +133,7 @@ def johnson_neyman(
 
     Parameters
     ----------
-    fit : a model fitted by `cl.mixed` or `cl.ols`.
+    fit : a model fitted by `cl.mixed`, `cl.glm` or `cl.ols`.
     x : the predictor; see `cl.slopes`.
     z : the moderator, a variable of numbers.
     at : where the other variables are; see `cl.slopes`.
@@ -134,7 +141,7 @@ def johnson_neyman(
     values : of z at which the effect is tested for the correction; its distinct values in the data if None.
     over : the units whose values of z are counted: "auto" (clusters where z is constant in them), "rows", "clusters",
         or a grouping factor.
-    ddf, vcov : see `cl.slopes`.
+    ddf, vcov, scale, random_effects : see `cl.slopes`; of ordered categories regions are those of the linear predictor.
     level : confidence level.
 
     Raises
@@ -158,10 +165,15 @@ def johnson_neyman(
     2        fdr -1.19  0.46  positive   0.88
     3        fdr  0.46  0.82      none   0.12
     """
-    setting = setting_of(fit, [*listed(x, "x"), *listed(z, "z")], at=at, over=over, ddf=ddf, vcov=vcov)
+    setting = _setting(
+        fit, [*listed(x, "x"), *listed(z, "z")], at=at, over=over, ddf=ddf, vcov=vcov, scale=scale,
+        random_effects=random_effects,
+    )  # fmt: skip
     focal, moderator = focal_of(setting, x), setting.name_of(z, "z")
     found = _moderator(setting, focal, moderator)
     contrast, weights = _weights(setting, focal, moderator, levels)
+    if setting.outcomes:  # every value takes an average over all rows
+        weights = interpolated(weights, found.low, found.high)
     curve = along(setting.combiner, weights, found.low, found.high)
     alpha = 1.0 - check_level(level)
     tested = _tested(values, found)
@@ -178,12 +190,29 @@ def johnson_neyman(
     critical = float(t_quantile(1.0 - alpha / 2.0, df)[0]), float(t_quantile(1.0 - cut / 2.0, df)[0])
     divisions = {"none": plain, "fdr": strict}
     return JohnsonNeyman(
-        x=focal.name, z=moderator, contrast=contrast, response=fit.spec.response_name,
+        x=focal.name, z=moderator, contrast=contrast, response=setting.response,
         frame=_frame(curve, focal.name, found, level, cut), regions=_regions(divisions, found),
         limits=_limits(divisions, found), uncorrected=plain, corrected=strict, tested=len(tested), found=count,
         critical=critical, level=level, values=found, place=setting.place, method=setting.combiner.description,
-        notes=(focal.note,) if focal.note else (),
+        notes=(*([focal.note] if focal.note else []), *setting.curvature([moderator])),
     )  # fmt: skip
+
+
+def _setting(fit: Any, names: Sequence[str], **options: Any) -> Setting:
+    """A model prepared for one outcome.
+
+    Raises
+    ------
+    CrosslevelError : the probabilities of several categories.
+    """
+    setting = setting_of(fit, names, **options)
+    if setting.labels:
+        raise CrosslevelError(
+            "Every category of the outcome has regions of its own. Use scale='link', or cl.slopes(fit, x, by=...) for "
+            "the probabilities."
+        )
+    ((_, alone),) = setting.each()
+    return alone
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

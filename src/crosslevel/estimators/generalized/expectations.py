@@ -83,8 +83,8 @@ class Expectations:
         """That interactions on the scale of the outcome are not those of the linear predictor."""
         scale = SCALES.get(self.answer.curve.link, "the linear predictor")
         return (
-            f"Differences between these effects are interactions on the scale of {self.response}. They are not the "
-            f"coefficients of products, which are on the scale of {scale}: sizes, tests and even signs can differ."
+            f"Differences between these effects are interactions on the scale of {self.response}, not coefficients of "
+            f"products, which are on the scale of {scale}: sizes, tests and even signs can differ."
         )
 
     @property

@@ -9,7 +9,7 @@ import pandas as pd
 
 from crosslevel.display import percent
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.marginal_setting import At, By, Setting, listed, setting_of, written
+from crosslevel.estimators.marginal_setting import At, By, Scale, Setting, listed, setting_of, written
 from crosslevel.estimators.marginal_table import ZERO, Margins
 from crosslevel.estimators.margins import margins as margins_of
 from crosslevel.estimators.slopes import slopes as slopes_of
@@ -20,6 +20,8 @@ from crosslevel.types import FloatArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from crosslevel.estimators.generalized.expectations import RandomEffects
 
 POINTS = 61
 """Values along a variable of numbers."""
@@ -98,6 +100,8 @@ def margins(
     over: str = "auto",
     ddf: str | None = None,
     vcov: str | None = None,
+    scale: Scale = "response",
+    random_effects: "RandomEffects" = "average",
     level: float = 0.95,
     ax: "Axes | None" = None,
 ) -> "Figure":
@@ -105,10 +109,10 @@ def margins(
 
     Parameters
     ----------
-    fit : a model fitted by `cl.mixed` or `cl.ols`.
+    fit : a model fitted by `cl.mixed`, `cl.glm` or `cl.ols`.
     by : up to three variables, with values if wanted (see `cl.slopes`): the first goes along the horizontal axis, over
         the data's range; the second has a line for each value; the third a panel.
-    at, over, ddf, vcov, level : see `cl.margins`.
+    at, over, ddf, vcov, scale, random_effects, level : see `cl.margins`.
     ax : axes to draw into; a new figure if None.
 
     Examples
@@ -117,10 +121,13 @@ def margins(
     >>> fit = cl.mixed("mathach ~ ses * sector + (ses | school)", cl.datasets.load("hsb"))
     >>> figure = margins(fit, ["ses", "sector"])
     """
-    drawn = _predicted(fit, by, at=at, over=over, ddf=ddf, vcov=vcov, level=level)
+    drawn = _predicted(
+        fit, by, at=at, over=over, ddf=ddf, vcov=vcov, scale=scale, random_effects=random_effects, level=level
+    )
     response = fit.spec.response_name
     title = f"{fit.labels.get(response) or response}: predictions by {_titled(drawn.axis, fit)}"
-    return _draw(fit, drawn, named(response, fit.labels), title, ax)
+    told = drawn.table.about.response
+    return _draw(fit, drawn, named(response, fit.labels) if told == response else told, title, ax)
 
 
 def slopes(
@@ -132,6 +139,8 @@ def slopes(
     over: str = "auto",
     ddf: str | None = None,
     vcov: str | None = None,
+    scale: Scale = "response",
+    random_effects: "RandomEffects" = "average",
     level: float = 0.95,
     ax: "Axes | None" = None,
 ) -> "Figure":
@@ -139,10 +148,10 @@ def slopes(
 
     Parameters
     ----------
-    fit : a model fitted by `cl.mixed` or `cl.ols`.
+    fit : a model fitted by `cl.mixed`, `cl.glm` or `cl.ols`.
     x : the predictor, as in `cl.slopes`; categories have a line for each difference from the first.
     by : the moderators, as in `margins`.
-    at, over, ddf, vcov, level : see `cl.slopes`.
+    at, over, ddf, vcov, scale, random_effects, level : see `cl.slopes`.
     ax : axes to draw into; a new figure if None.
 
     Examples
@@ -151,18 +160,20 @@ def slopes(
     >>> fit = cl.mixed("mathach ~ ses * meanses + (ses | school)", cl.datasets.load("hsb"))
     >>> figure = slopes(fit, "ses", "meanses")
     """
-    drawn = _sloped(fit, x, by, at=at, over=over, ddf=ddf, vcov=vcov, level=level)
+    drawn = _sloped(
+        fit, x, by, at=at, over=over, ddf=ddf, vcov=vcov, scale=scale, random_effects=random_effects, level=level
+    )
     contrasts = drawn.frame["contrast"].unique()
     what = x if len(contrasts) > 1 or contrasts[0] == "slope" else f"{x} ({contrasts[0]})"
     title = f"Effect of {_titled(x, fit)} by {_titled(drawn.axis, fit)}"
-    return _draw(fit, drawn, f"Effect of {what} on {fit.spec.response_name}", title, ax, zero=True)
+    return _draw(fit, drawn, f"Effect of {what} on {drawn.table.about.response}", title, ax, zero=True)
 
 
 def _predicted(fit: Any, by: By, **options: Any) -> Drawn:
     """Adjusted predictions to draw."""
     setting, values, axis = _along(fit, by, [], options)
     table = margins_of(fit, values, **options)
-    return _drawn(setting, table, axis, list(values)[1:])
+    return _drawn(setting, table, axis, [*setting.labels, *list(values)[1:]])
 
 
 def _sloped(fit: Any, x: str, by: By, **options: Any) -> Drawn:
@@ -170,7 +181,7 @@ def _sloped(fit: Any, x: str, by: By, **options: Any) -> Drawn:
     setting, values, axis = _along(fit, by, listed(x, "x"), options)
     table = slopes_of(fit, x, values, **options)
     several = ["contrast"] if table.frame["contrast"].nunique() > 1 else []
-    return _drawn(setting, table, axis, [*several, *list(values)[1:]])
+    return _drawn(setting, table, axis, [*several, *setting.labels, *list(values)[1:]])
 
 
 def _along(fit: Any, by: By, others: list[str], options: Mapping[str, Any]) -> tuple[Setting, dict[str, object], str]:
@@ -184,7 +195,8 @@ def _along(fit: Any, by: By, others: list[str], options: Mapping[str, Any]) -> t
     if not names:
         raise CrosslevelError("`by` names the variable along the horizontal axis, and up to two more; got none.")
     where = options.get("at", "observed")
-    setting = setting_of(fit, [*others, *names], at=where, over=options.get("over", "auto"))
+    scale = options.get("scale", "response")
+    setting = setting_of(fit, [*others, *names], at=where, over=options.get("over", "auto"), scale=scale)
     asked = dict(by) if isinstance(by, Mapping) else dict.fromkeys(names)
     axis = setting.name_of(names[0], "by")
     if setting.rows.inputs[axis].levels is None and asked[names[0]] is None:
@@ -200,7 +212,8 @@ def _drawn(setting: Setting, table: Margins, axis: str, groups: Sequence[str]) -
     ------
     CrosslevelError : more variables, lines or panels than can be told apart.
     """
-    names = [name if name == "contrast" else setting.name_of(name, "by") for name in groups]
+    told = ("contrast", *setting.labels)
+    names = [name if name in told else setting.name_of(name, "by") for name in groups]
     limits = [("lines", len(COLOURS)), ("panels", PANELS)]
     if len(names) > len(limits):
         raise CrosslevelError(f"`by` needs {len(names)} variables beside {axis!r} to be told apart; two can be drawn.")
