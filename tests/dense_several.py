@@ -7,9 +7,15 @@ from small_models import structure
 
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.response_rows import ResponseRows, ResponseTerm
+from crosslevel.families import FAMILIES, Binomial, Ordinal
 from crosslevel.families.base import Family, Terms
+from crosslevel.families.gaussian import GaussianWorking
 
-SHAPES = {"negative binomial": (0.4,), "gamma": (0.3,), "beta": (1.2,), "beta-binomial": (0.7,)}
+DESIGNS = ("crossed", "nested", "nested and crossed", "memberships", "one row each")
+
+OTHERS = (Binomial(link="probit"), Binomial(link="cloglog"), Ordinal(link="probit"), GaussianWorking())
+OBJECTS = {repr(one): one for one in (*(make() for make in FAMILIES.values()), *OTHERS)}
+"""Every family and link once."""
 
 
 def term(
@@ -147,3 +153,72 @@ def at_psis(twin: DenseSeveral, psis: tuple[np.ndarray, ...]) -> DenseSeveral:
         values, vectors = np.linalg.eigh(psi)
         roots.append((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
     return replace(twin, factors=tuple(roots))
+
+
+def levels(rng: np.random.Generator, n: int, count: int) -> np.ndarray:
+    return np.concatenate([np.arange(count), rng.integers(0, count, n - count)]).astype(np.int32)
+
+
+def design_terms(rng: np.random.Generator, design: str, x: np.ndarray) -> list:
+    """Grouping factors of a design, with slopes in some."""
+    n, one = len(x), np.ones((len(x), 1))
+    slope, three = x[:, :2], x[:, :3]
+    first, second = levels(rng, n, 6), levels(rng, n, 5)
+    if design == "crossed":
+        return [term(first, slope, ("us", [0, 1])), term(second, slope, ("diag", [0, 1]))]
+    if design == "nested":
+        inner = (first * 3 + rng.integers(0, 3, n)).astype(np.int32)
+        inner = np.unique(inner, return_inverse=True)[1].astype(np.int32)
+        return [term(first, one, ("us", [0])), term(inner, slope, ("us", [0, 1]))]
+    if design == "nested and crossed":
+        inner = np.unique(first * 3 + rng.integers(0, 3, n), return_inverse=True)[1].astype(np.int32)
+        return [
+            term(second, three, ("cs", [0, 1, 2])), term(inner, one, ("us", [0])), term(first, slope, ("us", [0, 1])),
+        ]  # fmt: skip
+    if design == "memberships":
+        other, third = levels(rng, n, 6)[::-1].copy(), rng.integers(-1, 6, n).astype(np.int32)
+        shares = [np.full(n, 0.5), rng.uniform(0.1, 0.5, n), np.where(third >= 0, 0.2, 0.0)]
+        return [term([first, other, third], slope, ("us", [0, 1]), shares=shares), term(second, one, ("us", [0]))]
+    return [term(np.arange(n, dtype=np.int32), one, ("us", [0])), term(second, slope, ("us", [0, 1]))]
+
+
+def model(design: str, family: Family, *, n: int = 45, seed: int = 1) -> tuple[ResponseRows, np.ndarray]:
+    """Rows of a design, and parameters."""
+    rng = np.random.default_rng(seed)
+    x = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
+    terms = design_terms(rng, design, x)
+    m = family.n_shape(5 if family.kind == "ordered" else None)
+    working = rng.normal(size=m) * 0.3
+    shape = family.shape(working) if m else np.zeros(0)
+    theta = np.concatenate([0.6 * some.structure.nearest(np.eye(some.q)) for some in terms])
+    theta = theta + 0.2 * rng.normal(size=len(theta))
+    beta = np.array([0.3, -0.4, 0.2])
+    eta = x @ beta + 0.7 * rng.normal(size=n)
+    rows = rows_of(family, x, terms, eta=eta, shape=shape, seed=seed)
+    return rows, np.concatenate([theta, beta, working])
+
+
+def differences(value, parameters: np.ndarray, *, step: float = 2e-4) -> np.ndarray:
+    """Gradient by differences of fourth order."""
+    out = np.empty(len(parameters))
+    for j in range(len(parameters)):
+        move = np.zeros(len(parameters))
+        move[j] = step
+        ends = [value(parameters + m * move) for m in (-2.0, -1.0, 1.0, 2.0)]
+        out[j] = (ends[0] - 8.0 * ends[1] + 8.0 * ends[2] - ends[3]) / (12.0 * step)
+    return out
+
+
+def free(q: int):
+    """An unstructured block of q effects."""
+    return structure(("us", list(range(q))))
+
+
+def repeated(rows: ResponseRows, times: np.ndarray) -> ResponseRows:
+    """Every row as often as `times` (n,) says, one by one."""
+    index = np.repeat(np.arange(rows.n), times)
+    terms = tuple(replace(some, codes=some.codes[index], z=some.z[index]) for some in rows.terms)
+    return replace(
+        rows, y=rows.y[index], size=rows.size[index], weight=rows.weight[index], offset=rows.offset[index],
+        x=rows.x[index], terms=terms, order=np.arange(len(index)),
+    )  # fmt: skip

@@ -1,83 +1,22 @@
-"""The Laplace approximation with several grouping factors against a dense twin, differences, and itself repeated."""
+"""The Laplace approximation with several grouping factors against a dense twin, differences and reference fits."""
 
 import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
-from dense_several import at_parameters, at_psis, rows_of, term
+from dense_several import DESIGNS, OBJECTS, at_parameters, at_psis, differences, free, model, repeated
 from reference_cases import load_case
 
 from crosslevel.design import build_design
 from crosslevel.design.outcome import AskedOutcome
-from crosslevel.design.response_rows import ResponseRows, response_rows
-from crosslevel.errors import DesignError
-from crosslevel.families import FAMILIES, Binomial, Ordinal, Poisson
+from crosslevel.design.response_rows import response_rows
+from crosslevel.families import Binomial, Ordinal, Poisson
 from crosslevel.families.base import Family
-from crosslevel.families.gaussian import GaussianWorking
 from crosslevel.kernels import elimination, several_factors
 from crosslevel.likelihood.one_factor import OneFactorLikelihood
 from crosslevel.likelihood.several_factors import SeveralFactorLaplace
-
-DESIGNS = ("crossed", "nested", "nested and crossed", "memberships", "one row each")
-
-OTHERS = (Binomial(link="probit"), Binomial(link="cloglog"), Ordinal(link="probit"), GaussianWorking())
-OBJECTS = {repr(one): one for one in (*(make() for make in FAMILIES.values()), *OTHERS)}
-"""Every family and link once."""
-
-
-def levels(rng: np.random.Generator, n: int, count: int) -> np.ndarray:
-    return np.concatenate([np.arange(count), rng.integers(0, count, n - count)]).astype(np.int32)
-
-
-def design_terms(rng: np.random.Generator, design: str, x: np.ndarray) -> list:
-    """Grouping factors of a design, with slopes in some."""
-    n, one = len(x), np.ones((len(x), 1))
-    slope, three = x[:, :2], x[:, :3]
-    first, second = levels(rng, n, 6), levels(rng, n, 5)
-    if design == "crossed":
-        return [term(first, slope, ("us", [0, 1])), term(second, slope, ("diag", [0, 1]))]
-    if design == "nested":
-        inner = (first * 3 + rng.integers(0, 3, n)).astype(np.int32)
-        inner = np.unique(inner, return_inverse=True)[1].astype(np.int32)
-        return [term(first, one, ("us", [0])), term(inner, slope, ("us", [0, 1]))]
-    if design == "nested and crossed":
-        inner = np.unique(first * 3 + rng.integers(0, 3, n), return_inverse=True)[1].astype(np.int32)
-        return [
-            term(second, three, ("cs", [0, 1, 2])), term(inner, one, ("us", [0])), term(first, slope, ("us", [0, 1])),
-        ]  # fmt: skip
-    if design == "memberships":
-        other, third = levels(rng, n, 6)[::-1].copy(), rng.integers(-1, 6, n).astype(np.int32)
-        shares = [np.full(n, 0.5), rng.uniform(0.1, 0.5, n), np.where(third >= 0, 0.2, 0.0)]
-        return [term([first, other, third], slope, ("us", [0, 1]), shares=shares), term(second, one, ("us", [0]))]
-    return [term(np.arange(n, dtype=np.int32), one, ("us", [0])), term(second, slope, ("us", [0, 1]))]
-
-
-def model(design: str, family: Family, *, n: int = 45, seed: int = 1) -> tuple[ResponseRows, np.ndarray]:
-    """Rows of a design, and parameters."""
-    rng = np.random.default_rng(seed)
-    x = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
-    terms = design_terms(rng, design, x)
-    m = family.n_shape(5 if family.kind == "ordered" else None)
-    working = rng.normal(size=m) * 0.3
-    shape = family.shape(working) if m else np.zeros(0)
-    theta = np.concatenate([0.6 * some.structure.nearest(np.eye(some.q)) for some in terms])
-    theta = theta + 0.2 * rng.normal(size=len(theta))
-    beta = np.array([0.3, -0.4, 0.2])
-    eta = x @ beta + 0.7 * rng.normal(size=n)
-    rows = rows_of(family, x, terms, eta=eta, shape=shape, seed=seed)
-    return rows, np.concatenate([theta, beta, working])
-
-
-def differences(value, parameters: np.ndarray, *, step: float = 2e-4) -> np.ndarray:
-    """Gradient by differences of fourth order."""
-    out = np.empty(len(parameters))
-    for j in range(len(parameters)):
-        move = np.zeros(len(parameters))
-        move[j] = step
-        ends = [value(parameters + m * move) for m in (-2.0, -1.0, 1.0, 2.0)]
-        out[j] = (ends[0] - 8.0 * ends[1] + 8.0 * ends[2] - ends[3]) / (12.0 * step)
-    return out
 
 
 @pytest.mark.parametrize("design", DESIGNS)
@@ -150,13 +89,6 @@ def test_derivatives_in_psi(design: str, *, singular: bool) -> None:
             assert direction @ score @ direction == pytest.approx(slope, rel=1e-6, abs=1e-6)
 
 
-def free(q: int):
-    """An unstructured block of q effects."""
-    from small_models import structure
-
-    return structure(("us", list(range(q))))
-
-
 @pytest.mark.parametrize("design", DESIGNS)
 def test_gradient_without_variance(design: str) -> None:
     """At theta = 0 the derivative in theta is zero, and beta's is that of a regression without random effects."""
@@ -195,154 +127,31 @@ def test_extreme_predictors_are_finite() -> None:
         assert np.all(np.isfinite(criterion.gradient(at)))
 
 
-def repeated(rows: ResponseRows, times: np.ndarray) -> ResponseRows:
-    """Every row as often as `times` (n,) says, one by one."""
-    index = np.repeat(np.arange(rows.n), times)
-    terms = tuple(replace(some, codes=some.codes[index], z=some.z[index]) for some in rows.terms)
-    return replace(
-        rows, y=rows.y[index], size=rows.size[index], weight=rows.weight[index], offset=rows.offset[index],
-        x=rows.x[index], terms=terms, order=np.arange(len(index)),
-    )  # fmt: skip
-
-
-def test_weights_of_rows_repeat_them() -> None:
-    rows, parameters = model("nested and crossed", Binomial())
-    times = np.random.default_rng(2).integers(1, 4, rows.n)
-    weighted = SeveralFactorLaplace.of(replace(rows, weight=rows.weight * times))
-    often = SeveralFactorLaplace.of(repeated(rows, times))
-    one, other = weighted.value(parameters), often.value(parameters)
-    assert one.deviance == pytest.approx(other.deviance, rel=1e-12)
-    np.testing.assert_allclose(weighted.gradient(one), often.gradient(other), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(weighted.information(one), often.information(other), rtol=1e-9, atol=1e-9)
-
-
-def copied_levels(rows: ResponseRows) -> ResponseRows:
-    """A copy of all rows for every copy of their levels, nested factors from the innermost on: new levels each."""
-    inner, outer = rows.terms[1], rows.terms[0]
-    pieces, codes = [], ([], [])
-    next_inner = next_outer = 0
-    for top in range(outer.n_levels):
-        for _ in range(int(outer.weight[top])):
-            mine = np.flatnonzero(outer.codes == top)
-            for middle in np.unique(inner.codes[mine]):
-                own = mine[inner.codes[mine] == middle]
-                for _ in range(int(inner.weight[middle])):
-                    pieces.append(own)
-                    codes[0].append(np.full(len(own), next_outer))
-                    codes[1].append(np.full(len(own), next_inner))
-                    next_inner += 1
-            next_outer += 1
-    index = np.concatenate(pieces)
-    terms = [
-        replace(some, codes=np.concatenate(new).astype(np.int32), z=some.z[index], n_levels=n, weight=np.ones(n))
-        for some, new, n in zip(rows.terms, codes, (next_outer, next_inner), strict=True)
-    ]
-    return replace(
-        rows, y=rows.y[index], size=rows.size[index], weight=rows.weight[index], offset=rows.offset[index],
-        x=rows.x[index], terms=tuple(terms), order=np.arange(len(index)),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("family", [Binomial(), Poisson()], ids=repr)
-def test_weights_of_levels_copy_them(family: Family) -> None:
-    """Sampling weights at two levels are copies of clusters within copies of clusters."""
-    rows, parameters = model("nested", family, n=40)
-    rng = np.random.default_rng(4)
-    outer, inner = rows.terms
-    weighted_rows = replace(
-        rows,
-        terms=(
-            replace(outer, weight=rng.integers(0, 3, outer.n_levels).astype(float)),
-            replace(inner, weight=rng.integers(1, 4, inner.n_levels).astype(float)),
-        ),
+@pytest.mark.parametrize("name", ["equalto", "propto"])
+def test_known_covariances(name: str) -> None:
+    """A matrix in the units of the data, beside a crossed factor; with equalto nothing of it is estimated."""
+    rng = np.random.default_rng(6)
+    n, root = 80, rng.normal(size=(3, 3))
+    known = root @ root.T / 3.0
+    data = pd.DataFrame(
+        {"y": rng.poisson(2.0, n), "x": rng.normal(5.0, 3.0, n), "a": rng.integers(0, 6, n), "b": rng.integers(0, 5, n)}
     )
-    weighted = SeveralFactorLaplace.of(rows).with_rows(weighted_rows)
-    copied = SeveralFactorLaplace.of(copied_levels(weighted_rows))
-    one, other = weighted.value(parameters), copied.value(parameters)
-    assert one.deviance == pytest.approx(other.deviance, rel=1e-12)
-    np.testing.assert_allclose(weighted.gradient(one), copied.gradient(other), rtol=1e-8, atol=1e-8)
-    np.testing.assert_allclose(weighted.information(one), copied.information(other), rtol=1e-8, atol=1e-8)
-    for score, twin in zip(weighted.psi_scores(one), copied.psi_scores(other), strict=True):
-        np.testing.assert_allclose(score, twin, rtol=1e-8, atol=1e-8)
-    again = SeveralFactorLaplace.of(weighted_rows).value(parameters)
-    assert again.deviance == one.deviance
-
-
-def test_weights_of_crossed_levels_are_refused() -> None:
-    rows, _ = model("crossed", Binomial())
-    weighted = [replace(some, weight=np.full(some.n_levels, 2.0)) for some in rows.terms]
-    with pytest.raises(DesignError, match="crossed"):
-        SeveralFactorLaplace.of(replace(rows, terms=tuple(weighted)))
-
-
-def test_quadrature_is_refused() -> None:
-    rows, _ = model("crossed", Binomial())
-    criterion = SeveralFactorLaplace.of(rows)
-    assert criterion.with_nodes(1) is criterion
-    with pytest.raises(DesignError, match="one grouping factor"):
-        criterion.with_nodes(5)
-
-
-@pytest.mark.parametrize("family", [Binomial(), *[f for f in OBJECTS.values() if f.n_shape(5)]], ids=repr)
-def test_scores_are_the_gradients_of_each_cluster(family: Family) -> None:
-    rows, parameters = model("nested", family)
-    criterion = SeveralFactorLaplace.of(rows)
-    at = criterion.value(parameters)
-    outer = rows.terms[0]
-    scores = criterion.scores(at, rows.in_data_order(outer.codes), outer.n_levels)
-    np.testing.assert_allclose(scores.sum(axis=0), -0.5 * criterion.gradient(at), rtol=1e-9, atol=1e-9)
-    for top in range(outer.n_levels):
-        alone = SeveralFactorLaplace.of(repeated(rows, (outer.codes == top).astype(int)))
-        gradient = alone.gradient(alone.value(parameters))
-        np.testing.assert_allclose(scores[top], -0.5 * gradient, rtol=1e-8, atol=1e-8)
-
-
-def test_scores_of_crossed_clusters_are_refused() -> None:
-    rows, parameters = model("crossed", Binomial())
-    criterion = SeveralFactorLaplace.of(rows)
-    with pytest.raises(DesignError, match="crossed"):
-        criterion.scores(criterion.value(parameters), rows.in_data_order(rows.terms[0].codes), 6)
-
-
-@pytest.mark.parametrize("design", DESIGNS)
-@pytest.mark.parametrize("family", OBJECTS.values(), ids=OBJECTS)
-def test_information_is_that_of_the_linear_model(design: str, family: Family) -> None:
-    """In theta and beta, with V^-1 = W - W Z B Z'W as a dense matrix; positive semi-definite with all parameters."""
-    rows, parameters = model(design, family)
-    criterion = SeveralFactorLaplace.of(rows)
-    at, twin = criterion.value(parameters), at_parameters(rows, parameters)
-    got = criterion.information(at)
-    values = np.linalg.eigvalsh(got)
-    assert values[0] >= -1e-9 * values[-1]
-    if not family.log_concave or family.n_shape(5):
-        return
-    terms = twin.terms(at.eta)
-    g, A = twin.Z.T @ (rows.weight * terms.first), (twin.Z.T * -(rows.weight * terms.second)) @ twin.Z
-    k, inverse = criterion.layout.k, np.linalg.inv(np.diag(-1.0 / (rows.weight * terms.second)) + _zpz(twin))
-    columns, done, position = [], 0, 0
-    curvature = np.zeros((k, k))
-    for some, part, score in zip(rows.terms, criterion.layout.parts, criterion.psi_scores(at), strict=True):
-        slopes, factor = some.structure.factor_gradient(parameters[part]), at.factors[position]
-        width = some.n_levels * some.q
-        for slope in slopes:
-            change = np.zeros_like(A)
-            own = np.kron(np.eye(some.n_levels), slope @ factor.T + factor @ slope.T)
-            change[done : done + width, done : done + width] = own
-            columns.append(twin.Z @ change @ g)
-        done, position = done + width, position + 1
-        values, vectors = np.linalg.eigh(score * some.structure.mask)
-        positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
-        curvature[part, part] = 2.0 * np.einsum("aij,ik,bkj->ab", slopes, positive, slopes)
-    h, X = np.column_stack(columns), rows.x
-    hx, xx = h.T @ inverse @ X, X.T @ inverse @ X
-    expected = np.block(
-        [[h.T @ inverse @ h + hx @ np.linalg.solve(xx, hx.T) + curvature, 2.0 * hx], [2.0 * hx.T, 2.0 * xx]]
+    data["wave"] = pd.Categorical(rng.integers(0, 3, n))
+    family = Poisson()
+    design = build_design(
+        f"y ~ x + {name}(0 + wave | a, V) + (1 | b)", data, known={"V": known}, outcome=AskedOutcome(family=family)
     )
-    np.testing.assert_allclose(got, expected, rtol=1e-7, atol=1e-7 * np.abs(expected).max())
-
-
-def _zpz(twin) -> np.ndarray:
-    return twin.Z @ twin.Lambda @ twin.Lambda.T @ twin.Z.T
+    criterion = SeveralFactorLaplace.of(response_rows(design, family, design.outcome))
+    theta = np.array([0.4] if name == "equalto" else [0.7, 0.4])
+    at = criterion.value(np.concatenate([theta, [0.1, 0.2]]))
+    back = np.linalg.inv(criterion.rows.bases[0])
+    psi = back @ at.factors[0] @ at.factors[0].T @ back.T
+    np.testing.assert_allclose(psi, known if name == "equalto" else psi[0, 0] / known[0, 0] * known, rtol=1e-12)
+    twin = at_parameters(criterion.rows, at.parameters)
+    assert at.deviance == pytest.approx(twin.deviance(), rel=1e-12)
+    assert np.linalg.eigvalsh(criterion.information(at))[0] > 0.0
+    numerical = differences(lambda moved: criterion.value(moved, at).deviance, at.parameters)
+    np.testing.assert_allclose(criterion.gradient(at), numerical, rtol=1e-6, atol=1e-6)
 
 
 def reference_point(name: str) -> tuple[SeveralFactorLaplace, np.ndarray]:
