@@ -56,12 +56,11 @@ class FixedLikelihood:
         from crosslevel.kernels.responses import fill_terms
 
         rows = self.rows
-        with np.errstate(over="ignore", invalid="ignore"):
-            eta = rows.offset + rows.x @ parameters[self.layout.beta]
-            shape = rows.family.shape(parameters[self.layout.shape])
-            terms = np.empty((3, rows.n))
-            fill_terms(rows.family.code, rows.y, rows.size, rows.weight, eta, shape, terms)
-            deviance = -2.0 * (float(terms[0].sum()) + rows.constant)
+        eta = rows.offset + rows.x @ parameters[self.layout.beta]
+        shape = rows.family.shape(parameters[self.layout.shape]) if self.layout.m else parameters[:0]
+        terms = np.empty((3, rows.n))
+        fill_terms(rows.family.code, rows.y, rows.size, rows.weight, eta, shape, terms)
+        deviance = -2.0 * (float(terms[0].sum()) + rows.constant)
         return FixedState(
             parameters=parameters, deviance=deviance if np.isfinite(deviance) else np.inf, eta=eta, shape=shape,
             terms=terms,

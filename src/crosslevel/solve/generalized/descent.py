@@ -6,6 +6,7 @@ gradient, once: it judges the minimum, gives the last steps, and then the standa
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from crosslevel.solve.generalized.boundary import settle
 from crosslevel.solve.generalized.objective import Objective, Point
 from crosslevel.types import FloatArray
 
-CLOSE = 1e-7
+CLOSE = 3e-7
 """Expected decrease at which the Hessian is taken by differences: less than 1e-3 standard errors from the minimum."""
 
 DIFFERENCE = 3e-5
@@ -44,44 +45,67 @@ LEAST_SHARE = 0.1
 FIRST_DAMPING = 0.05
 """Damping after the first step that failed, in units of the information."""
 
+FRESH = 0.5
+"""Expected decrease down to which the information is computed anew after every step."""
+
+SHORTENED = 3
+"""Points tried along one step before its direction is given up."""
+
 SMALL = 0.05
 """Standard deviations that are tried at zero before the Hessian is taken."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
-    """A quadratic model of the objective around a point, factorised in units of the information's diagonal.
+    """A quadratic model of the objective around a point, in units of the information's diagonal.
 
     Attributes
     ----------
     gradient : (r,).
     size : (r,) square roots of the diagonal by which parameters are measured.
-    values, vectors : eigenvalues (r,) and eigenvectors (r, r) of the scaled Hessian.
+    scaled : (r, r) the Hessian in these units.
     """
 
     gradient: FloatArray
     size: FloatArray
-    values: FloatArray
-    vectors: FloatArray
+    scaled: FloatArray
 
     @classmethod
     def of(cls, gradient: FloatArray, hessian: FloatArray, size: FloatArray) -> "Model":
-        """Factorise."""
-        values, vectors = np.linalg.eigh(hessian / size / size[:, None])
-        return cls(gradient=gradient, size=size, values=values, vectors=vectors)
+        """Scale."""
+        return cls(gradient=gradient, size=size, scaled=hessian / size / size[:, None])
+
+    @cached_property
+    def chol(self) -> FloatArray | None:
+        """Cholesky factor (r, r), None where some direction is flat or worse."""
+        try:
+            found = np.linalg.cholesky(self.scaled)
+        except np.linalg.LinAlgError:
+            return None
+        return found if np.diag(found).min(initial=1.0) ** 2 > FLAT else None
+
+    @cached_property
+    def spectrum(self) -> tuple[FloatArray, FloatArray]:
+        """Eigenvalues (r,), smallest first, and eigenvectors (r, r)."""
+        values, vectors = np.linalg.eigh(self.scaled)
+        return values, vectors
 
     @property
     def convex(self) -> bool:
         """Whether there is no direction of negative curvature."""
-        return bool(len(self.values) == 0 or self.values[0] > -FLAT)
+        return self.chol is not None or not len(self.size) or bool(self.spectrum[0][0] > -FLAT)
 
     def step(self, damping: float) -> tuple[FloatArray, float]:
         """Step (r,) and the decrease it promises; negative curvature is turned round, flat directions stay."""
-        turned = self.vectors.T @ (self.gradient / self.size)
-        curvature = np.abs(self.values) + damping
+        if damping == 0.0 and self.chol is not None:
+            half = np.linalg.solve(self.chol, self.gradient / self.size)
+            return -np.linalg.solve(self.chol.T, half) / self.size, 0.5 * float(half @ half)
+        values, vectors = self.spectrum
+        turned = vectors.T @ (self.gradient / self.size)
+        curvature = np.abs(values) + damping
         move = np.where(curvature > FLAT, -turned / np.maximum(curvature, FLAT), 0.0)
-        decrease = -float(turned @ move) - 0.5 * float(self.values @ move**2)
-        return (self.vectors @ move) / self.size, decrease
+        decrease = -float(turned @ move) - 0.5 * float(values @ move**2)
+        return (vectors @ move) / self.size, decrease
 
 
 @dataclass(kw_only=True, eq=False)
@@ -157,9 +181,8 @@ def descend(
             continue
         if (share := objective.reach(step)) < 1.0:
             step, expected = share * step, share * (2.0 - share) * expected
-        trial = objective.at(objective.moved(point.parameters, step), point.state)
-        progress.evaluations += 1
-        gain = (point.value - trial.value) / expected
+        trial, share = _along(objective, point, step, -float(gradient @ step), progress)
+        step, gain = share * step, (point.value - trial.value) / (share * (2.0 - share) * expected)
         if not (trial.value < point.value or (hessian is not None and _even(trial, point) and decrement < CLOSE)):
             damping = 4.0 * damping if damping > 0.0 else FIRST_DAMPING
             continue
@@ -167,18 +190,39 @@ def descend(
         progress.pairs = [*progress.pairs[1 - MEMORY :], (step, gradient - before)]
         damping = 0.0 if gain > 0.5 and damping <= FIRST_DAMPING else damping * _relax(gain)
         point = trial
-        if hessian is None:
+        if hessian is None and decrement > FRESH:
             information = objective.information(point)
+        elif hessian is None:
+            continue
         elif Model.of(gradient, hessian, size).step(0.0)[1] > max(CHORD * decrement, tolerance):
             information = objective.information(point)
             hessian = difference_hessian(objective, point, gradient, sizes(information), progress)
-    ended = information if hessian is None else hessian
+    ended = corrected(information, progress.pairs) if hessian is None else hessian
     minimum = Minimum(
         theta=point.parameters, state=point.state, decrement=decrement, steps=progress.steps,
         evaluations=progress.evaluations, status=status,
-        derivatives=Derivatives(gradient=gradient, hessian=ended, expected=lambda: information),
+        derivatives=Derivatives(gradient=gradient, hessian=ended, expected=lambda: objective.information(point)),
     )  # fmt: skip
     return minimum, hessian
+
+
+def _along(
+    objective: Objective, point: Point, step: FloatArray, slope: float, progress: Progress
+) -> tuple[Point, float]:
+    """The first lower point at a share of `step`, or the last that was tried, and the share.
+
+    Shares are where the parabola through two values and the slope (the fall at the start) has its minimum.
+    """
+    share = 1.0
+    for _ in range(SHORTENED):
+        trial = objective.at(objective.moved(point.parameters, share * step), point.state)
+        progress.evaluations += 1
+        rise = trial.value - point.value
+        if rise < 0.0 or share * slope <= ROUNDING * abs(point.value):
+            break
+        best = 0.5 * share * slope / (share * slope + rise) if np.isfinite(rise) else 0.0
+        share *= min(max(best, 0.1), 0.6)
+    return trial, share
 
 
 def sizes(information: FloatArray) -> FloatArray:
@@ -234,7 +278,8 @@ def _beyond_saddle(objective: Objective, point: Point, model: Model, tolerance: 
     """A lower point along the direction of most negative curvature, if there is one."""
     if model.convex:
         return None
-    direction, curvature = model.vectors[:, 0] / model.size, -float(model.values[0])
+    values, vectors = model.spectrum
+    direction, curvature = vectors[:, 0] / model.size, -float(values[0])
     length, enough = 1.0, 0.1 * tolerance + ROUNDING * abs(point.value)
     while 0.5 * curvature * length**2 > enough:
         for sign in (1.0, -1.0):

@@ -14,7 +14,10 @@ from crosslevel.solve.generalized.objective import Objective
 from crosslevel.types import FloatArray
 
 LOOSE, FEW_STEPS = 1e-2, 12
-"""Expected decrease at which coefficients are good enough to start from, and most steps towards it."""
+"""Expected decrease at which parameters are good enough to go on from with more nodes, and most steps towards it."""
+
+ROUGH = 0.3
+"""Expected decrease at which coefficients without random effects are good enough to start from."""
 
 LEAST, MOST = 0.05, 3.0
 """Variances to start from, at least, where a level tells as much as one observation with variance 1; and at most."""
@@ -45,14 +48,15 @@ def starting_parameters(rows: ResponseRows, *, prior: Weak | None) -> tuple[Floa
     Covariances are those of one scoring step from none: Psi = F^-1 sum (g g' - A), F = sum A (x) A, by level with
     g = Z'l' and A = Z'WZ, each factor by itself.
     """
-    at: FixedState = fixed_minimum(rows, prior=prior, tolerance=LOOSE, max_steps=FEW_STEPS).state
+    at: FixedState = fixed_minimum(rows, prior=prior, tolerance=ROUGH, max_steps=FEW_STEPS).state
     weight = np.maximum(-at.terms[2], 0.0)
     first, second = [], []
     for term in rows.terms:
         products = level_products(term, weight)
         slopes = np.stack([sum_by_level(term, at.terms[1] * column, power=1) for column in term.z.T], axis=1)
         usual, large = _covariances(term, products, slopes)
-        first.append(term.structure.nearest(usual))
+        # every factor by itself takes what they explain together: shared out evenly
+        first.append(term.structure.nearest(usual / np.sqrt(len(rows.terms))))
         second.append(term.structure.nearest(large))
     rest = at.parameters
     return np.concatenate([*first, rest]), np.concatenate([*second, rest])

@@ -35,7 +35,8 @@ def troubles(solution: GeneralizedSolution, names: Sequence[str], groups: Sequen
         out.append(separation_words(rows, found, names, has_prior=solution.prior is not None))
     elif (words := _huge_effects(solution, names)) is not None:
         out.append(words)
-    out += _huge_variances(solution, groups)
+    if found is None or found.kind != "complete":  # then nothing is left for the random effects to tell
+        out += _huge_variances(solution, groups)
     return tuple(out)
 
 
