@@ -48,6 +48,21 @@ class GridModel:
     def deviance(self, parameters):
         return -2.0 * float(self.clusters @ self.by_cluster(parameters))
 
+    def with_gradient(self, parameters):
+        """Deviance and its derivative (p + 1,), as expectations given the data."""
+        eta = (self.x @ parameters[:-1])[:, None] + parameters[-1] * GRID
+        terms = self.rows[:, None] * (self.y[:, None] * eta - np.logaddexp(0.0, eta))
+        inside = np.zeros((len(self.clusters), len(GRID)))
+        np.add.at(inside, self.codes, terms)
+        inside += LOG_WEIGHT
+        top = inside.max(axis=1, keepdims=True)
+        share = np.exp(inside - top)
+        total = share.sum(axis=1, keepdims=True)
+        log_likelihood = self.clusters @ (top + np.log(total))[:, 0]
+        share *= self.clusters[:, None] / total
+        slopes = self.rows[:, None] * (self.y[:, None] - 1.0 / (1.0 + np.exp(-eta))) * share[self.codes]
+        return -2.0 * float(log_likelihood), -2.0 * np.append(slopes.sum(axis=1) @ self.x, (slopes @ GRID).sum())
+
     def scores(self, parameters, step=1e-4):
         """(J, p + 1) derivatives of the clusters' log-likelihoods, weights included, by five-point differences."""
         out = np.empty((len(self.clusters), len(parameters)))
@@ -84,7 +99,8 @@ class GridModel:
         def objective(z):
             now = full.copy()
             now[free] = z
-            return self.deviance(now), -2.0 * self.scores(now).sum(axis=0)[free]
+            value, slope = self.with_gradient(now)
+            return value, slope[free]
 
         found = optimize.minimize(objective, full[free], jac=True, method="BFGS", options={"gtol": 1e-7})
         full[free] = found.x
