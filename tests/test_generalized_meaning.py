@@ -492,6 +492,32 @@ def test_generalized_linear_models_have_margins_too() -> None:
         )
 
 
+def test_predictions_of_rows_of_unknown_clusters() -> None:
+    fit = moderated()
+    new = fit.data.iloc[:7].assign(district="elsewhere")
+    found = fit.predict(new, random_effects="average", se=True)
+    np.testing.assert_allclose(found["estimate"], population(fit, new), rtol=1e-9)
+    np.testing.assert_allclose(fit.predict(new, random_effects="average"), found["estimate"])
+    error = delta_error(fit, lambda other: other.predict(new, random_effects="average").to_numpy())
+    np.testing.assert_allclose(found["std_error"], error, rtol=1e-5)
+    assert ((found["conf_low"] < found["estimate"]) & (found["estimate"] < found["conf_high"])).all()
+    # their average is that of cl.margins
+    np.testing.assert_allclose(
+        fit.predict(random_effects="average").mean(), cl.margins(fit)["estimate"].iloc[0], rtol=1e-12
+    )
+    with pytest.raises(CrosslevelError, match="is of outcomes"):
+        fit.predict(new, random_effects="average", scale="link")
+
+
+def test_predictions_of_categories_in_unknown_clusters() -> None:
+    fit = fitted("wine__clmm_logit_agq10")
+    found = fit.predict(random_effects="average", interval="confidence")
+    plain = fit.predict(random_effects="average")
+    np.testing.assert_allclose(plain.sum(axis=1), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(found["estimate"].unstack("category").to_numpy(), plain.to_numpy())
+    np.testing.assert_allclose(plain.mean().to_numpy(), cl.margins(fit)["estimate"], rtol=1e-12)
+
+
 def test_regions_of_significance_on_the_scale_of_the_outcome() -> None:
     """Limits are where the interval of the effect has zero as an end; the curve is that of cl.slopes."""
     fit = moderated()

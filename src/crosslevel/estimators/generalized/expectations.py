@@ -149,13 +149,8 @@ class Expectations:
             out["p_unadjusted"] = np.nan
         if self.replicates:  # percentiles stay where the replicates are
             return out
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            if self.answer.curve.support is None:
-                spread = np.exp(half / value)
-                out["conf_low"], out["conf_high"] = value / spread, value * spread
-            else:
-                spread, odds = np.exp(half / (value * (1.0 - value))), value / (1.0 - value)
-                out["conf_low"], out["conf_high"] = odds / (odds + spread), odds * spread / (1.0 + odds * spread)
+        log = self.answer.curve.support is None
+        out["conf_low"], out["conf_high"] = bounded_limits(value.to_numpy(), half.to_numpy(), log=log)
         return out
 
     def _offset(self, place: slice | None) -> FloatArray:
@@ -164,6 +159,23 @@ class Expectations:
         if offset is None:
             return np.zeros(1)
         return np.average(offset, weights=self.weights, keepdims=True) if place is None else np.asarray(offset[place])
+
+
+def bounded_limits(value: FloatArray, half: FloatArray, *, log: bool) -> tuple[FloatArray, FloatArray]:
+    """Ends of intervals of the half-width `half`, made on the log scale or on that of log odds: within the range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [end.round(3).tolist() for end in bounded_limits(np.array([0.1]), np.array([0.15]), log=False)]
+    [[0.021], [0.37]]
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if log:
+            spread = np.exp(half / value)
+            return value / spread, value * spread
+        spread, odds = np.exp(half / (value * (1.0 - value))), value / (1.0 - value)
+        return odds / (odds + spread), odds / (odds + 1.0 / spread)
 
 
 def _at_rows(effect: Effect, place: slice | None) -> Effect:

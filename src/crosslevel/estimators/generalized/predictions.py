@@ -29,7 +29,7 @@ def predict(
     new: Frame | None = None,
     *,
     scale: Scale = "response",
-    random_effects: bool | Sequence[str] = True,
+    random_effects: "bool | Literal['average'] | Sequence[str]" = True,
     se: bool = False,
     interval: Literal["confidence"] | None = None,
     level: float = 0.95,
@@ -39,7 +39,7 @@ def predict(
 
     With `random_effects` a prediction is that of the row's own cluster, at its conditional mode. Without, and for
     clusters that were not in the fit, it is that of a cluster whose random effects are zero: the typical cluster, not
-    the average over clusters (cl.margins).
+    the average over clusters, which random_effects="average" gives for rows of clusters of which nothing is known.
 
     Standard errors are those of the prediction error: of all parameters, of the modes given these, and the variance
     between clusters where a level is unknown. Intervals are made on the scale of the linear predictor.
@@ -51,7 +51,8 @@ def predict(
         the rows used.
     scale : "response": the mean of one trial; "link": the linear predictor. Both contain offset and exposure.
     random_effects : whether to add conditional modes to the fixed part; or the names of the grouping factors whose
-        modes are added.
+        modes are added; or "average": expected outcomes over all random effects, the population's, whose standard
+        errors are those of this average.
     se : whether to give standard errors.
     interval : "confidence" for the linear predictor or the mean. What single outcomes will be is drawn by `simulate`.
     level : confidence level.
@@ -87,6 +88,8 @@ def predict(
             "not an interval around the mean: draw them by fit.simulate(new=..., n=1000)."
         )
     check_level(level)
+    if isinstance(random_effects, str) and random_effects == "average":
+        return _averaged(fit, new, scale, errors=se or interval is not None, level=level)
     chosen = chosen_factors(fit.design, random_effects)
     rows = rows_of(fit, new, chosen)
     if new_levels == "raise" and isinstance(rows, NewRows):
@@ -97,6 +100,26 @@ def predict(
     if scale == "response":
         return expected(fit, eta, rows.index, "prediction")
     return pd.Series(told_predictor(fit, eta), index=rows.index, name="prediction")
+
+
+def _averaged(
+    fit: "GeneralizedFit", new: Frame | None, scale: Scale, *, errors: bool, level: float
+) -> "pd.Series | pd.DataFrame":
+    """Predictions averaged over the random effects.
+
+    Raises
+    ------
+    CrosslevelError : on the scale of the linear predictor.
+    """
+    from crosslevel.estimators.generalized.averaged import averaged_predictions
+
+    if scale == "link":
+        raise CrosslevelError(
+            "`random_effects` is 'average', which is of outcomes; the average linear predictor is that without random "
+            "effects. Use random_effects=False, or scale='response'."
+        )
+    shared = tuple(k for k, factor in enumerate(fit.design.factors) if factor.membership is not None)
+    return averaged_predictions(fit, rows_of(fit, new, shared), errors=errors, level=level)
 
 
 def _with_errors(
@@ -111,8 +134,8 @@ def _with_errors(
     design, ordered = fit.design, fit.family.kind == "ordered"
     if ordered and scale == "response":
         raise CrosslevelError(
-            "`se` and `interval` of probabilities of ordered categories are given by cl.margins(fit, ...), by "
-            "category; here use scale='link'."
+            "`se` and `interval` of probabilities of ordered categories are given with random_effects='average' and by "
+            "cl.margins(fit, ...); here use scale='link'."
         )
     error, variance = PredictorError.of(fit.solution, chosen, fit._modes), np.empty(rows.n_rows)
     for block in rows.blocks():

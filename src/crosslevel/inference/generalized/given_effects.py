@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from crosslevel.inference.generalized.predictor_error import mode_slopes
 from crosslevel.solve.generalized.solution import GeneralizedSolution
 from crosslevel.types import FloatArray
-
-STEP = 1e-3
-"""Step of differences of the modes, in standard errors of the parameter."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,22 +51,12 @@ def given_effects(solution: GeneralizedSolution, factors: Sequence[int], levels:
     layout, rows = criterion.layout, criterion.rows
     back = [np.linalg.inv(basis) for basis in rows.bases]
 
-    def modes_at(parameters: FloatArray) -> list[FloatArray]:
-        found = criterion.modes(state if parameters is solution.parameters else criterion.value(parameters, state))
-        return [back[k] @ found[k][level] for k, level in zip(factors, levels, strict=True)]
-
-    error = np.sqrt(np.diag(solution.working_vcov))
-    step = STEP * np.where(error > 0.0, error, 1.0)
-    slopes = np.empty((sum(rows.terms[k].q for k in factors), layout.size))
-    for j in range(layout.size):
-        unit = np.zeros(layout.size)
-        unit[j] = step[j]
-        high, low = (np.concatenate(modes_at(solution.parameters + move)) for move in (unit, -unit))
-        slopes[:, j] = (high - low) / (2.0 * step[j])
+    found = mode_slopes(solution)
+    slopes = np.concatenate([found[k][level] for k, level in zip(factors, levels, strict=True)])
     change = np.eye(layout.size)
     change[layout.beta, layout.beta] = rows.coordinates.beta_map
     change[layout.shape, layout.shape] = rows.family.shape_jacobian(solution.parameters[layout.shape])
-    modes = modes_at(solution.parameters)
+    modes = [back[k] @ criterion.modes(state)[k][level] for k, level in zip(factors, levels, strict=True)]
     spread, start = np.zeros((len(slopes), len(slopes))), 0
     covariances = criterion.conditional_covariances(state)
     for k, level in zip(factors, levels, strict=True):
