@@ -8,7 +8,7 @@ import pandas as pd
 from crosslevel.diagnostics.generalized.quantiles import Drawn
 from crosslevel.diagnostics.generalized.simulator import Simulator
 from crosslevel.diagnostics.generalized.statistics import CLEAR
-from crosslevel.display import Column, Document, Note, Paragraph, Section, Table, p_statement, percent
+from crosslevel.display import Column, Document, Note, Paragraph, Row, Section, Table, p_statement, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.families import Ordinal
@@ -48,18 +48,19 @@ class Calibration:
             "averaged over the random effects"
         )  # fmt: skip
         first = f"Rows in groups of similar predictions ({self.predicts}), {at}; observed beside predicted means."
-        rows: list[list[object] | Section] = []
+        rows: list[Row] = []
         for event in self.events:
             if len(self.events) > 1:
                 rows.append(Section(event))
             part = self.frame[self.frame["event"] == event]
-            rows += [[int(row.bin), int(row.rows), row.predicted, row.observed, row.conf_low, row.conf_high]
-                     for row in part.itertuples()]  # fmt: skip
+            counts = part[["bin", "rows"]].to_numpy().tolist()
+            means = part[["predicted", "observed", "conf_low", "conf_high"]].to_numpy().tolist()
+            rows += [[*first_cells, *cells] for first_cells, cells in zip(counts, means, strict=True)]
         heads = ("Predicted", "Observed", "Low", "High")
         within = percent(self.level, decimals=0)
         note = f"Low, High: {within} of observed means if the model is true ({self.n} simulations)."
         columns: list[str | Column] = ["Bin", Column("Rows", format="count"), *(Column(head) for head in heads)]
-        table = Table(columns, rows, notes=[note])  # type: ignore[arg-type]
+        table = Table(columns, rows, notes=[note])
         wrong = self.p_value < CLEAR
         told = (
             "Predictions are off: the link, a predictor's curve or a random slope may be wrong."
@@ -67,7 +68,7 @@ class Calibration:
             else "The data are as the model says."
         )
         words = f"Largest deviation: {p_statement(self.p_value)}. {told}"
-        return Document("Calibration", [Paragraph(first), table, Note(words, kind="warning" if wrong else "note")])
+        return Document("Calibration", [Paragraph(first), table, Note(words, kind="warning" if wrong else "info")])
 
     def __str__(self) -> str:
         return str(self.summary())

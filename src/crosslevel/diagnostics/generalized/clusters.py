@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from crosslevel.diagnostics.generalized.quantiles import uniform_ranks
+from crosslevel.diagnostics.generalized.quantiles import standard_scores, uniform_ranks
 from crosslevel.diagnostics.generalized.simulator import Simulator
 from crosslevel.diagnostics.generalized.statistics import CLEAR
 from crosslevel.display import Column, Document, Note, Paragraph, Table, counted, p_statement, percent
@@ -29,8 +29,8 @@ class ObservedExpected:
     frame : by cluster: rows, observed, expected (of these rows in a cluster drawn at random), ratio, at_modes (the sum
         the cluster's random effects stand for), conf_low and conf_high (where `level` of the observed sums lie if the
         model is true), quantile (where the observed sum lies among the simulated ones), outside.
-    distance, simulated_distance : how far the quantiles are from uniform, in the data and (n,) in outcomes drawn from
-        the model: whether clusters differ as normal random effects do.
+    distance, simulated_distance : how far the quantiles, as normal ones of mean 0 and spread 1, are from normal order,
+        in the data and (n,) in outcomes drawn from the model: whether clusters differ as normal random effects do.
     n, level : as asked for.
     """
 
@@ -44,7 +44,7 @@ class ObservedExpected:
 
     @property
     def p_value(self) -> float:
-        """Of the distance of the clusters' quantiles from a uniform distribution."""
+        """Of the distance of the clusters' quantiles from normal order."""
         return float((1.0 + np.count_nonzero(self.simulated_distance >= self.distance)) / (self.n + 1.0))
 
     def summary(self) -> Document:
@@ -58,10 +58,9 @@ class ObservedExpected:
             f"simulations; about {(1.0 - self.level) * n:.1f} are where the model is true."
         )
         shown = frame if n <= 2 * SHOWN else pd.concat([frame.iloc[:SHOWN], frame.iloc[-SHOWN:]])
-        rows = [
-            [str(name), int(row.rows), row.observed, row.expected, row.ratio, row.conf_low, row.conf_high]
-            for name, row in zip(shown.index, shown.itertuples(), strict=True)
-        ]
+        numbers = shown[["observed", "expected", "ratio", "conf_low", "conf_high"]].to_numpy().tolist()
+        sizes = shown["rows"].to_numpy().tolist()
+        rows = [[str(name), size, *own] for name, size, own in zip(shown.index, sizes, numbers, strict=True)]
         heads = ("Observed", "Expected", "Ratio", "Low", "High")
         columns: list[str | Column] = [self.group, Column("Rows", format="count"), *(Column(head) for head in heads)]
         table = Table(columns, rows, title="Clusters at both ends" if n > 2 * SHOWN else "Clusters")
@@ -72,7 +71,7 @@ class ObservedExpected:
             else "Clusters differ as the model says."
         )
         words = f"Distribution over clusters: {p_statement(self.p_value)}. {told}"
-        note = Note(words, kind="warning" if wrong else "note")
+        note = Note(words, kind="warning" if wrong else "info")
         return Document("Observed and expected", [Paragraph(first), table, note])
 
     def __str__(self) -> str:
@@ -136,7 +135,7 @@ def observed_expected(
         )
 
     def by_cluster(values: FloatArray) -> FloatArray:
-        return np.bincount(term.codes, weights=values, minlength=term.n_levels)
+        return np.bincount(term.codes, weights=values, minlength=term.n_levels).astype(float)
 
     sums = np.array([by_cluster(model.y), *(by_cluster(y) for y in model.outcomes(rng, n))])
     low, high = np.quantile(sums[1:], [0.5 - 0.5 * level, 0.5 + 0.5 * level], axis=0)
@@ -164,8 +163,8 @@ def observed_expected(
 
 
 def _distances(quantiles: FloatArray) -> FloatArray:
-    """Mean squared distance (s,) of quantiles (s, J) from uniform order, on the normal scale, which sees the tails."""
-    ordered, n = np.sort(ndtri(np.clip(quantiles, 1e-12, 1.0 - 1e-12)), axis=1), quantiles.shape[1]
+    """Mean squared distance (s,) of quantiles (s, J), as normal ones of mean 0 and spread 1, from normal order."""
+    ordered, n = np.sort(standard_scores(quantiles), axis=1), quantiles.shape[1]
     wanted = ndtri((np.arange(n) + 0.5) / n)
     return np.asarray(np.mean((ordered - wanted) ** 2, axis=1))
 

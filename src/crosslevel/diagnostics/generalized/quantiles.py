@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from crosslevel.diagnostics.generalized.simulator import Simulator
 from crosslevel.diagnostics.generalized.statistics import CLEAR
@@ -21,7 +21,7 @@ Drawn: TypeAlias = Literal["new", "conditional"]
 TESTED = 4000
 """Rows that tests look at, at most: tests need all simulations of a row at once."""
 
-GRID = 64
+BANDS = 20
 """Bands of the linear predictor in which residuals are compared."""
 
 
@@ -36,10 +36,14 @@ class QuantileResiduals:
     n : simulations.
     random_effects : "new" or "conditional", as asked for.
     outside : rows whose outcome is beyond every simulated one.
-    distance, curve : how far the distribution of the residuals is from uniform (Kolmogorov-Smirnov), and how far their
-        means in bands of the linear predictor are from 1/2 (sum of squares over its expectation), in the data.
+    distance, curve : how far the distribution of the residuals, as normal quantiles, is from a normal one with their
+        mean and spread (Kolmogorov-Smirnov), and how far their means in bands of the linear predictor are from the
+        mean of all (sum of squares over its expectation for rows without clusters), in the data.
     simulated_distance, simulated_curve : (n,) the same in outcomes drawn from the model.
     tested : rows that these four look at.
+    distribution : sorted residuals at 101 places: theoretical, observed, and low and high, between which 95 % of those
+        of outcomes drawn from the model lie.
+    along : the bands of the linear predictor: linear_predictor, rows, mean of the residuals, and low and high likewise.
     """
 
     values: pd.Series = field(repr=False)
@@ -52,6 +56,8 @@ class QuantileResiduals:
     simulated_distance: FloatArray = field(repr=False)
     simulated_curve: FloatArray = field(repr=False)
     tested: int
+    distribution: pd.DataFrame = field(repr=False)
+    along: pd.DataFrame = field(repr=False)
 
     @cached_property
     def normal(self) -> pd.Series:
@@ -81,10 +87,10 @@ class QuantileResiduals:
             f"are broken by lot. {counted(self.outside)} rows ({percent(self.outside / n)}) are beyond all of these; "
             f"about {percent(2.0 / (self.n + 1.0))} are where the model is true, fewer where outcomes have few values."
         )
-        names = ["Uniform distribution (distance)", "Flat along the linear predictor (ratio)"]
+        names = ["Shape of the distribution (distance)", "Flat along the linear predictor (ratio)"]
         rows: list[Row] = [
-            [name, number(row.statistic), number(row.simulated_mean), p_statement(row.p_value)]
-            for name, row in zip(names, frame.itertuples(), strict=True)
+            [name, number(statistic), number(mean), p_statement(p)]
+            for name, (statistic, mean, p) in zip(names, frame.to_numpy().tolist(), strict=True)
         ]
         some = "" if self.tested == n else f" of {counted(self.tested)} rows drawn by lot"
         note = f"Reference: the same statistics{some} in every outcome drawn from the model."
@@ -173,7 +179,8 @@ def quantile_residuals(
         predictor=pd.Series(in_order(model.draws.fixed), index=index, name="linear_predictor"),
         n=n, random_effects=random_effects, outside=int(np.count_nonzero((equal == 0) & ((less == 0) | (less == n)))),
         distance=float(distances[0]), curve=float(curves[0]), simulated_distance=distances[1:],
-        simulated_curve=curves[1:], tested=len(chosen),
+        simulated_curve=curves[1:], tested=len(chosen), distribution=_distribution(ranks),
+        along=_along(ranks, bands, model.draws.fixed[chosen]),
     )  # fmt: skip
 
 
@@ -185,19 +192,31 @@ def uniform_ranks(values: FloatArray, rng: np.random.Generator) -> FloatArray:
     return (ranks + rng.random(values.shape)) / len(values)
 
 
+def standard_scores(residuals: FloatArray) -> FloatArray:
+    """Normal quantiles of residuals (s, n), with mean 0 and standard deviation 1 in each row."""
+    scores = np.asarray(ndtri(residuals))
+    scores = scores - scores.mean(axis=1, keepdims=True)
+    spread = scores.std(axis=1, keepdims=True)
+    return np.asarray(scores / np.where(spread > 0.0, spread, 1.0))
+
+
 def _bands(predictor: FloatArray) -> IntArray:
     """Band (n,) of each row: equally many rows each, rows with the same predictor together."""
     _, place = np.unique(predictor, return_inverse=True)
     counts = np.bincount(place)
     middle = np.cumsum(counts) - 0.5 * counts
-    wanted = min(GRID, max(len(predictor) // 25, 1))
+    wanted = min(BANDS, max(len(predictor) // 25, 1))
     band = np.minimum((middle / len(predictor) * wanted).astype(np.intp), wanted - 1)
     return np.asarray(np.unique(band[place], return_inverse=True)[1])
 
 
 def _distances(residuals: FloatArray) -> FloatArray:
-    """Kolmogorov-Smirnov distance (s,) of each row of residuals (s, n) from the uniform distribution."""
-    ordered, n = np.sort(residuals, axis=1), residuals.shape[1]
+    """Kolmogorov-Smirnov distance (s,) of residuals (s, n) from the normal distribution with their mean and spread.
+
+    Estimates bring mean and spread of the data's residuals near those of the model; outcomes drawn from it are not
+    fitted again, and would differ more.
+    """
+    ordered, n = np.sort(ndtr(standard_scores(residuals)), axis=1), residuals.shape[1]
     steps = np.arange(n + 1.0) / n
     return np.asarray(np.maximum(np.max(steps[1:] - ordered, axis=1), np.max(ordered - steps[:-1], axis=1)))
 
@@ -205,7 +224,27 @@ def _distances(residuals: FloatArray) -> FloatArray:
 def _curves(residuals: FloatArray, bands: IntArray) -> FloatArray:
     """Sum (s,) of squared deviations of the bands' means from the mean of all, over its expectation for free rows."""
     counts = np.bincount(bands).astype(float)
-    sums = np.stack([np.bincount(bands, weights=row) for row in residuals])
-    means = sums / counts
-    centred = means - (sums.sum(axis=1) / counts.sum())[:, None]
+    means = _band_means(residuals, bands)
+    centred = means - (means @ counts / counts.sum())[:, None]
     return np.asarray(12.0 * np.sum(counts * centred**2, axis=1) / max(len(counts) - 1, 1))
+
+
+def _band_means(residuals: FloatArray, bands: IntArray) -> FloatArray:
+    """Mean residual (s, b) of each band."""
+    return np.stack([np.bincount(bands, weights=row) for row in residuals]) / np.bincount(bands)
+
+
+def _distribution(residuals: FloatArray) -> pd.DataFrame:
+    """Sorted residuals of the data (first row) between those of the simulations (s, n)."""
+    places = np.linspace(0.005, 0.995, 101)
+    ordered = np.quantile(residuals, places, axis=1).T
+    low, high = np.quantile(ordered[1:], [0.025, 0.975], axis=0)
+    return pd.DataFrame({"theoretical": places, "observed": ordered[0], "low": low, "high": high})
+
+
+def _along(residuals: FloatArray, bands: IntArray, predictor: FloatArray) -> pd.DataFrame:
+    """Mean residuals of the data (first row) between those of the simulations (s, n), by band."""
+    counts, means = np.bincount(bands), _band_means(residuals, bands)
+    low, high = np.quantile(means[1:], [0.025, 0.975], axis=0)
+    middle = np.bincount(bands, weights=predictor) / counts
+    return pd.DataFrame({"linear_predictor": middle, "rows": counts, "mean": means[0], "low": low, "high": high})

@@ -76,8 +76,9 @@ class SimulatedCheck:
             ],
         )
         told = f"{self.statistic} {counted(len(self.simulated))} outcomes were drawn from the model at its estimates."
-        kind = "warning" if self.p_value < CLEAR else "note"
-        note = Note(f"{p_statement(self.p_value)}. {self.sentence()}", kind=kind)
+        note = Note(
+            f"{p_statement(self.p_value)}. {self.sentence()}", kind="warning" if self.p_value < CLEAR else "info"
+        )
         return Document(self.question, [Paragraph(told), table, note])
 
     def __str__(self) -> str:
