@@ -5,6 +5,7 @@ import os
 import re
 
 import pytest
+from reference_cases import load_data
 
 import crosslevel as cl
 
@@ -111,3 +112,21 @@ def test_a_missing_folder_and_a_wrong_ending_are_refused(models, tmp_path):
     with pytest.raises(cl.FileError, match=r"must end in \.html"):
         cl.report(models["Growth"], tmp_path / "r.pdf")
     assert os.listdir(tmp_path) == []
+
+
+def test_models_of_other_families(tmp_path):
+    data = load_data("Contraception")
+    models = {
+        "Null": cl.mixed("use ~ 1 + (1 | district)", data, family="binomial", quadrature=1),
+        "Full": cl.mixed("use ~ age + urban + (1 | district)", data, family="binomial", quadrature=1),
+    }
+    page = cl.report(models, tmp_path / "use.html").read_text(encoding="utf-8")
+    words = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "of the variance of the latent variable that the predictors leave lies between clusters" in words
+    assert re.search(r"urban\[Y\]: the odds are multiplied by \d\.\d\d for Y compared with N", words)
+    assert "probability that use is Y" in words
+    assert "in units of the linear predictor" in words
+    assert ">Residual<" not in page
+    counts = cl.mixed("y ~ lbase + (1 | subject)", load_data("epil"), family="poisson", quadrature=1)
+    page = cl.report(counts, tmp_path / "epil.html").read_text(encoding="utf-8")
+    assert "expected outcome is multiplied by" in page

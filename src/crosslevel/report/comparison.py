@@ -10,10 +10,11 @@ from crosslevel.display import Column, Row, Section, Table, counted, decimals_fo
 from crosslevel.estimators.summary import shown_decimals
 
 if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
     from crosslevel.estimators.mixed import MixedFit
 
 
-def comparison(models: Mapping[str, "MixedFit"]) -> Table:
+def comparison(models: "Mapping[str, MixedFit | GeneralizedFit]") -> Table:
     """Write models side by side: coefficients with standard errors, variances, and how well each fits.
 
     Parameters
@@ -37,9 +38,11 @@ def comparison(models: Mapping[str, "MixedFit"]) -> Table:
     rows.append(Section("Variances"))
     variances = [variance_cells(fit) for fit in fits]
     names = dict.fromkeys(name for cells in variances for name in cells if name != "Residual")
-    rows += [[name, *(cells.get(name) for cells in variances)] for name in [*names, "Residual"]]
+    residual = ["Residual"] if any("Residual" in cells for cells in variances) else []
+    rows += [[name, *(cells.get(name) for cells in variances)] for name in [*names, *residual]]
     rows += [Section("Fit"), *fit_rows(fits)]
-    notes = ["Variances of random effects between clusters; residual: within clusters."]
+    within = "; residual: within clusters" if residual else ", in units of the linear predictor"
+    notes = [f"Variances of random effects between clusters{within}."]
     return Table(["", *(Column(name, align="decimal") for name in models)], rows, notes=notes)
 
 
@@ -54,7 +57,7 @@ def estimate_cell(table: pd.DataFrame, term: str) -> str | None:
     )
 
 
-def variance_cells(fit: "MixedFit") -> dict[str, str]:
+def variance_cells(fit: "MixedFit | GeneralizedFit") -> dict[str, str]:
     """Variances by the name of the random effect."""
     frame = fit.varcomp()
     kept = frame[~frame["kind"].isin(["covariance", "known covariance"])]
@@ -64,7 +67,7 @@ def variance_cells(fit: "MixedFit") -> dict[str, str]:
     }
 
 
-def fit_rows(fits: list["MixedFit"]) -> list[Row]:
+def fit_rows(fits: "list[MixedFit | GeneralizedFit]") -> list[Row]:
     """Size of the data, and likelihood statistics."""
     return [
         ["Rows", *(counted(fit.nobs) for fit in fits)],

@@ -12,12 +12,13 @@ from crosslevel.estimators.summary import cluster_sizes, parts_of, rows_used, sh
 from crosslevel.report.figures.subject import named
 
 if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
     from crosslevel.estimators.mixed import MixedFit
 
 CLEAR = 0.05
 
 
-def data_sentence(fit: "MixedFit") -> str:
+def data_sentence(fit: "MixedFit | GeneralizedFit") -> str:
     """Rows, clusters, and what was dropped."""
     clusters = " and ".join(
         f"{counted(factor.n_levels)} clusters of {factor.name} ({cluster_sizes(fit, factor.name)})"
@@ -91,7 +92,7 @@ def slope_words(
     return f"the slope of {base} is {amount(row)} {direction(row)} for {category} {precision(row)}."
 
 
-def category_of(fit: "MixedFit", factor: str) -> str | None:
+def category_of(fit: "MixedFit | GeneralizedFit", factor: str) -> str | None:
     """What a dummy compares, as "Catholic than for Public"; None for anything that is not a dummy."""
     for text, coding in fit.spec.codings.items():
         if factor.startswith(f"{text}[") and coding.reference is not None:

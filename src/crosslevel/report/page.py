@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import crosslevel
+from crosslevel.diagnostics.generalized.calibrated import calibration
+from crosslevel.diagnostics.generalized.quantiles import quantile_residuals
 from crosslevel.display import (
     Block,
     Document,
@@ -22,6 +24,7 @@ from crosslevel.display import (
     page,
 )
 from crosslevel.errors import CrosslevelError, FileError
+from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed import MixedFit
 from crosslevel.estimators.random import has_shares
 from crosslevel.report import figures
@@ -29,10 +32,17 @@ from crosslevel.report.comparison import comparison
 from crosslevel.report.figures import theme
 from crosslevel.report.figures.subject import predictor_of
 from crosslevel.report.findings import data_sentence, effect_sentences, variation_sentence
+from crosslevel.report.ratio_findings import ratio_sentences, ratio_variation
 from crosslevel.table import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Fit: TypeAlias = MixedFit | GeneralizedFit
+"""What a report is about."""
+
+CHECK_SEED = 1
+"""Of the outcomes that are drawn from a model to check it."""
 
 MOST_POINTS = 2500
 """A figure of more points is smaller, and quicker to show, as a PNG than as an SVG."""
@@ -40,7 +50,7 @@ PACKAGES = ("numpy", "scipy", "numba", "pandas", "formulaic", "narwhals", "matpl
 
 
 def report(
-    obj: "MixedFit | Mapping[str, MixedFit] | Sequence[MixedFit]",
+    obj: "Fit | Mapping[str, Fit] | Sequence[Fit]",
     path: str | os.PathLike[str],
     *,
     title: str | None = None,
@@ -94,9 +104,9 @@ def report(
     return write_atomically(file, page(Document(title, blocks), contents=True))
 
 
-def named_models(obj: object) -> dict[str, MixedFit]:
+def named_models(obj: object) -> dict[str, Fit]:
     """The models to report by name; anything else is refused."""
-    if isinstance(obj, MixedFit):
+    if isinstance(obj, MixedFit | GeneralizedFit):
         return {"Model": obj}
     found: dict[str, object] = {}
     if isinstance(obj, Mapping):
@@ -108,7 +118,7 @@ def named_models(obj: object) -> dict[str, MixedFit]:
             "`report` writes about a fitted model, a list of them, or a dict of them by name; "
             f"got {type(obj).__name__}. Fit one with crosslevel.mixed(formula, data)."
         )
-    models = {name: fit for name, fit in found.items() if isinstance(fit, MixedFit)}
+    models: dict[str, Fit] = {name: fit for name, fit in found.items() if isinstance(fit, MixedFit | GeneralizedFit)}
     for name, fit in found.items():
         if name not in models:
             raise CrosslevelError(f"`report` writes about fitted models; {name!r} is of type {type(fit).__name__}.")
@@ -127,19 +137,16 @@ def html_file(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def in_short(models: Mapping[str, MixedFit]) -> Iterator[Block]:
+def in_short(models: Mapping[str, Fit]) -> Iterator[Block]:
     """What was found, in words."""
     yield Heading("In short")
     name, last = list(models.items())[-1]
     yield Paragraph(data_sentence(last))
-    with_intercept = {key: fit for key, fit in models.items() if has_shares(fit.design)}
-    sentences = [
-        f"{key}: {variation_sentence(fit)}" if len(models) > 1 else variation_sentence(fit)
-        for key, fit in with_intercept.items()
-    ]
+    said = {key: variation_of(fit) for key, fit in models.items()}
+    sentences = [f"{key}: {told}" if len(models) > 1 else told for key, told in said.items() if told]
     if sentences:
         yield Items(sentences)
-    effects = list(effect_sentences(last))
+    effects = list(effect_sentences(last) if isinstance(last, MixedFit) else ratio_sentences(last))
     if effects:
         yield Paragraph(f"{name} finds:" if len(models) > 1 else "The model finds:")
         yield Items(effects)
@@ -153,18 +160,26 @@ def in_short(models: Mapping[str, MixedFit]) -> Iterator[Block]:
             yield Note(f"{key}: {note}" if len(models) > 1 else note, kind="warning")
 
 
-def data_section(models: Mapping[str, MixedFit]) -> Iterator[Block]:
+def variation_of(fit: Fit) -> str:
+    """How much the clusters matter, in a sentence; empty where there is nothing to say."""
+    if isinstance(fit, GeneralizedFit):
+        return ratio_variation(fit)
+    return variation_sentence(fit) if has_shares(fit.design) else ""
+
+
+def data_section(models: Mapping[str, Fit]) -> Iterator[Block]:
     """Clusters and raw data."""
     yield Heading("Data")
     last = list(models.values())[-1]
     if last.design.factors:
         yield picture(figures.cluster_sizes(last))
-    source = next((fit for fit in reversed(list(models.values())) if predictor_of(fit) is not None), None)
+    linear = [fit for fit in models.values() if isinstance(fit, MixedFit)]
+    source = next((fit for fit in reversed(linear) if predictor_of(fit) is not None), None)
     if source is not None:
         yield picture(figures.raw(source))
 
 
-def model_sections(models: Mapping[str, MixedFit]) -> Iterator[Block]:
+def model_sections(models: Mapping[str, Fit]) -> Iterator[Block]:
     """Models side by side, then each with its summary and figures."""
     if len(models) > 1:
         yield Heading("Models side by side")
@@ -173,16 +188,16 @@ def model_sections(models: Mapping[str, MixedFit]) -> Iterator[Block]:
     for name, fit in models.items():
         yield Heading(name)
         yield from fit.summary().blocks
-        if predictor_of(fit) is not None:
+        if isinstance(fit, MixedFit) and predictor_of(fit) is not None:
             yield picture(figures.fitted_lines(fit))
         for factor in fit.design.factors:
             for term in fit.design.effects_of(factor):
                 yield picture(figures.caterpillar(fit, term, group=factor.name))
-        if fit.design.is_single:
+        if isinstance(fit, MixedFit) and fit.design.is_single:
             yield picture(figures.shrinkage(fit))
 
 
-def comparability(fits: Sequence[MixedFit]) -> Iterator[Block]:
+def comparability(fits: Sequence[Fit]) -> Iterator[Block]:
     """What stands in the way of comparing likelihoods."""
     if len({fit.nobs for fit in fits}) > 1:
         yield Note(
@@ -190,6 +205,14 @@ def comparability(fits: Sequence[MixedFit]) -> Iterator[Block]:
             "of them to the rows that have every variable.",
             kind="warning",
         )
+    if any(isinstance(fit, GeneralizedFit) for fit in fits):
+        if len({(family_of(fit), outcome_of(fit)) for fit in fits}) > 1:
+            yield Note(
+                "The models have different families, links or outcomes: the sizes of their coefficients cannot be "
+                "compared.",
+                kind="warning",
+            )
+        return
     if len({fit.method for fit in fits}) > 1:
         yield Note("Likelihoods by REML and by ML cannot be compared with each other.", kind="warning")
     elif fits[0].method == "reml" and len({fit.design.fixed_names for fit in fits}) > 1:
@@ -199,17 +222,31 @@ def comparability(fits: Sequence[MixedFit]) -> Iterator[Block]:
         )
 
 
-def checks(models: Mapping[str, MixedFit]) -> Iterator[Block]:
+def family_of(fit: Fit) -> str:
+    """Family and link of a model."""
+    return fit.family.description if isinstance(fit, GeneralizedFit) else "normal, identity link"
+
+
+def outcome_of(fit: Fit) -> str:
+    """The outcome, as written."""
+    return fit.spec.response_name
+
+
+def checks(models: Mapping[str, Fit]) -> Iterator[Block]:
     """Residuals of the last model."""
     name, last = list(models.items())[-1]
     yield Heading("Checks")
     if len(models) > 1:
         yield Paragraph(f"Residuals of {name}.")
+    if isinstance(last, GeneralizedFit):
+        yield picture(figures.quantile_residuals(quantile_residuals(last, seed=CHECK_SEED)))
+        yield picture(figures.calibration(calibration(last, seed=CHECK_SEED)))
+        return
     yield picture(figures.residual_qq(last))
     yield picture(figures.residual_fitted(last))
 
 
-def appendix(models: Mapping[str, MixedFit], date: datetime.date, seed: int | None) -> Iterator[Block]:
+def appendix(models: Mapping[str, Fit], date: datetime.date, seed: int | None) -> Iterator[Block]:
     """What is needed to do it again."""
     yield Heading("Appendix")
     rows: list[list[str]] = [[name, f"{fit.formula}   [{fit.method}]"] for name, fit in models.items()]

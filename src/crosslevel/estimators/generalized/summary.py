@@ -92,7 +92,7 @@ def facts(fit: "GeneralizedFit") -> Table:
     rows += [["Family", fit.family.description], ["Modelled", modelled(fit)]]
     method = "maximum likelihood (ML)" if fit.solution.prior is None else "mode of the posterior: likelihood and prior"
     rows.append(["Method", "pseudo-maximum likelihood (ML)" if design.is_sampled else method])
-    rows += [["Integral", integration(fit)]] if design.factors else []
+    rows += [["Integration", integration(fit)]] if design.factors else []
     rows += [["Prior", repr(fit.solution.prior)]] if fit.solution.prior is not None else []
     rows.append(["Rows", rows_used(fit)])
     if asked is not None and asked.trials is not None:

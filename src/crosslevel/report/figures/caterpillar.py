@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
     from crosslevel.estimators.mixed import MixedFit
 
 NAMED = 45
@@ -23,7 +24,12 @@ COMPARISON = float(ndtri(0.975) / np.sqrt(2))
 
 
 def caterpillar_data(
-    fit: "MixedFit", term: str | None = None, *, group: str | None = None, level: float = 0.95, comparison: bool = False
+    fit: "MixedFit | GeneralizedFit",
+    term: str | None = None,
+    *,
+    group: str | None = None,
+    level: float = 0.95,
+    comparison: bool = False,
 ) -> pd.DataFrame:
     """Return random effects with intervals, the smallest first.
 
@@ -72,7 +78,7 @@ def caterpillar_data(
 
 
 def caterpillar(
-    fit: "MixedFit",
+    fit: "MixedFit | GeneralizedFit",
     term: str | None = None,
     *,
     group: str | None = None,

@@ -8,6 +8,7 @@ import pandas as pd
 from crosslevel.diagnostics.describe import Description
 from crosslevel.display import counted, fixed
 from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed import MixedFit
 from crosslevel.report.figures import theme
 from crosslevel.report.figures.subject import named
@@ -21,7 +22,7 @@ NAMED = 40
 """Up to so many clusters each has a bar with its name; more are a histogram."""
 
 
-def cluster_sizes_data(subject: "MixedFit | Description | pd.Series[int]") -> pd.DataFrame:
+def cluster_sizes_data(subject: "MixedFit | GeneralizedFit | Description | pd.Series[int]") -> pd.DataFrame:
     """Rows per cluster, the largest first.
 
     Parameters
@@ -43,7 +44,7 @@ def cluster_sizes_data(subject: "MixedFit | Description | pd.Series[int]") -> pd
     [12, 3]
     """
     sizes = subject
-    if isinstance(subject, MixedFit):
+    if isinstance(subject, MixedFit | GeneralizedFit):
         sizes = subject.group_sizes
     elif isinstance(subject, Description):
         sizes = subject.sizes.rename_axis(subject.group)
@@ -55,7 +56,9 @@ def cluster_sizes_data(subject: "MixedFit | Description | pd.Series[int]") -> pd
     return pd.DataFrame({"rows": sizes}).sort_values("rows", ascending=False, kind="stable")
 
 
-def cluster_sizes(subject: "MixedFit | Description | pd.Series[int]", *, ax: "Axes | None" = None) -> "Figure":
+def cluster_sizes(
+    subject: "MixedFit | GeneralizedFit | Description | pd.Series[int]", *, ax: "Axes | None" = None
+) -> "Figure":
     """Draw the sizes of the clusters: a bar each, or a histogram where there are more than 40.
 
     Parameters
@@ -79,7 +82,8 @@ def cluster_sizes(subject: "MixedFit | Description | pd.Series[int]", *, ax: "Ax
             theme.name_axes(panel, "Rows", "")
         else:
             theme.name_axes(panel, "Rows per cluster", "Number of clusters")
-        title = f"Size of the clusters: {named(group, subject.labels if isinstance(subject, MixedFit) else {})}"
+        labels = subject.labels if isinstance(subject, MixedFit | GeneralizedFit) else {}
+        title = f"Size of the clusters: {named(group, labels)}"
         return theme.entitle([panel], title, words(sizes), own=ax is None)
 
 

@@ -10,6 +10,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.types import IntArray
 
 if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
     from crosslevel.estimators.mixed import MixedFit
 
 
@@ -36,7 +37,7 @@ def used_frame(fit: "MixedFit", names: Iterable[str]) -> pd.DataFrame:
     return columns.to_pandas(wanted, slice(0, columns.n_rows), fit.design.mask).reset_index(drop=True)
 
 
-def effects_in(fit: "MixedFit", group: str) -> tuple[str, ...]:
+def effects_in(fit: "MixedFit | GeneralizedFit", group: str) -> tuple[str, ...]:
     """Names of the random effects of a grouping factor."""
     return fit.design.effects_of(fit.design.factor_named(group))
 
