@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,11 +70,21 @@ def check_folder(folder: str | os.PathLike[str], *, overwrite: bool, argument: s
 
 def write_folder(analysis: "Analysis", folder: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """Write everything; see `Analysis.save`."""
+    return fill_folder(lambda place: _fill(place, analysis), folder, overwrite=overwrite)
+
+
+def fill_folder(fill: Callable[[Path], None], folder: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Let `fill` write all files into a folder, which has its name only when they are all there.
+
+    Raises
+    ------
+    FileError : the folder cannot be written, or holds something.
+    """
     target = check_folder(folder, overwrite=overwrite)
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         temporary.mkdir()
-        _fill(temporary, analysis)
+        fill(temporary)
         _take_place(temporary, target)
     except OSError as error:
         raise FileError(

@@ -2,16 +2,22 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 
 from crosslevel.analysis.levels import Levels, levels_of
+from crosslevel.design.outcome import AskedOutcome
 from crosslevel.display import Document
 from crosslevel.estimators.comparison import LikelihoodRatioTest, lrtest
-from crosslevel.estimators.mixed import mixed, solve_design
+from crosslevel.estimators.mixed import mixed, other_family, solve_design
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.types import Frame, Missing
+
+if TYPE_CHECKING:
+    from crosslevel.analysis.generalized.ladder import GeneralizedLadder
+    from crosslevel.families import Family
 
 NULL, OUTCOMES, WITHIN, SLOPES, CONTEXT, CROSS = (
     "null", "means as outcomes", "level-1 predictors", "random slopes", "context on the intercept",
@@ -132,7 +138,27 @@ class Ladder:
         return self.document()._repr_html_()
 
 
-def ladder(formula: str, data: Frame, *, group: str | None = None, missing: Missing = "drop") -> Ladder:
+@overload
+def ladder(
+    formula: str, data: Frame, *, group: str | None = ..., missing: Missing = ..., family: Literal["gaussian"] = ...,
+    trials: object = ..., exposure: object = ..., quadrature: Any = ...,
+) -> Ladder: ...  # fmt: skip
+@overload
+def ladder(
+    formula: str, data: Frame, *, group: str | None = ..., missing: Missing = ..., family: "str | Family",
+    trials: object = ..., exposure: object = ..., quadrature: Any = ...,
+) -> "Ladder | GeneralizedLadder": ...  # fmt: skip
+def ladder(
+    formula: str,
+    data: Frame,
+    *,
+    group: str | None = None,
+    missing: Missing = "drop",
+    family: "str | Family" = "gaussian",
+    trials: object = None,
+    exposure: object = None,
+    quadrature: Any = "auto",
+) -> "Ladder | GeneralizedLadder":
     """Build a multilevel model step by step, and test each step.
 
     1. Null model: how much of the outcome's variance lies between clusters. 2. Level-1 predictors, with coefficients
@@ -151,11 +177,13 @@ def ladder(formula: str, data: Frame, *, group: str | None = None, missing: Miss
     data : a frame with its rows in memory.
     group : the clusters, where the formula has no random part; intercepts vary then.
     missing : "drop" rows with missing values, or "raise".
+    family, trials, exposure, quadrature : as in `mixed`; with another family than "gaussian" all models are fitted by
+        maximum likelihood, and in place of explained variances there are shares on the latent scale.
 
     Returns
     -------
-    Ladder : `steps` (fits by name), `frame`, `explained`, `reliability`, `icc`, `remaining`, `equations`; printed it is
-    these tables with their words.
+    Ladder, or GeneralizedLadder with another family : `steps` (fits by name), `frame`, `explained`, `reliability`,
+    `icc`, `remaining`, `equations`; printed it is these tables with their words.
 
     Raises
     ------
@@ -182,6 +210,11 @@ def ladder(formula: str, data: Frame, *, group: str | None = None, missing: Miss
     context on the intercept     ml     172.84  2.0
     context on the slopes        ml      41.71  2.0
     """
+    if not (isinstance(family, str) and family.lower() == "gaussian"):
+        from crosslevel.analysis.generalized.ladder import generalized_ladder
+
+        asked = AskedOutcome(family=other_family(family), trials=trials, exposure=exposure)
+        return generalized_ladder(formula, data, asked, group=group, missing=missing, quadrature=quadrature)
     levels = levels_of(formula, data, group=group, missing=missing)
     rungs: dict[str, Rung] = {}
     for name, text, against in planned(levels):

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from crosslevel.design import Design
+from crosslevel.design import Design, build_design
 from crosslevel.design.levels import constant_components
+from crosslevel.design.outcome import AskedOutcome
 from crosslevel.errors import CrosslevelError, FormulaError
 from crosslevel.estimators.mixed import mixed
 from crosslevel.formula import Formula, parse
@@ -104,7 +105,14 @@ class Levels:
         return f"({' + '.join(['1', *slopes])} | {self.group})"
 
 
-def levels_of(formula: str, data: Frame, *, group: str | None = None, missing: Missing = "drop") -> Levels:
+def levels_of(
+    formula: str,
+    data: Frame,
+    *,
+    group: str | None = None,
+    missing: Missing = "drop",
+    outcome: AskedOutcome | None = None,
+) -> Levels:
     """Sort the terms of a formula by level.
 
     Parameters
@@ -113,6 +121,7 @@ def levels_of(formula: str, data: Frame, *, group: str | None = None, missing: M
     data : a frame with its rows in memory.
     group : the clusters, where the formula has no random part.
     missing : as in `mixed`.
+    outcome : how a family of distributions reads the outcome; None for linear models.
 
     Raises
     ------
@@ -125,10 +134,14 @@ def levels_of(formula: str, data: Frame, *, group: str | None = None, missing: M
     columns = Columns.from_frame(data)
     if not asked.random:
         columns.require(parse(f"y ~ 1 + (1 | {found})").random[0].group, "group")
-    whole = mixed(f"{asked.response.source} ~ {asked.fixed} + {random}", columns, missing=missing)
+    text = f"{asked.response.source} ~ {asked.fixed} + {random}"
+    if outcome is None:
+        design = mixed(text, columns, missing=missing).design
+    else:
+        design = build_design(text, columns, missing=missing, outcome=outcome)
     terms = [term for term in asked.fixed_terms if term.expressions]
-    constant = constant_components(whole.design)
-    above = {term.source: constant_factors(term, whole.design, constant) for term in terms}
+    constant = constant_components(design)
+    above = {term.source: constant_factors(term, design, constant) for term in terms}
     sizes = {term.source: len(term.expressions) for term in terms}
     return Levels(
         response=asked.response.source,
@@ -148,8 +161,8 @@ def levels_of(formula: str, data: Frame, *, group: str | None = None, missing: M
         random=random,
         free=all(part.structure == "us" and len(part.blocks) == 1 for part in asked.random) and len(asked.random) < 2,
         context_columns=frozenset(name for name, is_constant in constant.items() if is_constant),
-        frame=rows_of(whole.design, asked, found),
-        rows_read=whole.rows.read,
+        frame=rows_of(design, asked, found),
+        rows_read=design.rows.read,
     )
 
 
@@ -219,7 +232,8 @@ def random_slopes(asked: Formula) -> tuple[str, ...]:
 def rows_of(design: Design, asked: Formula, group: str) -> pd.DataFrame:
     """The rows used, with the columns that the formula and the clusters need, and their labels."""
     columns = design.columns
-    names = tuple(dict.fromkeys([*asked.variables, *parse(f"y ~ 1 + (1 | {group})").variables[1:]]))
+    beside = () if design.asked is None else design.asked.columns(columns)
+    names = tuple(dict.fromkeys([*asked.variables, *parse(f"y ~ 1 + (1 | {group})").variables[1:], *beside]))
     frame = columns.to_pandas(names, slice(0, columns.n_rows), design.mask).reset_index(drop=True)
     for name in names:
         if not columns.is_numeric(name):

@@ -9,7 +9,9 @@ import pandas as pd
 
 from crosslevel.analysis.levels import Levels, group_of, levels_of
 from crosslevel.design import Design
+from crosslevel.design.outcome import AskedOutcome
 from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DataError, DesignError
+from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.formula import DesignColumn, parse
 from crosslevel.table import Columns, Factor, group_codes
@@ -78,11 +80,11 @@ class Question:
         """All slopes vary that may."""
         return self.levels.formula(self.levels.fixed, self.maximal_random)
 
-    def effects(self, fit: MixedFit) -> tuple[str, ...]:
+    def effects(self, fit: MixedFit | GeneralizedFit) -> tuple[str, ...]:
         """Names of the context effects among a fit's coefficients: of the variables, and of what they moderate."""
         return tuple(column.name for column in self.columns(fit))
 
-    def columns(self, fit: MixedFit) -> list[DesignColumn]:
+    def columns(self, fit: MixedFit | GeneralizedFit) -> list[DesignColumn]:
         """The design columns of the context effects."""
         design = fit.design
         names = context_names(design, self.levels, self.context)
@@ -91,7 +93,13 @@ class Question:
 
 
 def ask(
-    formula: str, data: Frame, context: Sequence[str] | str, *, group: str | None = None, missing: Missing = "drop"
+    formula: str,
+    data: Frame,
+    context: Sequence[str] | str,
+    *,
+    group: str | None = None,
+    missing: Missing = "drop",
+    outcome: AskedOutcome | None = None,
 ) -> Question:
     """Read formula, data and context variables, and check that they fit together.
 
@@ -102,6 +110,7 @@ def ask(
     context : variables that are constant within clusters, by column or as the formula has them.
     group : the clusters, where the formula has no random part.
     missing : as in `mixed`.
+    outcome : how a family of distributions reads the outcome; None for linear models.
 
     Raises
     ------
@@ -119,16 +128,18 @@ def ask(
         if name in columns.names:
             _refuse_varying(columns, name, clusters)
     _refuse_few(clusters.n_levels, clusters.name, len(names), names)
-    levels = levels_of(formula, columns, group=group, missing=missing)
-    return _question(formula, levels, names, columns.names)
+    levels = levels_of(formula, columns, group=group, missing=missing, outcome=outcome)
+    return _question(formula, levels, names, columns.names, outcome)
 
 
-def _question(formula: str, levels: Levels, context: tuple[str, ...], columns: Sequence[str]) -> Question:
+def _question(
+    formula: str, levels: Levels, context: tuple[str, ...], columns: Sequence[str], outcome: AskedOutcome | None
+) -> Question:
     """The question, once its terms are sorted."""
     from crosslevel.design import build_design
 
     n_clusters = int(levels.frame.groupby(_columns_of(levels.group), observed=True).ngroups)
-    design = build_design(levels.formula(levels.fixed, levels.varying(())), levels.frame)
+    design = build_design(levels.formula(levels.fixed, levels.varying(())), levels.frame, outcome=outcome)
     for name in context:
         if not context_names(design, levels, (name,)):
             _refuse_absent(name, levels, columns)

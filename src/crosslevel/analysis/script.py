@@ -1,10 +1,10 @@
 """The analysis of context effects from data to text, each step a call of what any user can call."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -13,12 +13,15 @@ from crosslevel.analysis.moderation import moderation
 from crosslevel.analysis.progress import Steps, recorded
 from crosslevel.analysis.question import Question, ask
 from crosslevel.analysis.record import Analysis, Skipped
+from crosslevel.analysis.second import second_of
+from crosslevel.analysis.tried import tried
+from crosslevel.design.outcome import AskedOutcome
 from crosslevel.diagnostics.coding import check_coding
 from crosslevel.diagnostics.describe import describe
 from crosslevel.diagnostics.influence import influence
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.compare import Comparison, compare
-from crosslevel.estimators.mixed import mixed
+from crosslevel.estimators.mixed import mixed, other_family
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols import ols
 from crosslevel.estimators.ols_fit import OLSFit
@@ -30,8 +33,10 @@ from crosslevel.selection.record import Selection
 from crosslevel.selection.select import select
 from crosslevel.types import Frame, Missing
 
-Made = TypeVar("Made")
-"""What a step makes."""
+if TYPE_CHECKING:
+    from crosslevel.analysis.generalized.record import GeneralizedAnalysis
+    from crosslevel.families import Family
+    from crosslevel.solve.generalized.solve import Integration
 
 STEPS: tuple[StepMethod, ...] = ("fgls", "adjusted-fgls")
 """Second steps of the two-step regressions."""
@@ -40,6 +45,22 @@ LEAST_DRAWS = 100
 """Replicates without which the ends of a 95 % interval are guesses."""
 
 
+@overload
+def analyze(
+    formula: str, data: Frame, context: Sequence[str] | str, *, group: str | None = ...,
+    keep: Sequence[str] | None = ..., criterion: str = ..., n_boot: int = ..., seed: int = ..., level: float = ...,
+    missing: Missing = ..., family: Literal["gaussian"] = ..., trials: str | None = ..., exposure: str | None = ...,
+    quadrature: "Integration" = ..., folder: str | PathLike[str] | None = ..., overwrite: bool = ...,
+    n_jobs: int | None = ..., progress: bool = ...,
+) -> Analysis: ...  # fmt: skip
+@overload
+def analyze(
+    formula: str, data: Frame, context: Sequence[str] | str, *, group: str | None = ...,
+    keep: Sequence[str] | None = ..., criterion: str = ..., n_boot: int = ..., seed: int = ..., level: float = ...,
+    missing: Missing = ..., family: "str | Family", trials: str | None = ..., exposure: str | None = ...,
+    quadrature: "Integration" = ..., folder: str | PathLike[str] | None = ..., overwrite: bool = ...,
+    n_jobs: int | None = ..., progress: bool = ...,
+) -> "Analysis | GeneralizedAnalysis": ...  # fmt: skip
 def analyze(
     formula: str,
     data: Frame,
@@ -52,11 +73,15 @@ def analyze(
     seed: int = 1,
     level: float = 0.95,
     missing: Missing = "drop",
+    family: "str | Family" = "gaussian",
+    trials: str | None = None,
+    exposure: str | None = None,
+    quadrature: "Integration" = "auto",
     folder: str | PathLike[str] | None = None,
     overwrite: bool = False,
     n_jobs: int | None = None,
     progress: bool = True,
-) -> Analysis:
+) -> "Analysis | GeneralizedAnalysis":
     """Analyse context effects as a careful analyst would, and say what to write about them.
 
     The workflow of Heisig, Schaeffer & Giesecke (2017), with what has been learnt since: describe the clusters; check
@@ -79,6 +104,10 @@ def analyze(
     seed : of all random numbers; the same seed gives the same results.
     level : confidence level of all intervals.
     missing : "drop" rows with a missing value in any variable, or "raise". All models are fitted to the same rows.
+    family, trials, exposure, quadrature : as in `mixed`; trials and exposures are columns. With another family than
+        "gaussian" the other estimators are a generalized linear model with cluster-robust standard errors, a
+        conditional logit and a two-step regression; effects are also told on the scale of the outcome, averaged over
+        the random effects; and only the selected model is bootstrapped.
     folder : where to save everything; see `Analysis.save`.
     overwrite : whether an analysis that is in `folder` already may be replaced.
     n_jobs : threads of the bootstrap.
@@ -86,7 +115,8 @@ def analyze(
 
     Returns
     -------
-    Analysis : every step as a field; `effects`, `summary()`, `report(path)`, `save(folder)`.
+    Analysis, or GeneralizedAnalysis with another family : every step as a field; `effects`, `summary()`,
+    `report(path)`, `save(folder)`.
 
     Raises
     ------
@@ -114,12 +144,48 @@ def analyze(
         "keep": None if keep is None else _names(keep, "keep"), "criterion": criterion, "n_boot": n_boot, "seed": seed,
         "level": level, "missing": missing,
     }  # fmt: skip
+    outcome = _outcome(family, trials, exposure, quadrature)
     with recorded() as warned:
-        found = _analyzed(data, given, n_jobs, Steps(total=11, shown=progress))
+        if outcome is None:
+            found = _analyzed(data, given, n_jobs, Steps(total=11, shown=progress))
+        else:
+            found = _analyzed_outcome(data, {**given, "quadrature": quadrature}, outcome, n_jobs, shown=progress)
     found = replace(found, warned=tuple(warned))
     if folder is not None:
         found.save(folder, overwrite=overwrite)
     return found
+
+
+def _outcome(family: "str | Family", trials: object, exposure: object, quadrature: object) -> AskedOutcome | None:
+    """How a family reads the outcome; None for a linear model.
+
+    Raises
+    ------
+    CrosslevelError : arguments of families in a linear model, or PQL and MQL, which maximise no likelihood.
+    """
+    linear = isinstance(family, str) and family.lower() == "gaussian"
+    for name, value in (("trials", trials), ("exposure", exposure)):
+        if value is not None and (linear or not isinstance(value, str)):
+            raise CrosslevelError(f"`{name}` is a column, for another family than 'gaussian'; got {value!r}.")
+    if linear:
+        return None
+    if quadrature in ("pql", "mql"):
+        raise CrosslevelError(
+            f"`quadrature` is {quadrature!r}, which maximises no likelihood, so that models cannot be compared. Use "
+            "'auto', 'laplace' or a number of nodes."
+        )
+    return AskedOutcome(family=other_family(family), trials=trials, exposure=exposure)
+
+
+def _analyzed_outcome(
+    data: Frame, given: Mapping[str, Any], outcome: AskedOutcome, n_jobs: int | None, *, shown: bool
+) -> "GeneralizedAnalysis":
+    """The analysis of an outcome with a family."""
+    from crosslevel.analysis.generalized.script import STEPS as TOTAL
+    from crosslevel.analysis.generalized.script import analyze_generalized
+
+    given = {**given, "family": outcome.family, "trials": outcome.trials, "exposure": outcome.exposure}
+    return analyze_generalized(data, given, outcome, n_jobs, Steps(total=TOTAL, shown=shown))
 
 
 def _analyzed(data: Frame, given: Mapping[str, Any], n_jobs: int | None, step: Steps) -> Analysis:
@@ -197,19 +263,8 @@ def side_by_side(
     )
 
 
-def tried(make: Callable[[], Made]) -> "Made | Skipped":
-    """What a step makes, or why it cannot be done for this model or these data."""
-    try:
-        return make()
-    except CrosslevelError as error:
-        return Skipped(reason=str(error))
-
-
 def two_steps(question: Question, fit: MixedFit, method: StepMethod) -> TwoStepFit:
-    """Regress the clusters' own intercepts and slopes on context.
-
-    Predictors whose coefficients context does not explain are centred in the first step, so that its intercepts are
-    those of the average row: there, context effects are what the mixed model says, although all slopes vary.
+    """Regress the clusters' own intercepts and slopes on context; see `second_of`.
 
     Parameters
     ----------
@@ -217,23 +272,8 @@ def two_steps(question: Question, fit: MixedFit, method: StepMethod) -> TwoStepF
     fit : a mixed model of the same fixed effects, whose columns name the slopes.
     method : of the second step.
     """
-    levels = question.levels
-    second = {"Intercept": " + ".join(levels.context) or "1"}
-    for slope in levels.moderated:
-        right = " + ".join(term.moderator for term in levels.cross if term.slope == slope)
-        second |= {name: right for name in levels.columns_of(slope, fit.design)}
-    terms = [term if term in levels.moderated else centred(term, fit) for term in levels.candidates]
-    first = f"{levels.response} ~ {' + '.join(terms) or '1'}"
+    first, second = second_of(question, fit)
     return two_step(first, second, question.frame, cluster=question.group, method=method)
-
-
-def centred(term: str, fit: MixedFit) -> str:
-    """A term whose columns have a mean of zero, where it is one column of the data: a number, or a category."""
-    columns = fit.design.columns
-    name = term.strip("`")
-    if name not in columns.names:
-        return term
-    return f"center({term})" if columns.is_numeric(name) else f"wec({term})"
 
 
 def drawn(

@@ -363,7 +363,9 @@ def _cells(frame: pd.DataFrame, term: str) -> tuple[str | None, str | None, str 
     decimals = shown_decimals(scale, estimate) if np.isfinite(scale) else 3
     shown = fixed(estimate, decimals) + (f" ({fixed(error, decimals)})" if np.isfinite(error) else "")
     interval = f"[{fixed(low, decimals)}, {fixed(high, decimals)}]" if np.isfinite(high - low) else None
-    return shown, interval, None if np.isnan(df) else fixed(df, 0 if df > 1000 or df == round(df) else 1)
+    if not np.isfinite(df):
+        return shown, interval, None if np.isnan(df) else "∞"
+    return shown, interval, fixed(df, 0 if df > 1000 or df == round(df) else 1)
 
 
 def signed_percent(value: float) -> str | None:

@@ -13,6 +13,7 @@ from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.panel.fit import PanelFit
 from crosslevel.estimators.regression import Regression
+from crosslevel.estimators.responses.conditional_fit import ConditionalFit
 from crosslevel.estimators.robust_fit import RobustFit
 from crosslevel.estimators.two_step_fit import TwoStepFit
 from crosslevel.inference.bootstrap.record import Bootstrap
@@ -151,13 +152,22 @@ def _fit_entry(source: Compared, method: str | None, level: float) -> Entry:
     frame = source.tidy(level=level) if method is None else _by_method(source, method, level)
     mixed_terms = source.mixed_terms if isinstance(source, Renamed) else {}
     steps = source.second if isinstance(source, TwoStepFit) else ()
-    rows = source.rows.used if isinstance(source, PanelFit) else int(source.nobs)  # not groups or differences
+    # rows are not groups, differences, or those of groups that say something
+    rows = source.rows.used if isinstance(source, PanelFit | ConditionalFit) else int(source.nobs)
+    groups = {source.groups.name: source.groups.n_clusters} if isinstance(source, ConditionalFit) else source.ngroups
     return Entry(
         name=source.estimator if method is None else f"{source.estimator}, {method}",
         frame=frame.rename(index=dict(mixed_terms)), formula="; ".join((str(getattr(source, "formula", "")), *steps)),
-        nobs=rows, ngroups=dict(source.ngroups), link=link_of(source),
-        given_effects=isinstance(source, GeneralizedFit) and bool(source.design.factors),
+        nobs=rows, ngroups=dict(groups), link=link_of(source),
+        given_effects=has_given_effects(source),
     )  # fmt: skip
+
+
+def has_given_effects(source: object) -> bool:
+    """Whether coefficients compare rows of the same cluster, or with the same random effects."""
+    if isinstance(source, GeneralizedFit):
+        return bool(source.design.factors)
+    return isinstance(source, ConditionalFit) or (isinstance(source, TwoStepFit) and source.family is not None)
 
 
 def link_of(source: object) -> str:

@@ -14,6 +14,7 @@ from crosslevel.display import Document
 from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.responses import conditional_rows
 from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
+from crosslevel.families import Binomial, Family
 from crosslevel.formula import Spec, update
 from crosslevel.inference.clusterings import Clustering
 from crosslevel.inference.conditional_covariance import check_conditional, conditional_covariance
@@ -47,6 +48,11 @@ class ConditionalFit(Regression):
     covariance: OrdinaryCovariance = field(repr=False)
 
     # -- what was fitted ------------------------------------------------------------------------------------------
+    @property
+    def family(self) -> Family:
+        """Binomial with the logit link."""
+        return Binomial()
+
     @property
     def spec(self) -> Spec:
         """The formula with what it remembers of the data."""

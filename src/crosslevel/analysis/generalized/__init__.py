@@ -1,0 +1,1 @@
+"""The analysis of context effects on binary, count, ordered and other outcomes."""

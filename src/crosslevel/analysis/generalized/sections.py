@@ -1,0 +1,208 @@
+"""The documents of an analysis of an outcome with a family: short for the terminal, whole for the page."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from crosslevel.analysis.generalized.ladder_words import ladder_blocks
+from crosslevel.analysis.generalized.words import methods, ratio_name, results, variation_words
+from crosslevel.analysis.paper import blocks_of
+from crosslevel.analysis.phrases import decimals_of, listed, several, what_varies
+from crosslevel.analysis.record import Skipped
+from crosslevel.analysis.sections import below, freedom, part
+from crosslevel.display import (
+    Block,
+    Column,
+    Document,
+    Equations,
+    Heading,
+    Items,
+    Note,
+    Paragraph,
+    Row,
+    Section,
+    Table,
+    fixed,
+    p_value,
+    percent,
+)
+from crosslevel.estimators.marginal_table import SLOPE
+from crosslevel.report.findings import data_sentence
+
+if TYPE_CHECKING:
+    from crosslevel.analysis.generalized.record import GeneralizedAnalysis
+
+Pictures = Mapping[str, Sequence[Block]]
+"""The figures of each section."""
+
+
+def short(analysis: "GeneralizedAnalysis") -> Document:
+    """The main results."""
+    fit = analysis.selected
+    title = f"Context effects on {fit.spec.response_name} by {analysis.question.group}"
+    return Document(title, [*in_short(analysis), *concerns(analysis)])
+
+
+def in_short(analysis: "GeneralizedAnalysis") -> Iterator[Block]:
+    """Data, models and context effects in a few lines."""
+    fit = analysis.selected
+    yield Paragraph(f"{data_sentence(fit)} Family: {fit.family.description}. {variation_words(analysis.null)}")  # type: ignore[arg-type]
+    yield Items(
+        [
+            f"Invariant model: {what_varies(blocks_of(analysis.invariant))}.",
+            f"Maximal model: {what_varies(blocks_of(analysis.maximal))}.",
+            f"Selected by {analysis.selection.criterion.title}: {what_varies(blocks_of(fit))}.",
+        ]
+    )
+    yield effects_table(analysis)
+    yield from outcome_tables(analysis)
+
+
+def effects_table(analysis: "GeneralizedAnalysis") -> Table:
+    """The context effects of the selected model: coefficients, bootstrap intervals, ratios."""
+    rows: list[Row] = []
+    for term, row in analysis.effects.T.items():
+        decimals = decimals_of(row["std_error"]) + 1
+        rows.append(Section(str(term)))
+        test = "z" if np.isinf(row["df"]) else f"t, {freedom(row['df'])} df"
+        own = [fixed(row[name], decimals) for name in ("estimate", "std_error", "conf_low", "conf_high")]
+        rows.append([f"Coefficient, {test}", *own, p_value(row["p_value"])])
+        drawn = [fixed(row[f"bootstrap_{name}"], decimals) for name in ("std_error", "low", "high")]
+        rows.append(["Cluster bootstrap", None, *drawn, None])
+        if "ratio" in row.index:
+            shown = [fixed(row[name], 3) for name in ("ratio", "ratio_low", "ratio_high")]
+            rows.append([ratio_name(analysis.selected).capitalize(), shown[0], None, *shown[1:], None])
+    level = percent(analysis.level, decimals=0)
+    heads: list[str | Column] = [
+        "Context effect",
+        *(Column(name, align="decimal") for name in ("Estimate", "SE", f"{level} low", "high", "p")),
+    ]
+    count = len(analysis.bootstrap.batch)
+    notes = [
+        "Of the selected model, between rows with the same random effects; population averages are smaller. Bootstrap: "
+        f"percentiles of {several(count, 'draw')} of whole clusters, seed {analysis.given['seed']}."
+    ]
+    return Table(heads, rows, title="Context effects", notes=notes)
+
+
+def outcome_tables(analysis: "GeneralizedAnalysis") -> Iterator[Block]:
+    """Effects on the expected outcome, averaged over the random effects."""
+    found = {name: made for name, made in analysis.average_effects.items() if not isinstance(made, Skipped)}
+    if not found:
+        return
+    rows: list[Row] = []
+    for name, made in found.items():
+        for _, row in pd.DataFrame(made).iterrows():
+            decimals = decimals_of(float(row["std_error"])) + 1
+            contrast = "" if row["contrast"] == SLOPE else f" ({row['contrast']})"
+            cells = [
+                fixed(float(row[column]), decimals) for column in ("estimate", "std_error", "conf_low", "conf_high")
+            ]
+            rows.append([f"{name}{contrast}", *cells, p_value(float(row["p_value"]))])
+    level = percent(analysis.level, decimals=0)
+    heads: list[str | Column] = [
+        "Average effect",
+        *(Column(head, align="decimal") for head in ("Estimate", "SE", f"{level} low", "high", "p")),
+    ]
+    what = {"binary": "probability", "ordered": "probability of each category"}.get(
+        analysis.selected.family.kind, "expected outcome"
+    )
+    notes = [f"Change of the {what} with a unit more, averaged over rows and over the random effects."]
+    yield Table(heads, rows, title=f"On the {what}", notes=notes)
+
+
+def concerns(analysis: "GeneralizedAnalysis") -> Iterator[Block]:
+    """What must be read before the numbers."""
+    question = analysis.question
+    if question.too_many:
+        yield Note(
+            f"{question.n_clusters} clusters are too few to let all slopes vary: "
+            f"{listed(question.too_many).replace('`', '')} "
+            f"{'has' if len(question.too_many) == 1 else 'have'} no random slope in any model (at least two clusters "
+            "for each random effect are kept).",
+            kind="warning",
+        )
+    for name in ("Null", "Invariant"):
+        if not analysis.models[name].converged:
+            yield Note(f"{name} model: {analysis.models[name].status}", kind="warning")
+    for note in analysis.selected.notes:
+        yield Note(f"Selected model: {note}", kind="warning")
+    for note in analysis.selection.notes:
+        yield Note(f"Search: {note}", kind="warning")
+    for name, found in analysis.skipped.items():
+        yield Note(f"Not done: {name}. {found.reason}")
+
+
+# -- the whole report ---------------------------------------------------------------------------------------------
+def whole(analysis: "GeneralizedAnalysis", pictures: Pictures) -> Iterator[Block]:
+    """All sections but the appendix."""
+    yield Heading("In short")
+    yield from in_short(analysis)
+    yield from concerns(analysis)
+    yield Heading("Data")
+    yield from below(analysis.description.document())
+    yield from pictures.get("data", ())
+    yield Heading("Coding and centring")
+    yield from part(analysis.coding)
+    yield Heading("Models")
+    yield Items([f"{name}: {fit.formula}" for name, fit in analysis.models.items()])
+    yield models_table(analysis)
+    yield Heading("Search for the random effects")
+    yield from below(analysis.selection.document())
+    yield from pictures.get("search", ())
+    yield Heading("Context effects by other estimators")
+    yield from pictures.get("effects", ())
+    yield from below(analysis.comparison.document())
+    yield Heading("Cross-level interactions")
+    yield from interactions(analysis, pictures)
+    yield Heading("Influence of single clusters")
+    yield from part(analysis.influence)
+    yield from pictures.get("influence", ())
+    yield Heading("Step by step")
+    yield from ladder_blocks(analysis.ladder)
+    yield Heading("What to write")
+    yield Heading("Methods", level=2)
+    yield Paragraph(" ".join(methods(analysis)))
+    yield Heading("Results", level=2)
+    yield Paragraph(" ".join(results(analysis)))
+    yield Heading("The selected model")
+    summary = analysis.selected.summary(level=analysis.level).blocks
+    yield from (block for block in summary if not isinstance(block, Equations))
+    yield from pictures.get("selected", ())
+
+
+def models_table(analysis: "GeneralizedAnalysis") -> Table:
+    """How well the models fit."""
+    rows: list[Row] = [
+        [name, fit.n_params, fit.quadrature.nodes, fit.loglik, fit.aic, fit.bic]
+        for name, fit in analysis.models.items()
+    ]
+    columns: list[str | Column] = [
+        "Model",
+        *(Column(name, format="integer") for name in ("Parameters", "Nodes")),
+        *(Column(name, format="fixed", decimals=2) for name in ("Log-likelihood", "AIC", "BIC")),
+    ]
+    notes = ["Nodes of quadrature; 1 is Laplace's approximation. Maximum likelihood."]
+    return Table(columns, rows, title="Fit", notes=notes)
+
+
+def interactions(analysis: "GeneralizedAnalysis", pictures: Pictures) -> Iterator[Block]:
+    """Effects on the expected outcome by values of the moderators."""
+    if not analysis.interactions:
+        yield Paragraph("The model has no cross-level interaction: no coefficient within clusters depends on context.")
+        return
+    yield Paragraph(
+        "The coefficient of an interaction says how an effect on the linear predictor changes with context. Effects on "
+        "the outcome itself also change because it has ends: where it is near one, every effect is small. The tables "
+        "below are of effects on the expected outcome, averaged over the random effects; the two may differ in size "
+        "and even in sign."
+    )
+    for text, found in analysis.interactions.items():
+        yield Heading(text.replace(":", " × ").replace("`", ""), level=2)
+        if isinstance(found, Skipped):
+            yield from part(found)
+            continue
+        yield from below(found.document(), level=3)
+        yield from pictures.get(text, ())
