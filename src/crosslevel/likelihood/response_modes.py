@@ -102,6 +102,9 @@ class Nearby(Protocol):
     @property
     def mode(self) -> Mode: ...  # noqa: D102
 
+    @property
+    def by_shape(self) -> FloatArray: ...  # noqa: D102
+
 
 def point(setting: Setting, u: FloatArray) -> Point:
     """Rows' terms and h at u (N, 1)."""
@@ -169,15 +172,18 @@ def _start(setting: Setting, near: Nearby | None) -> Point:
 
 
 def _expected(setting: Setting, near: Nearby) -> Point | None:
-    """The modes as they follow from a state nearby whose l' and l'' are taken to be linear and constant in eta.
+    """The modes as they follow from a state nearby whose l' is taken to be linear in eta and in shape.
 
-    M u = Lambda'Z'(W (eta_near - fixed) + l'), to the first order exact in all parameters but shape.
+    M u = Lambda'Z'(W (eta_near - fixed) + l' + dl'), to the first order exact in all parameters.
     """
     mode, same = near.mode, near.setting
     if mode.factorised is None or same.rows is not setting.rows:
         return None
     unchanged = all(np.array_equal(a, b) for a, b in zip(same.factors, setting.factors, strict=True))
     factorised = mode.factorised if unchanged else setting.factorised(-mode.terms[2])
-    sides = setting.gathered(mode.terms[1] - mode.terms[2] * (mode.eta - setting.fixed))
+    first = mode.terms[1] - mode.terms[2] * (mode.eta - setting.fixed)
+    if not np.array_equal(same.shape, setting.shape):
+        first += near.by_shape[:, 1] @ (setting.shape - same.shape)
+    sides = setting.gathered(first)
     u = factorised.backward(factorised.forward(sides))
     return point(setting, u) if np.all(np.isfinite(u)) else None

@@ -144,7 +144,7 @@ class SeveralFactorLaplace:
 
     def with_rows(self, rows: ResponseRows) -> "SeveralFactorLaplace":
         """The same approximation for other rows, or other weights of these."""
-        same = all(
+        same = len(rows.terms) == len(self.rows.terms) and all(
             one.codes is other.codes and one.z is other.z and one.members is other.members
             for one, other in zip(self.rows.terms, rows.terms, strict=True)
         )
