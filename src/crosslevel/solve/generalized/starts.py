@@ -19,8 +19,11 @@ LOOSE, FEW_STEPS = 1e-2, 12
 ROUGH = 0.3
 """Expected decrease at which coefficients without random effects are good enough to start from."""
 
-LEAST, MOST = 0.05, 3.0
-"""Variances to start from, at least, where a level tells as much as one observation with variance 1; and at most."""
+LEAST = 0.05
+"""Variance to start from at least, where a level tells as much as one observation with variance 1."""
+
+MOST = 4.0
+"""Variance of the linear predictor to start from at most, whatever its link."""
 
 LARGE = 4.0
 """Variance of the second start, in the same units."""
@@ -54,7 +57,7 @@ def starting_parameters(rows: ResponseRows, *, prior: Weak | None) -> tuple[Floa
     for term in rows.terms:
         products = level_products(term, weight)
         slopes = np.stack([sum_by_level(term, at.terms[1] * column, power=1) for column in term.z.T], axis=1)
-        usual, large = _covariances(term, products, slopes)
+        usual, large = _covariances(term, products, slopes, multiplies=rows.family.link == "log")
         # every factor by itself takes what they explain together: shared out evenly
         first.append(term.structure.nearest(usual / np.sqrt(len(rows.terms))))
         second.append(term.structure.nearest(large))
@@ -62,8 +65,13 @@ def starting_parameters(rows: ResponseRows, *, prior: Weak | None) -> tuple[Floa
     return np.concatenate([*first, rest]), np.concatenate([*second, rest])
 
 
-def _covariances(term: ResponseTerm, products: FloatArray, slopes: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Factors (q, q) of Psi to start from: by a scoring step from zero, and large."""
+def _covariances(
+    term: ResponseTerm, products: FloatArray, slopes: FloatArray, *, multiplies: bool
+) -> tuple[FloatArray, FloatArray]:
+    """Factors (q, q) of Psi to start from: by a scoring step from zero, and large.
+
+    Where effects multiply means, a scoring step sees the variance of exp(b), exp(Psi) - 1 or more.
+    """
     q = term.q
     count = max(float(term.weight.sum()), 1e-300)
     mean = np.tensordot(term.weight, products, axes=1) / count
@@ -77,5 +85,7 @@ def _covariances(term: ResponseTerm, products: FloatArray, slopes: FloatArray) -
     psi = np.linalg.solve(spread + 1e-10 * count * np.eye(q * q), excess.ravel()).reshape(q, q)
     values, vectors = np.linalg.eigh(0.5 * (psi + psi.T))
     # unit' times a root of psi: variances in units in which a level tells as much as one observation
-    usual = unit.T @ (vectors * np.sqrt(np.clip(values, LEAST, max(MOST, LEAST))))
-    return usual, unit.T * np.sqrt(LARGE)
+    usual = unit.T @ (vectors * np.sqrt(np.maximum(values, LEAST)))
+    left, spreads, _ = np.linalg.svd(usual)
+    variances = np.minimum(np.log1p(spreads**2) if multiplies else spreads**2, MOST)
+    return left * np.sqrt(variances), unit.T * np.sqrt(LARGE)
