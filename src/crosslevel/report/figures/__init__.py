@@ -7,6 +7,16 @@ function stands the one that returns its data, `<name>_data`.
 
 from crosslevel.report.figures.bootstrap import bootstrap, bootstrap_data
 from crosslevel.report.figures.caterpillar import caterpillar, caterpillar_data
+from crosslevel.report.figures.checks import (
+    calibration,
+    calibration_data,
+    observed_expected,
+    observed_expected_data,
+    quantile_residuals,
+    quantile_residuals_data,
+    simulated_check,
+    simulated_check_data,
+)
 from crosslevel.report.figures.estimators import estimators, estimators_data
 from crosslevel.report.figures.fitted_lines import fitted_lines, fitted_lines_data
 from crosslevel.report.figures.heterogeneity import heterogeneity, heterogeneity_data
@@ -25,6 +35,8 @@ from crosslevel.report.figures.zeta import zeta, zeta_data
 __all__ = [
     "bootstrap",
     "bootstrap_data",
+    "calibration",
+    "calibration_data",
     "caterpillar",
     "caterpillar_data",
     "cluster_sizes",
@@ -41,8 +53,12 @@ __all__ = [
     "johnson_neyman_data",
     "margins",
     "margins_data",
+    "observed_expected",
+    "observed_expected_data",
     "power",
     "power_data",
+    "quantile_residuals",
+    "quantile_residuals_data",
     "raw",
     "raw_data",
     "raw_lines",
@@ -54,6 +70,8 @@ __all__ = [
     "selection_data",
     "shrinkage",
     "shrinkage_data",
+    "simulated_check",
+    "simulated_check_data",
     "slopes",
     "slopes_data",
     "study",
