@@ -69,5 +69,5 @@ def test_what_cannot_be_estimated_is_told():
 def test_what_is_refused():
     with pytest.raises(cl.errors.CrosslevelError, match="MQL"):
         cl.influence(fitted(nodes="mql"))
-    with pytest.raises(cl.errors.CrosslevelError, match="fits of cl.mixed"):
+    with pytest.raises(cl.errors.CrosslevelError, match=r"fits of cl\.mixed"):
         cl.influence("fit")
