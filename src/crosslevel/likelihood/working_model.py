@@ -44,10 +44,10 @@ def working_information(
     positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
     slopes = structure.factor_gradient(theta)
     half = slopes @ at.factor.T
-    changes, flat = (half + half.transpose(0, 2, 1)).reshape(layout.k, -1), slopes.reshape(layout.k, -1)
+    changes, flat = (half + half.transpose(0, 2, 1)).reshape(layout.k, q * q), slopes.reshape(layout.k, q * q)
     out = np.zeros((layout.size, layout.size))
     out[layout.theta, layout.theta] = changes @ pairs.transpose(1, 2, 0, 3).reshape(q * q, q * q) @ changes.T
-    out[layout.theta, layout.theta] += 2.0 * (positive @ slopes).reshape(layout.k, -1) @ flat.T
+    out[layout.theta, layout.theta] += 2.0 * (positive @ slopes).reshape(layout.k, q * q) @ flat.T
     out[layout.k :, layout.k :] = 2.0 * _positive(gram - absorbed)
     return 0.5 * (out + out.T)
 

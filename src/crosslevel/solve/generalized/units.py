@@ -85,7 +85,7 @@ def free_directions(objective: Objective, parameters: FloatArray, hessian: Float
     layout = objective.layout
     blocks = []
     for structure, part in zip(objective.structures, layout.parts, strict=True):
-        changes = psi_changes(structure, parameters[part]).reshape(structure.n_theta, -1)
+        changes = psi_changes(structure, parameters[part]).reshape(structure.n_theta, structure.q**2)
         if not len(changes):
             continue
         left, values, _ = np.linalg.svd(changes, full_matrices=False)
