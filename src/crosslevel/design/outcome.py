@@ -307,7 +307,7 @@ def _ordered(asked: AskedOutcome, learnt: LearntOutcome, columns: Columns, mask:
     """Ordered categories: those that occur, in the order of the categories or of the numbers."""
     (values,) = learnt.values(columns, mask)
     if learnt.kind == "labels":
-        if not learnt.has_order and len(learnt.labels) > 2:
+        if len(learnt.labels) > 2 and not columns.categories(learnt.name):
             raise DataError(
                 f"`formula` has the outcome {learnt.name!r}, which is text ({_listed(learnt.labels)}) and says nothing "
                 f"of an order. Give it one: data[{learnt.name!r}] = pandas.Categorical(data[{learnt.name!r}], "

@@ -35,7 +35,6 @@ class LearntOutcome:
         from 0; or the share of successes.
     parts : components of the successes and the failures of a pair, else the component alone.
     labels : those that occur in the used rows, in order; empty for numbers.
-    has_order : whether the labels have an order of their own, as categories do and text has not.
     """
 
     name: str
@@ -43,7 +42,6 @@ class LearntOutcome:
     component: Component
     parts: tuple[Component, ...]
     labels: tuple[Any, ...] = ()
-    has_order: bool = True
 
     def values(self, columns: Columns, mask: BoolArray | None) -> tuple[FloatArray, ...]:
         """Values (rows used,) of each part.
@@ -90,11 +88,7 @@ def learn_outcome(formula: Formula, columns: Columns, mask: BoolArray | None = N
     if response.is_column and not external.holds_numbers(source, response.text):
         labels = external.used_levels(source, response.text)
         component = _numbered(response.text, labels, source)
-        has_order = bool(columns.categories(response.text))
-        return LearntOutcome(
-            name=response.text, kind="labels", component=component, parts=(component,), labels=labels,
-            has_order=has_order,
-        )  # fmt: skip
+        return LearntOutcome(name=response.text, kind="labels", component=component, parts=(component,), labels=labels)
     component = _numeric(response, learning)
     return LearntOutcome(name=response.text, kind="numbers", component=component, parts=(component,))
 

@@ -52,6 +52,7 @@ class Columns:
     frame: nw.DataFrame[Any] = field(repr=False)
     _series: dict[str, column.Series] = field(default_factory=dict, repr=False)
     _factors: dict[str, Factor] = field(default_factory=dict, repr=False)
+    _kinds: dict[str, column.Kind] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_frame(cls, frame: Frame, argument: str = "data") -> Columns:
@@ -91,11 +92,11 @@ class Columns:
 
     def is_numeric(self, name: str) -> bool:
         """Whether a column holds numbers; truth values and categories of numbers are no numbers."""
-        return column.kind(self._column(name)) in {"integer", "float"}
+        return self._kind(name) in {"integer", "float"}
 
     def holds_numbers(self, name: str) -> bool:
         """Whether a column holds numbers or truth values, so that `numeric` answers."""
-        return column.kind(self._column(name)) in NUMBERS
+        return self._kind(name) in NUMBERS
 
     def numeric(self, name: str, rows: slice = ALL_ROWS) -> FloatArray:
         """A column's rows as float64, NaN where missing; truth values as 0 and 1.
@@ -107,7 +108,7 @@ class Columns:
         DataError : the column holds anything else.
         """
         series = self._column(name)
-        if column.kind(series) not in NUMBERS:
+        if self._kind(name) not in NUMBERS:
             raise DataError(
                 f"`{self.argument}` has {column.in_words(series)} in column {name!r}, where numbers are needed. "
                 "Turn them into numbers, or use the column as a category."
@@ -184,11 +185,17 @@ class Columns:
         frame = pd.DataFrame(parts, index=pd.RangeIndex(length))
         return frame if mask is None else frame[mask[rows]].reset_index(drop=True)
 
+    def _kind(self, name: str) -> column.Kind:
+        """What the column holds, found once."""
+        if name not in self._kinds:
+            self._kinds[name] = column.kind(self._column(name))
+        return self._kinds[name]
+
     def _column(self, name: str) -> column.Series:
         """The column, settled on a type once."""
         if name not in self._series:
             self.require([name], self.argument)
-            self._series[name] = column.settled(self.frame[name])
+            self._series[name] = column.settled(self.frame.get_column(name))
         return self._series[name]
 
 
