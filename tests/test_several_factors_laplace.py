@@ -9,6 +9,7 @@ import pytest
 from dense_several import DESIGNS, OBJECTS, at_parameters, at_psis, differences, free, model, repeated
 from reference_cases import load_case
 
+import crosslevel as cl
 from crosslevel.design import build_design
 from crosslevel.design.outcome import AskedOutcome
 from crosslevel.design.response_rows import response_rows
@@ -226,3 +227,20 @@ def test_one_factor_is_the_engine_for_one(family: Family) -> None:
     np.testing.assert_allclose(several.psi_scores(mine)[0], single.psi_scores(theirs)[0], rtol=1e-8, atol=1e-8)
     scores = [engine.scores(at, one.terms[0].codes, 6) for engine, at in ((several, mine), (single, theirs))]
     np.testing.assert_allclose(*scores, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("beside", ["", " + (1 | b)"])
+def test_fits_with_known_covariances(beside: str) -> None:
+    """Nothing of the known matrix is estimated, with the engine for one factor and with that for several."""
+    rng = np.random.default_rng(7)
+    n = 200
+    data = pd.DataFrame({"x": rng.normal(size=n), "a": rng.integers(0, 12, n), "b": rng.integers(0, 8, n)})
+    data["wave"] = pd.Categorical(rng.integers(0, 2, n))
+    known = np.array([[0.3, 0.1], [0.1, 0.2]])
+    effects = rng.multivariate_normal(np.zeros(2), known, 12)
+    eta = 0.5 + 0.3 * data["x"] + effects[data["a"], data["wave"].cat.codes] + 0.4 * rng.normal(size=8)[data["b"]]
+    data["y"] = rng.poisson(np.exp(eta))
+    fit = cl.mixed(f"y ~ x + equalto(0 + wave | a, V){beside}", data, family="poisson", known={"V": known})
+    assert fit.converged
+    np.testing.assert_allclose(fit.cov_re["a"], known, rtol=1e-12)
+    assert len(fit.theta) == (1 if beside else 0)
