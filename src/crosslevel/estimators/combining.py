@@ -207,7 +207,7 @@ def counts_of(fit: Any) -> FloatArray | None:
     weights, outcome = row_weights(fit.design), fit.design.outcome
     if outcome is None or not outcome.has_trials:
         return weights
-    return outcome.size if weights is None else weights * outcome.size
+    return np.asarray(outcome.size if weights is None else weights * outcome.size)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -144,7 +144,7 @@ class Setting:
 
     def curvature(self, moderators: Iterable[str]) -> tuple[str, ...]:
         """That effects on the scale of the outcome have interactions that no coefficient shows."""
-        return (self.outcomes[0].curvature,) if self.outcomes and tuple(moderators) else ()
+        return (self.outcomes[0].curvature,) if self.outcomes and list(moderators) else ()
 
     def name_of(self, name: object, argument: str) -> str:
         """An input by the name that someone gives it.

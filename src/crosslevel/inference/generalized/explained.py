@@ -120,25 +120,29 @@ class SharesOfVariance:
         return intraclass_correlation(
             tau.value,
             other.value,
-            tau_se=float(np.sqrt(max(tau.gradient @ self.vcov @ tau.gradient, 0.0))),
-            sigma2_se=float(np.sqrt(max(other.gradient @ self.vcov @ other.gradient, 0.0))),
+            tau_se=self._std_error(tau),
+            sigma2_se=self._std_error(other),
             covariance=float(tau.gradient @ self.vcov @ other.gradient),
             level=self.level,
         )
 
+    def _std_error(self, part: "Part") -> float:
+        """Standard error of a sum of parts."""
+        return float(np.sqrt(np.maximum(part.gradient @ self.vcov @ part.gradient, 0.0)))
+
     def document(self) -> Document:
         """The shares as a table."""
-        table = self.shares
         names = {"Fixed": "Fixed effects", "Residual": "One answer", TOGETHER: "Random effects together"}
-        rows: list[Row] = [
-            (names.get(name, f"Random effects of {name}"), row.variance, row.share, row.conf_low, row.conf_high)
-            for name, row in zip(map(str, table.index), table.itertuples(), strict=True)
-        ]
-        both = self.frame.loc["conditional"]
-        rows.append(("Marginal R²: fixed effects", None, *self.frame.loc["marginal", ["r2", "conf_low", "conf_high"]]))
-        rows.append(("Conditional R²: and random effects", None, both["r2"], both["conf_low"], both["conf_high"]))
+        rows: list[Row] = []
+        for name, part in self.parts.items():
+            own = self.share([name])
+            label = names.get(name, f"Random effects of {name}")
+            rows.append((label, part.value, own.estimate, own.conf_low, own.conf_high))
+        fixed, both = self.share(["Fixed"]), self.share(["Fixed", *self.random])
+        rows.append(("Marginal R²: fixed effects", None, fixed.estimate, fixed.conf_low, fixed.conf_high))
+        rows.append(("Conditional R²: and random effects", None, both.estimate, both.conf_low, both.conf_high))
         share = f"{self.level:.0%}"
-        columns = [
+        columns: list[str | Column] = [
             "Source", Column("Variance", format="number"), Column("Share", format="fixed"),
             Column(f"{share} low", format="fixed"), Column("high", format="fixed"),
         ]  # fmt: skip
@@ -186,12 +190,13 @@ def latent_parts(
         random[name] = Part(
             value=float(np.sum(own * estimates.psi[k])), gradient=estimates.gradient(np.zeros_like(beta), by_psi)
         )
-    gradient, own = latent.by_mean * mean.gradient, dict(zip(random, alone, strict=True))
+    gradient = latent.by_mean * mean.gradient
     if len(estimates.shape) and latent.by_shape:
         gradient[-len(estimates.shape)] += latent.by_shape
     answer = Part(value=latent.value, gradient=gradient)
-    residual = sum_of([answer, *(part for name, part in random.items() if own[name])])
-    return fixed, {name: part for name, part in random.items() if not own[name]}, residual
+    rows = [name for name, each in zip(random, alone, strict=True) if each]
+    residual = sum_of([answer, *(random[name] for name in rows)])
+    return fixed, {name: part for name, part in random.items() if name not in rows}, residual
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
