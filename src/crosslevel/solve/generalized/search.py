@@ -11,6 +11,7 @@ from crosslevel.solve.generalized.boundary import settle
 from crosslevel.solve.generalized.descent import descend
 from crosslevel.solve.generalized.objective import Objective, Point
 from crosslevel.solve.generalized.starts import starting_parameters
+from crosslevel.solve.starts import tied
 from crosslevel.types import FloatArray
 
 MAX_STEPS = 200
@@ -52,13 +53,15 @@ def find(criterion: GeneralizedCriterion, search: Search) -> tuple[Minimum[Any],
     starts: tuple[FloatArray, ...] = (
         starting_parameters(criterion.rows, prior=search.prior) if search.start is None else (search.start,)
     )
-    first = _run(objective, starts[0], search)
-    if len(starts) == 1 or not (has_few_levels(criterion.rows) or not _additive(criterion.rows)):
-        return first
-    ends = [first, *(_run(objective, start, search) for start in starts[1:])]
-    evaluations = sum(minimum.evaluations for minimum, _ in ends)
-    minimum, hessian = min(ends, key=lambda end: objective.penalty(end[0].theta) + end[0].state.deviance)
-    return replace(minimum, evaluations=evaluations), hessian
+    if len(starts) > 1:
+        more = starts[1:] if has_few_levels(criterion.rows) else ()
+        starts = (starts[0], *more, *_tied(objective, starts[0]))
+    if len(starts) == 1:
+        return _run(objective, starts[0], search)
+    ends = [_run(objective, start, replace(search, uncertainty=False))[0] for start in starts]
+    best = min(ends, key=lambda end: objective.penalty(end.theta) + end.state.deviance)
+    minimum, hessian = _run(objective, best.theta, replace(search, near=best.state))
+    return replace(minimum, evaluations=minimum.evaluations + sum(end.evaluations for end in ends)), hessian
 
 
 def has_few_levels(rows: ResponseRows) -> bool:
@@ -66,9 +69,20 @@ def has_few_levels(rows: ResponseRows) -> bool:
     return any(term.n_levels <= max(FEW_LEVELS, 3 * term.q) for term in rows.terms)
 
 
-def _additive(rows: ResponseRows) -> bool:
-    """Whether no random effects are tied."""
-    return all(bool(structure.additive.all()) for structure in rows.structures)
+def _tied(objective: Objective, first: FloatArray) -> list[FloatArray]:
+    """More parameters (K,) to start from where random effects are tied: their deviances often have several minima."""
+    out = []
+    for structure, part in zip(objective.structures, objective.layout.parts, strict=True):
+        if (structure.additive | structure.fixed).all():
+            continue
+
+        def placed(own: FloatArray, part: slice = part) -> FloatArray:
+            moved = first.copy()
+            moved[part] = own
+            return moved
+
+        out += [placed(own) for own in tied(structure, lambda own: objective.at(placed(own)).value)]
+    return out
 
 
 def _run(objective: Objective, start: FloatArray, search: Search) -> tuple[Minimum[Any], FloatArray | None]:
