@@ -117,6 +117,16 @@ def test_start_nearby_changes_nothing(design: str) -> None:
         np.testing.assert_allclose(criterion.gradient(led), criterion.gradient(alone), rtol=1e-8, atol=1e-7)
 
 
+def test_start_from_a_state_without_modes() -> None:
+    rows, parameters = model("crossed", Poisson())
+    criterion = SeveralFactorLaplace.of(rows)
+    lost = parameters.copy()
+    lost[-3:] = 1e5
+    near = criterion.value(lost)
+    assert near.deviance == np.inf
+    assert criterion.value(parameters, near).deviance == pytest.approx(criterion.value(parameters).deviance, rel=1e-13)
+
+
 def test_extreme_predictors_are_finite() -> None:
     rows, parameters = model("crossed", Binomial())
     criterion = SeveralFactorLaplace.of(rows)

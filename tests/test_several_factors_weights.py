@@ -73,6 +73,11 @@ def test_weights_of_levels_copy_them(family: Family) -> None:
     np.testing.assert_allclose(weighted.information(one), copied.information(other), rtol=1e-8, atol=1e-8)
     for score, twin in zip(weighted.psi_scores(one), copied.psi_scores(other), strict=True):
         np.testing.assert_allclose(score, twin, rtol=1e-8, atol=1e-8)
+    for got, expected in zip(weighted.conditional_covariances(one), copied.conditional_covariances(other), strict=True):
+        assert np.all(np.abs(got[:, None] - expected[None]).max(axis=(2, 3)).min(axis=0) < 1e-9)
+    scores = weighted.scores(one, rows.in_data_order(outer.codes), outer.n_levels)
+    np.testing.assert_allclose(scores.sum(axis=0), -0.5 * weighted.gradient(one), rtol=1e-9, atol=1e-9)
+    assert np.all(np.abs(scores[weighted_rows.terms[0].weight == 0.0]) < 1e-100)
     again = SeveralFactorLaplace.of(weighted_rows).value(parameters)
     assert again.deviance == one.deviance
 

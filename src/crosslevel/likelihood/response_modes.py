@@ -161,14 +161,15 @@ def _shortened(setting: Setting, found: Point, step: FloatArray) -> Point | None
 
 def _start(setting: Setting, near: Nearby | None) -> Point:
     """Where the search starts."""
-    n_columns = setting.pattern.plan.n_columns
-    if near is None or len(near.mode.u) != n_columns:
-        return point(setting, np.zeros((n_columns, 1)))
+    nothing = np.zeros((setting.pattern.plan.n_columns, 1))
+    if near is None or len(near.mode.u) != len(nothing):
+        return point(setting, nothing)
     expected = _expected(setting, near)
     if expected is not None and expected.h <= near.mode.h + SUSPICIOUS:
         return expected
-    kept = point(setting, near.mode.u)
-    return expected if expected is not None and expected.h < kept.h else kept
+    found = [point(setting, near.mode.u), *([] if expected is None else [expected])]
+    finite = [some for some in found if np.isfinite(some.h)]
+    return min(finite, key=lambda some: some.h) if finite else point(setting, nothing)
 
 
 def _expected(setting: Setting, near: Nearby) -> Point | None:
