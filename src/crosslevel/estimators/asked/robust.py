@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from crosslevel.errors import CrosslevelError
 
 if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
     from crosslevel.estimators.mixed_fit import MixedFit
     from crosslevel.estimators.robust_fit import RobustFit
 
@@ -102,7 +103,7 @@ def cluster_names(cluster: object) -> tuple[str, ...]:
     return names
 
 
-def default_clusters(fit: "MixedFit") -> tuple[str, ...]:
+def default_clusters(fit: "MixedFit | GeneralizedFit") -> tuple[str, ...]:
     """The outermost grouping factors, or the units of a residual structure where there are none.
 
     Raises

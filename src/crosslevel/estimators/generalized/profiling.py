@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.generalized.likelihoods import refuse_sampled, require_likelihood
-from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.generalized.fit import GeneralizedFit
@@ -76,25 +75,6 @@ def profile(
     return Profile(
         curves=curves, deviance=base.deviance, method="ml", level=level, without={}, likelihood=_in_words(fit)
     )
-
-
-def profile_intervals(fit: "GeneralizedFit", level: float) -> FloatArray:
-    """Intervals (p, 2) of the coefficients by profile likelihood; see `profile`."""
-    import numpy as np
-
-    from crosslevel.estimators.asked.profile import quantile_of, warn_if_lower
-    from crosslevel.inference.profile import profiles
-    from crosslevel.inference.wald import check_level
-
-    base = _base(fit)
-    quantile, start = quantile_of(check_level(level)), base.deviance
-
-    def wanted(base: "GeneralizedBase") -> list["Named"]:
-        return [each for each in _parameters(fit, base) if each[1] == "coefficient"]
-
-    base, curves = profiles(base, wanted, quantile, pace=2)
-    warn_if_lower(base.deviance, start)
-    return np.array([[curve.end(side, quantile) for side in (-1.0, 1.0)] for curve in curves.values()])
 
 
 def _base(fit: "GeneralizedFit") -> "GeneralizedBase":
