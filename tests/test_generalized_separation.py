@@ -191,6 +191,15 @@ class TestPriors:
         with pytest.raises(CrosslevelError, match="a residual structure"):
             cl.mixed("x ~ z + (1 | g)", data, prior=Weak(), residual=cl.residual.By("h"))
 
+    def test_methods_that_maximise_likelihoods_refuse_priors(self, data: pd.DataFrame) -> None:
+        fit = cl.mixed("x ~ z + (1 | g)", data, prior=Weak())
+        for method in (fit.profile, fit.bootstrap, fit.test_random):
+            with pytest.raises(CrosslevelError, match="maximises likelihoods"):
+                method()
+        for function in (lambda: cl.influence(fit), lambda: cl.lrtest(fit, fit)):
+            with pytest.raises(CrosslevelError, match="mode of a posterior"):
+                function()
+
     def test_words(self) -> None:
         assert Weak(coefficients=None, covariances=None).words == "no prior"
         assert "gamma(2)" in Weak().words

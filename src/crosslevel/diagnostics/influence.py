@@ -285,6 +285,7 @@ def _mixed_refits(fit: MixedFit, clusters: Clustering) -> Refits:
     design = fit.design
     reasons = {
         "has sampling weights, whose standard errors are a sandwich that refits do not compute": design.is_sampled,
+        "is the mode of a posterior, which refits do not know": fit.solution.prior is not None,
         "has a residual structure, which is bound to all rows": design.residual is not None,
         "has random effects of known covariance, which belong to these very clusters": any(
             factor.structure.fixed.any() for factor in design.factors

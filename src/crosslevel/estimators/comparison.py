@@ -13,6 +13,7 @@ from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed import solve_design
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.nesting import Nesting, nesting
+from crosslevel.estimators.priors import refuse_prior
 from crosslevel.estimators.random_tests import check_draws
 from crosslevel.estimators.simulated_tests import (
     Refitted,
@@ -218,6 +219,7 @@ def _check_arguments(small: object, large: object, test: str, n: int | None) -> 
                 "has no chi-square distribution. Test coefficients by `fit.tests()`, and judge variances by their "
                 "intervals in `fit.varcomp()`."
             )
+        refuse_prior(fit, "lrtest")
     assert isinstance(small, MixedFit)
     assert isinstance(large, MixedFit)
     if test not in ("mixture", "exact", "bootstrap"):

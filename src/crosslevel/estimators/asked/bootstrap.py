@@ -75,8 +75,10 @@ def bootstrap(
     >>> bool(6.5 < low < 8.5 and 12.5 < high < 14.5)
     True
     """
+    from crosslevel.estimators.priors import refuse_prior
     from crosslevel.estimators.resampling import Request, bootstrapped
 
+    refuse_prior(fit, "bootstrap")
     asked = Request(
         n=n, kind=kind, seed=seed, n_jobs=n_jobs, weights=weights, leverage=leverage, failed=failed, singular=singular,
         progress=progress,

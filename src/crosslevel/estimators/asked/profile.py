@@ -172,8 +172,10 @@ def chosen_parameters(
 
 def _refuse(fit: "MixedFit") -> None:
     """Refuse models without a likelihood that can be profiled."""
+    from crosslevel.estimators.priors import refuse_prior
     from crosslevel.inference.held_engines import AnyDeviance
 
+    refuse_prior(fit, "profile")
     solution = fit.solution
     if fit.design.is_sampled:
         raise CrosslevelError(

@@ -61,8 +61,10 @@ def random_effects_test(
     Days in (Days | Subject)    42.837   2            0.0
     all                        150.035   3            0.0
     """
+    from crosslevel.estimators.priors import refuse_prior
     from crosslevel.estimators.random_tests import by_term
 
+    refuse_prior(fit, "test_random")
     return by_term(fit, test, n, seed)
 
 
