@@ -21,6 +21,7 @@ Source: Pinheiro & Chao (2006), J. Comput. Graph. Stat. 15: 58-81, for the quadr
 import numba
 import numpy as np
 
+from crosslevel.kernels.leaf import leaf
 from crosslevel.kernels.modes import RUN, dot, dot_three, linear_predictor, row_densities, settle, step_linearly, total
 from crosslevel.kernels.responses import by_shape
 from crosslevel.kernels.small import product, solve_lower, solve_upper
@@ -33,21 +34,21 @@ FAR = 1.0
 """Change of a row's linear predictor up to which modes are moved along its first-order effect."""
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@leaf(fastmath={"contract"})
 def add_multiple(factor: float, a: FloatArray, out: FloatArray) -> None:
     """Add factor a (n,) to out."""
     for i in range(len(a)):
         out[i] += factor * a[i]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@leaf(fastmath={"contract"})
 def add_products(factor: float, a: FloatArray, b: FloatArray, out: FloatArray) -> None:
     """Add factor a b (n,) to out."""
     for i in range(len(a)):
         out[i] += factor * a[i] * b[i]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def tile(source: FloatArray, low: int, high: int, times: int, out: FloatArray) -> None:
     """Write elements low to high of `source` to `out`, several times one after another."""
     n = high - low
@@ -56,7 +57,7 @@ def tile(source: FloatArray, low: int, high: int, times: int, out: FloatArray) -
             out[k * n + i] = source[low + i]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def integrate(
     code: int, shape: FloatArray, y: FloatArray, size: FloatArray, weight: FloatArray, eta0: FloatArray, z: FloatArray,
     low: int, high: int, factor: FloatArray, chol: FloatArray, u: FloatArray, least: float,
@@ -86,10 +87,10 @@ def integrate(
     tile(weight, low, high, at_once, tile_weight)
     for i in range(low, high):
         row_sum[i] = 0.0
-    slope[:] = 0.0
-    shape_sum[:] = 0.0
-    lambda_sum[:, :] = 0.0
-    lever[:, :] = 0.0
+    for i in range(q):
+        slope[i] = 0.0
+        for j in range(q):
+            lambda_sum[i, j] = lever[i, j] = 0.0
     total_share = 0.0
     done = 0
     while done < n_nodes:
@@ -147,7 +148,7 @@ def integrate(
     return float(np.log(total_share))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def invert(chol: FloatArray, column: FloatArray, out: FloatArray) -> None:
     """(C C')^-1 (q, q) of a Cholesky factor C; `column` (q,) is scratch."""
     q = chol.shape[0]
@@ -160,7 +161,7 @@ def invert(chol: FloatArray, column: FloatArray, out: FloatArray) -> None:
             out[i, j] = column[i]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def adjoint_of_factor(
     chol: FloatArray, by_chol: FloatArray, inner: FloatArray, column: FloatArray, out: FloatArray
 ) -> None:
@@ -172,7 +173,9 @@ def adjoint_of_factor(
     Source: Murray (2016), Differentiation of the Cholesky decomposition, arXiv:1602.07527.
     """
     q = chol.shape[0]
-    inner[:, :] = 0.0
+    for i in range(q):
+        for j in range(q):
+            inner[i, j] = 0.0
     for i in range(q):
         for j in range(i + 1):
             value = 0.0
@@ -196,7 +199,7 @@ def adjoint_of_factor(
             out[i, j] = 0.5 * (inner[i, j] + inner[j, i])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def differentiate(
     code: int, shape: FloatArray, y: FloatArray, size: FloatArray, weight: FloatArray, z: FloatArray,
     low: int, high: int, factor: FloatArray, u: FloatArray, eta: FloatArray, second: FloatArray, third: FloatArray,
@@ -261,7 +264,7 @@ def differentiate(
             lambda_gradient[i, j] += moved * u[j]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@leaf(fastmath={"contract"})
 def move(second: FloatArray, third: FloatArray, c: FloatArray, e: FloatArray) -> None:
     """Replace e (n,) by l'' e - l''' c: what curvature and the modes' move add to a row's derivative."""
     for i in range(len(e)):
@@ -288,8 +291,8 @@ def evaluate_clusters(
     nodes, log_weights : see `integrate`.
     predict : whether eta, first and second hold the state at other parameters with the modes u.
     tilt : (J, q) Z'a, written.
-    deviance : (J,) -2 log L without what is free of parameters, written.
-    row_gradient, lambda_gradient, shape_gradient : (n,), (J, q, q), (J, m) derivatives, written.
+    deviance : (J,) -2 log L without what is free of parameters, written to zeros.
+    row_gradient, lambda_gradient, shape_gradient : (n,), (J, q, q), (J, m) derivatives, written to zeros.
     """
     q, m, longest = factor.shape[0], len(shape), 0
     for g in range(clusters[0], clusters[1]):
@@ -311,16 +314,13 @@ def evaluate_clusters(
         )  # fmt: skip
         for g in range(low, high):
             a, b, w = start[g], start[g + 1], count[g]
-            deviance[g] = 0.0
-            shape_gradient[g] = 0.0
-            lambda_gradient[g] = 0.0
-            row_gradient[a:b] = 0.0
             if w == 0.0:  # what is known of its random effects without its rows
                 for j in range(q):
                     u[g, j] = 0.0
                     for k in range(q):
                         chol[g, j, k] = 1.0 if j == k else 0.0
-                eta[a:b] = eta0[a:b]
+                for i in range(a, b):
+                    eta[i] = eta0[i]
                 continue
             if not minimum[g] < np.inf:
                 deviance[g] = np.inf
@@ -363,7 +363,7 @@ def evaluate_clusters(
         low = high
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def chain(
     chol: FloatArray, lever: FloatArray, squares: FloatArray, vectors: FloatArray, by_curvature: FloatArray
 ) -> None:
@@ -376,7 +376,7 @@ def chain(
     adjoint_of_factor(chol, by_chol, squares[1], vectors[0], by_curvature)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def at_mode(
     code: int, shape: FloatArray, y: FloatArray, size: FloatArray, weight: FloatArray, eta: FloatArray,
     first: FloatArray, low: int, high: int, gradient: FloatArray, u: FloatArray, changes: FloatArray,

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from crosslevel.kernels.exponential import logit_density, logit_terms, poisson_density, poisson_terms
+from crosslevel.kernels.leaf import leaf
 from crosslevel.kernels.responses import LOGIT, POISSON, density, third
 from crosslevel.kernels.small import cholesky, solve_lower, solve_upper
 from crosslevel.types import FloatArray, IntArray
@@ -23,7 +24,7 @@ ROUNDING = 1e-13
 """Relative rise of h that counts as rounding."""
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def row_terms(
     code: int, shape: FloatArray, y: FloatArray, size: FloatArray, weight: FloatArray, eta: FloatArray,
     value: FloatArray, first: FloatArray, second: FloatArray, third_out: FloatArray,
@@ -40,7 +41,7 @@ def row_terms(
             value[i], first[i], second[i], third_out[i] = w * a, w * b, w * c, w * d
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def row_densities(
     code: int, shape: FloatArray, y: FloatArray, size: FloatArray, weight: FloatArray, eta: FloatArray,
     value: FloatArray, first: FloatArray,
@@ -56,7 +57,7 @@ def row_densities(
             value[i], first[i] = weight[i] * a, weight[i] * b
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@leaf(fastmath={"contract", "reassoc"})
 def total(a: FloatArray) -> float:
     """Sum of a (n,)."""
     out = 0.0
@@ -65,7 +66,7 @@ def total(a: FloatArray) -> float:
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@leaf(fastmath={"contract", "reassoc"})
 def dot(a: FloatArray, b: FloatArray) -> float:
     """Sum of a b (n,)."""
     out = 0.0
@@ -74,7 +75,7 @@ def dot(a: FloatArray, b: FloatArray) -> float:
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@leaf(fastmath={"contract", "reassoc"})
 def dot_three(a: FloatArray, b: FloatArray, c: FloatArray) -> float:
     """Sum of a b c (n,)."""
     out = 0.0
@@ -83,7 +84,7 @@ def dot_three(a: FloatArray, b: FloatArray, c: FloatArray) -> float:
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def linear_predictor(
     eta0: FloatArray, z: FloatArray, factor: FloatArray, u: FloatArray, low: int, high: int, eta: FloatArray, at: int
 ) -> None:
@@ -103,7 +104,7 @@ def linear_predictor(
                 out[i] += column[i] * b
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def cluster_sums(
     z: FloatArray, first: FloatArray, second: FloatArray, low: int, high: int, gradient: FloatArray, square: FloatArray
 ) -> None:
@@ -117,7 +118,7 @@ def cluster_sums(
             square[j, k] = square[k, j] = -dot_three(column, z[k][low:high], d2)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def positive_square(z: FloatArray, second: FloatArray, low: int, high: int, square: FloatArray) -> None:
     """Z'WZ (q, q) of the rows low to high whose W is positive: a convex stand-in far from the mode."""
     q = square.shape[0]
@@ -129,7 +130,7 @@ def positive_square(z: FloatArray, second: FloatArray, low: int, high: int, squa
             square[j, k] = square[k, j] = out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def curvature_factor(factor: FloatArray, square: FloatArray, chol: FloatArray, half: FloatArray) -> bool:
     """Cholesky factor of H = I + Lambda'A Lambda (q, q); false if it is not positive definite. `half` is scratch."""
     q = factor.shape[0]
@@ -151,7 +152,7 @@ def curvature_factor(factor: FloatArray, square: FloatArray, chol: FloatArray, h
     return cholesky(chol)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def newton_step(
     factor: FloatArray, u: FloatArray, gradient: FloatArray, chol: FloatArray, step: FloatArray
 ) -> tuple[float, float]:
@@ -284,7 +285,7 @@ def step_linearly(
                 u[g, j] += step[j]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def less(base: FloatArray, values: FloatArray) -> float:
     """Subtract base (n,) from `values`; return the largest absolute difference."""
     out = 0.0

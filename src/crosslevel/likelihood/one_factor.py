@@ -149,13 +149,8 @@ class OneFactorLikelihood:
         else:
             eta, first, second = np.zeros(n), np.zeros(n), np.zeros(n)
         mode = np.zeros((j, q)) if near is None else near.mode.copy()
-        third, row_gradient, value, by_cluster, minimum = (
-            np.zeros(n),
-            np.zeros(n),
-            np.empty(n),
-            np.zeros(j),
-            np.zeros(j),
-        )
+        third, row_gradient, value = np.zeros(n), np.zeros(n), np.empty(n)
+        by_cluster, minimum = np.zeros(j), np.zeros(j)
         gradients, squares, chol, tilt = np.zeros((j, q)), np.zeros((j, q, q)), np.zeros((j, q, q)), np.zeros((j, q))
         lambda_gradient, shape_gradient = np.zeros((j, q, q)), np.zeros((j, m))
         nodes, log_weights = product_grid(self.nodes, q)
@@ -178,8 +173,9 @@ class OneFactorLikelihood:
 
     def _in_parts(self, work: Callable[[IntArray], None], n_nodes: int) -> None:
         """Do the work of all parts, in threads where it is worth while."""
-        threads = available() if self.threads is None else self.threads
-        if threads == 1 or len(self.parts) == 1 or self.rows.n * n_nodes < WORTH:
+        small = self.rows.n * n_nodes < WORTH or len(self.parts) == 1
+        threads = 1 if small else available() if self.threads is None else self.threads
+        if threads == 1:
             work(np.array([0, self.term.n_levels]))
             return
         with ThreadPoolExecutor(min(threads, len(self.parts))) as pool:
@@ -188,15 +184,13 @@ class OneFactorLikelihood:
     def gradient(self, at: OneFactorState) -> FloatArray:
         """Derivative (K,) of the deviance in the parameters."""
         layout, family = self.layout, self.rows.family
-        by_factor = self.structure.factor_gradient(at.parameters[layout.theta]).reshape(layout.k, -1)
-        jacobian = family.shape_jacobian(at.parameters[layout.shape])
-        return np.concatenate(
-            [
-                by_factor @ at.lambda_gradient.sum(axis=0).ravel(),
-                at.row_gradient @ self.rows.x,
-                at.shape_gradient.sum(axis=0) @ jacobian,
-            ]
-        )
+        by_factor = self.structure.factor_gradient(at.parameters[layout.theta]).reshape(layout.k, self.structure.q**2)
+        out = np.empty(layout.size)
+        out[layout.theta] = by_factor @ at.lambda_gradient.sum(axis=0).ravel()
+        out[layout.beta] = at.row_gradient @ self.rows.x
+        if layout.m:
+            out[layout.shape] = at.shape_gradient.sum(axis=0) @ family.shape_jacobian(at.parameters[layout.shape])
+        return out
 
     def information(self, at: OneFactorState) -> FloatArray:
         """Information (K, K) of the working linear mixed model at the modes, positive semi-definite."""
@@ -245,7 +239,7 @@ class OneFactorLikelihood:
         n_levels = self.term.n_levels
         has_rows = np.diff(self.start) > 0
         groups = own[self.start[:-1][has_rows]]
-        by_factor = self.structure.factor_gradient(at.parameters[layout.theta]).reshape(layout.k, -1)
+        by_factor = self.structure.factor_gradient(at.parameters[layout.theta]).reshape(layout.k, self.structure.q**2)
         jacobian = self.rows.family.shape_jacobian(at.parameters[layout.shape])
         out = np.zeros((n_groups, layout.size))
         by_level = np.hstack([at.lambda_gradient.reshape(n_levels, -1) @ by_factor.T, at.shape_gradient @ jacobian])
