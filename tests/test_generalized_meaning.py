@@ -42,8 +42,9 @@ def moderated():
     return cl.mixed(formula, load_data("Contraception"), family="binomial", quadrature=1)
 
 
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
-WEIGHTS = WEIGHTS / WEIGHTS.sum()
+# eighty Gauss-Hermite nodes have seven digits only where the standard deviation of the linear predictor is three
+NODES = np.linspace(-9.0, 9.0, 181)
+WEIGHTS = norm.pdf(NODES) / norm.pdf(NODES).sum()
 
 
 def moved(fit, shift: np.ndarray):
@@ -72,7 +73,7 @@ def delta_error(fit, value) -> np.ndarray:
 
 
 # -- shares of variance -----------------------------------------------------------------------------------------------
-LATENT = ["cbpp__agq25", "Contraception__ri_agq15", "Contraception__rs_urban_laplace"]
+LATENT = ["cbpp__agq25", "Contraception__ri_agq15", "Contraception__rs_urban_laplace", "VerbAgg__crossed_laplace"]
 COUNTS = ["epil__poisson_ri_agq25", "grouseticks__poisson_three_laplace"]
 
 
@@ -516,6 +517,61 @@ def test_predictions_of_categories_in_unknown_clusters() -> None:
     np.testing.assert_allclose(plain.sum(axis=1), 1.0, rtol=1e-12)
     np.testing.assert_allclose(found["estimate"].unstack("category").to_numpy(), plain.to_numpy())
     np.testing.assert_allclose(plain.mean().to_numpy(), cl.margins(fit)["estimate"], rtol=1e-12)
+
+
+def test_rows_in_several_clusters_have_less_variance() -> None:
+    """Poisson: the average is exp(m + v sum of squared shares / 2)."""
+    rng = np.random.default_rng(8)
+    data = pd.DataFrame({
+        "a": rng.integers(0, 12, 300), "b": rng.integers(0, 12, 300), "wa": rng.uniform(0.2, 0.8, 300),
+        "x": rng.normal(size=300),
+    })  # fmt: skip
+    data["wb"] = 1.0 - data["wa"]
+    effects = rng.normal(size=12)
+    data["y"] = rng.poisson(np.exp(0.3 * data["x"] + data["wa"] * effects[data["a"]] + data["wb"] * effects[data["b"]]))
+    fit = cl.mixed("y ~ x + (1 | mm(a, b, weights=[wa, wb]))", data, family="poisson")
+    (variance,) = (table.iloc[0, 0] for table in fit.cov_re.values())
+    same = data["a"] == data["b"]
+    squares = np.where(same, 1.0, data["wa"] ** 2 + data["wb"] ** 2)
+    expected = np.exp(fit.predict(random_effects=False, scale="link") + variance * squares / 2.0)
+    np.testing.assert_allclose(fit.predict(random_effects="average"), expected, rtol=1e-10)
+    np.testing.assert_allclose(cl.margins(fit)["estimate"].iloc[0], expected.mean(), rtol=1e-10)
+    error = delta_error(fit, lambda other: cl.slopes(other, "x")["estimate"].to_numpy())
+    np.testing.assert_allclose(cl.slopes(fit, "x")["std_error"], error, rtol=1e-5)
+
+
+def test_a_slope_that_is_in_the_random_part_only() -> None:
+    """It moves the variance of the linear predictor, and so the average of the probability."""
+    rng = np.random.default_rng(9)
+    data = pd.DataFrame({"g": np.repeat(np.arange(60), 15), "x": rng.normal(size=900)})
+    eta = 1.0 + np.repeat(rng.normal(size=60), 15) + np.repeat(rng.normal(size=60), 15) * data["x"]
+    data["y"] = (rng.random(900) < expit(eta)).astype(int)
+    fit = cl.mixed("y ~ 1 + (x || g)", data, family="binomial", quadrature=1)
+    psi = fit.cov_re["g"].to_numpy()
+    found = cl.margins(fit, {"x": [-2.0, 0.0, 1.0]})
+    for x, estimate in zip(found["x"], found["estimate"], strict=True):
+        eta = fit.params["Intercept"] + np.sqrt(psi[0, 0] + x**2 * psi[1, 1]) * NODES
+        np.testing.assert_allclose(estimate, expit(eta) @ WEIGHTS, rtol=1e-8)
+    step = 1e-4
+    (effect,) = cl.slopes(fit, "x", by={}, at={"x": 1.0})["estimate"]
+    low, high = cl.margins(fit, {"x": [1.0 - step, 1.0 + step]})["estimate"]
+    np.testing.assert_allclose(effect, (high - low) / (2.0 * step), rtol=1e-6)
+
+
+def test_without_variance_population_and_typical_cluster_are_the_same() -> None:
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"g": np.tile(np.arange(20), 30), "x": rng.normal(size=600)})
+    data["y"] = np.where(np.arange(600) // 20 % 2, 1, 0)  # the same share in every cluster
+    fit = cl.mixed("y ~ x + (1 | g)", data, family="binomial")
+    assert fit.is_singular
+    one, two = cl.margins(fit, {"x": [0.0, 1.0]}), cl.margins(fit, {"x": [0.0, 1.0]}, random_effects="zero")
+    np.testing.assert_allclose(one[["estimate", "std_error"]], two[["estimate", "std_error"]], rtol=1e-8)
+    for scale in ("latent", "response"):
+        found = fit.icc(scale=scale)
+        assert found.estimate < 1e-10
+        assert np.isnan(found.conf_low)
+    np.testing.assert_allclose(fit.median_odds_ratio()["estimate"], 1.0, atol=1e-4)
+    assert fit.median_odds_ratio()[["conf_low", "conf_high"]].isna().all(axis=None)
 
 
 def test_regions_of_significance_on_the_scale_of_the_outcome() -> None:
