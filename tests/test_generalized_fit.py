@@ -128,6 +128,24 @@ def test_coefficients_of_clusters(fit):
     assert 0.0 < fit.reliability().average["Intercept"] < 1.0
 
 
+def test_known_covariances():
+    data = load_data("Contraception")
+    names = ["urban[N]", "urban[Y]"]
+    matrix = pd.DataFrame([[1.0, 0.3], [0.3, 2.0]], index=names, columns=names)
+    up_to_a_factor = cl.mixed(
+        "use ~ age + propto(0 + urban | district, V)", data, family="binomial", known={"V": matrix}, quadrature=1
+    )
+    factor = float(up_to_a_factor.theta[0] ** 2)
+    np.testing.assert_allclose(up_to_a_factor.cov_re["district"], factor * matrix, rtol=1e-9)
+    known = cl.mixed(
+        "use ~ age + equalto(0 + urban | district, V)", data, family="binomial", known={"V": factor * matrix},
+        quadrature=1,
+    )  # fmt: skip
+    assert abs(known.deviance - up_to_a_factor.deviance) < 1e-8
+    assert known.n_params == up_to_a_factor.n_params - 1
+    assert "Covariance of 2 random effects of each district: V, as given" in " ".join(str(known).split())
+
+
 # -- rows -----------------------------------------------------------------------------------------------------------
 def test_fitted_values(fit):
     frame = fit.augment()
