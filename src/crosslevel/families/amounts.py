@@ -7,6 +7,7 @@ import numpy as np
 from scipy import special
 
 from crosslevel.families.base import Family, refuse
+from crosslevel.families.links import squared
 from crosslevel.kernels import responses
 from crosslevel.types import FloatArray
 
@@ -62,7 +63,7 @@ class Gamma(Family):
 
     def variance(self, mu: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
         """The squared mean over the shape."""
-        return np.asarray(mu**2 / shape[0])
+        return np.asarray(squared(mu) / shape[0])
 
     def draw(self, rng: np.random.Generator, eta: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
         """Draw amounts (n,), none of them rounded to 0."""
@@ -70,7 +71,7 @@ class Gamma(Family):
 
     def cdf(self, y: FloatArray, eta: FloatArray, size: FloatArray, shape: FloatArray) -> tuple[FloatArray, FloatArray]:
         """P(Y <= y), twice."""
-        below = special.gammainc(shape[0], shape[0] * np.exp(np.clip(np.log(y) - eta, -700.0, 700.0)))
+        below = special.gammainc(shape[0], np.exp(np.clip(np.log(y) - eta + np.log(shape[0]), -700.0, 700.0)))
         return below, below
 
     def check_outcome(self, y: FloatArray, size: FloatArray, name: str) -> None:

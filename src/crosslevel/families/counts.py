@@ -8,6 +8,7 @@ from scipy import special, stats
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.families.base import Family, refuse
+from crosslevel.families.links import LARGEST_ROOT, squared
 from crosslevel.kernels import responses
 from crosslevel.types import FloatArray
 
@@ -164,7 +165,9 @@ class NegativeBinomial(Family):
 
     def variance(self, mu: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
         """Larger than the mean, as the kind says."""
-        return np.asarray(mu + mu**2 / shape[0] if self.variant == "nb2" else mu * (1.0 + shape[0]))
+        if self.variant == "nb2":
+            return np.asarray(mu + squared(mu) / shape[0])
+        return np.asarray(np.minimum(mu, LARGEST_ROOT**2) * (1.0 + shape[0]))
 
     def draw(self, rng: np.random.Generator, eta: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
         """Draw counts (n,) around gamma distributed means."""
@@ -192,9 +195,11 @@ class NegativeBinomial(Family):
 
     def _gamma_shape(self, eta: FloatArray, shape: FloatArray) -> FloatArray:
         """Shape (n,) of the gamma distributed means."""
-        return np.full_like(eta, shape[0]) if self.variant == "nb2" else np.maximum(self.mean(eta) / shape[0], 1e-300)
+        if self.variant == "nb2":
+            return np.full_like(eta, shape[0])
+        return np.exp(np.clip(eta - np.log(shape[0]), -690.0, responses.LARGEST_EXPONENT))
 
     def _log_scale(self, eta: FloatArray, shape: FloatArray) -> FloatArray:
         """Logarithm (n,) of the scale of the gamma distributed means."""
-        held = np.minimum(eta, responses.LARGEST_EXPONENT)
-        return held - np.log(shape[0]) if self.variant == "nb2" else np.full_like(eta, np.log(shape[0]))
+        held = eta - np.log(shape[0]) if self.variant == "nb2" else np.full_like(eta, np.log(shape[0]))
+        return np.minimum(held, responses.LARGEST_EXPONENT)

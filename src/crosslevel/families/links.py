@@ -10,6 +10,7 @@ from crosslevel.kernels.responses import LARGEST_EXPONENT
 from crosslevel.types import FloatArray
 
 SQRT_2PI = np.sqrt(2.0 * np.pi)
+LARGEST_ROOT = 1e145
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +35,11 @@ class Link:
 def growth(eta: FloatArray) -> FloatArray:
     """e^eta, held where it would overflow."""
     return np.asarray(np.exp(np.minimum(eta, LARGEST_EXPONENT)))
+
+
+def squared(mu: FloatArray) -> FloatArray:
+    """mu^2, held where it would overflow."""
+    return np.asarray(np.minimum(mu, LARGEST_ROOT) ** 2)
 
 
 def _logistic(eta: FloatArray) -> FloatArray:

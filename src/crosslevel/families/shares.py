@@ -12,7 +12,7 @@ from crosslevel.families.binomial import refuse_no_successes
 from crosslevel.kernels import responses
 from crosslevel.types import FloatArray
 
-LEAST = float(np.finfo(float).tiny)
+LEAST = 1e-300
 MOST = 1.0 - 2.0**-53
 
 
