@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import crosslevel as cl
 from crosslevel.analysis.record import Skipped
@@ -79,6 +80,7 @@ def test_everything_is_written(found: Any, tmp_path: Path) -> None:
     place = found.save(tmp_path / "binary")
     record = json.loads((place / "analysis.json").read_text(encoding="utf-8"))
     assert record["formulas"]["selected"] == found.selected.formula
+    assert "family=cl.families.Binomial(link='logit')" in record["call"]
     assert {path.stem for path in (place / "tables").glob("*.csv")} >= {"context_effects", "ladder", "two_step"}
     assert {path.stem for path in (place / "figures").glob("*.png")} >= {"context_effects", "slopes_1", "selection"}
     page = (place / "report.html").read_text(encoding="utf-8")
@@ -129,3 +131,18 @@ def test_wrong_arguments_are_refused(changes: dict[str, Any], words: str) -> Non
 def test_a_ladder_of_quasi_likelihoods_is_refused() -> None:
     with pytest.raises(cl.CrosslevelError, match="no likelihood"):
         cl.ladder("y ~ x + z + (1 | g)", answers(), family="binomial", quadrature="pql")
+
+
+def test_the_commands_know_families(tmp_path: Path) -> None:
+    from crosslevel.cli.app import app
+
+    file = str(tmp_path / "answers.csv")
+    answers().to_csv(file, index=False)
+    command = CliRunner()
+    done = command.invoke(app, ["select", file, "y ~ x * z + (x | g)", "--family", "binomial", "--json", "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["formula"].startswith("y ~ x + z + x:z")
+    asked = ["analyze", file, "c ~ x + z", "-c", "z", "-g", "g", "--family", "poisson", "--boot", "100", "--json", "-q"]
+    done = command.invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["given"]["family"] == "Poisson, log link"

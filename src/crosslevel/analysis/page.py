@@ -12,6 +12,7 @@ import crosslevel
 from crosslevel.analysis.pictures import Drawing, drawings
 from crosslevel.analysis.sections import whole
 from crosslevel.display import Block, Code, Document, Heading, Items, Paragraph, Table, page
+from crosslevel.families import Family
 from crosslevel.report.figures import theme
 from crosslevel.report.page import PACKAGES, html_file
 from crosslevel.table import write_atomically
@@ -58,8 +59,13 @@ def call_of(analysis: "Analysis") -> str:
     """The call as Python."""
     given = dict(analysis.given)
     lines = [f"    {json.dumps(given.pop('formula'), ensure_ascii=False)},", "    data,"]
-    lines += [f"    {name}={value!r}," for name, value in given.items() if value is not None]
+    lines += [f"    {name}={_as_code(value)}," for name, value in given.items() if value is not None]
     return "\n".join(["import crosslevel as cl", "", "cl.analyze(", *lines, ")"])
+
+
+def _as_code(value: object) -> str:
+    """A value as Python that has imported this library as `cl`."""
+    return f"cl.families.{value!r}" if isinstance(value, Family) else repr(value)
 
 
 def versions() -> dict[str, str]:

@@ -88,12 +88,16 @@ class Analysis:
     @property
     def maximal(self) -> MixedFit:
         """The model in which every slope varies that may."""
-        return self.selection.maximal
+        fit = self.selection.maximal
+        assert isinstance(fit, MixedFit)
+        return fit
 
     @property
     def selected(self) -> MixedFit:
         """The chosen model."""
-        return self.selection.fit
+        fit = self.selection.fit
+        assert isinstance(fit, MixedFit)
+        return fit
 
     @property
     def level(self) -> float:

@@ -145,6 +145,7 @@ def analyze(
         "level": level, "missing": missing,
     }  # fmt: skip
     outcome = _outcome(family, trials, exposure, quadrature)
+    found: Analysis | GeneralizedAnalysis
     with recorded() as warned:
         if outcome is None:
             found = _analyzed(data, given, n_jobs, Steps(total=11, shown=progress))
@@ -200,7 +201,8 @@ def _analyzed(data: Frame, given: Mapping[str, Any], n_jobs: int | None, step: S
     coding = check_coding(question.maximal, rows)
 
     null, invariant, selection = fitted(question, given, step)
-    selected, mixed_models = selection.fit, models_of(invariant, selection)
+    mixed_models = models_of(invariant, selection)
+    selected = mixed_models["Selected"]
 
     step("pooled regression with cluster-robust errors, two-step regressions")
     pooled = ols(question.fixed, rows, cluster=group, vcov="CR2")
@@ -212,7 +214,7 @@ def _analyzed(data: Frame, given: Mapping[str, Any], n_jobs: int | None, step: S
     by_model, by_draws = side_by_side(mixed_models, others, bootstraps, question.effects(invariant), level)
 
     step("heterogeneity of the coefficients")
-    heterogeneity = selection.maximal.heterogeneity()
+    heterogeneity = mixed_models["Maximal"].heterogeneity()
     step("cross-level interactions")
     moderations = {term.text: tried(partial(moderation, selected, term, level=level)) for term in question.levels.cross}
     step("influence of each cluster")
@@ -243,7 +245,10 @@ def fitted(question: Question, given: Mapping[str, Any], step: Steps) -> tuple[M
 
 def models_of(invariant: MixedFit, selection: Selection) -> dict[str, MixedFit]:
     """The mixed models by name."""
-    return {"Invariant": invariant, "Maximal": selection.maximal, "Selected": selection.fit}
+    maximal, selected = selection.maximal, selection.fit
+    assert isinstance(maximal, MixedFit)
+    assert isinstance(selected, MixedFit)
+    return {"Invariant": invariant, "Maximal": maximal, "Selected": selected}
 
 
 def side_by_side(

@@ -7,6 +7,7 @@ from crosslevel.cli import output
 from crosslevel.display import text
 
 if TYPE_CHECKING:
+    from crosslevel.analysis.generalized.record import GeneralizedAnalysis
     from crosslevel.analysis.record import Analysis
 
 
@@ -39,7 +40,7 @@ def run_analyze(
     if folder is not None:
         check_folder(folder, overwrite=overwrite, argument="--output")
     data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
-    found = analyze(formula, data, progress=not quiet, **given)
+    found: Analysis | GeneralizedAnalysis = analyze(formula, data, progress=not quiet, **given)
     if folder is not None:
         with output.progress("Drawing the report", quiet):
             found.save(folder, overwrite=overwrite)
@@ -47,13 +48,24 @@ def run_analyze(
     return found.converged
 
 
-def deliver(found: "Analysis", *, json: bool, place: Path | None) -> None:
+def deliver(found: "Analysis | GeneralizedAnalysis", *, json: bool, place: Path | None) -> None:
     """Print the main results, or every number, and where the rest is."""
-    from crosslevel.analysis.folder import record_of
-
     if json:
-        print(output.dumped(record_of(found, [])))
+        print(output.dumped(_recorded(found)))
         return
     print(text(found.summary()))
     if place is not None:
-        print(f"\nThe analysis is in {place.resolve()} (open report.html; paper.md has what to write).")
+        where = "paper.md has what to write" if (place / "paper.md").exists() else "it ends with what to write"
+        print(f"\nThe analysis is in {place.resolve()} (open report.html; {where}).")
+
+
+def _recorded(found: "Analysis | GeneralizedAnalysis") -> dict[str, Any]:
+    """Every number as plain values."""
+    from crosslevel.analysis.folder import record_of
+    from crosslevel.analysis.record import Analysis
+
+    if isinstance(found, Analysis):
+        return record_of(found, [])
+    from crosslevel.analysis.generalized.page import record_of as record_of_generalized
+
+    return record_of_generalized(found, [])

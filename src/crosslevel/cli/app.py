@@ -222,7 +222,8 @@ def select(
     correlations: Annotated[
         str | None, typer.Option(help="exhaustive, stepwise, target, full or none", show_default=False)
     ] = None,
-    method: Annotated[str, typer.Option(help="reml or ml")] = "reml",
+    family: Family = "gaussian",
+    method: Annotated[str | None, typer.Option(help="reml (linear models) or ml", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Of criteria that draw random numbers", show_default=False)] = None,
     json: Json = False,
     out: Output = None,
@@ -231,11 +232,13 @@ def select(
     quiet: Quiet = False,
 ) -> None:
     """Drop random slopes, then correlations, as the criterion says; print the path and the chosen model's formula."""
+    from crosslevel.cli.options import family_named
     from crosslevel.cli.select import names_in, run_select
 
     converged = run_select(
         file, formula, keep=names_in(keep), criterion=criterion, context=names_in(context), correlations=correlations,
-        method=method, seed=seed, json=json, path=out, sheet=sheet, encoding=encoding, quiet=quiet,
+        family=family_named(family), method=method, seed=seed, json=json, path=out, sheet=sheet, encoding=encoding,
+        quiet=quiet,
     )  # fmt: skip
     if not converged:
         raise typer.Exit(NOT_CONVERGED)
@@ -302,6 +305,7 @@ def analyze(
         str | None, typer.Option(help="Random slopes that are never dropped, separated by commas", show_default=False)
     ] = None,
     criterion: Annotated[str, typer.Option(help="Of the search; see crosslevel select")] = "bic",
+    family: Family = "gaussian",
     boot: Annotated[int, typer.Option(help="Replicates of the cluster bootstrap of each model")] = 2000,
     seed: Annotated[int, typer.Option(help="Of all random numbers")] = 1,
     level: Annotated[float, typer.Option(help="Confidence level")] = 0.95,
@@ -317,12 +321,13 @@ def analyze(
 ) -> None:
     """Analyse context effects: describe, check, select a model, compare estimators, and say what to write."""
     from crosslevel.cli.analyze import run_analyze
+    from crosslevel.cli.options import family_named
     from crosslevel.cli.select import names_in
 
     converged = run_analyze(
         file, formula, context=names_in(context) or [], group=group, keep=names_in(keep), criterion=criterion,
-        n_boot=boot, seed=seed, level=level, missing=missing, json=json, folder=out, overwrite=overwrite, sheet=sheet,
-        encoding=encoding, quiet=quiet,
+        family=family_named(family), n_boot=boot, seed=seed, level=level, missing=missing, json=json, folder=out,
+        overwrite=overwrite, sheet=sheet, encoding=encoding, quiet=quiet,
     )  # fmt: skip
     if not converged:
         raise typer.Exit(NOT_CONVERGED)

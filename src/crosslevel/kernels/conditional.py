@@ -91,7 +91,7 @@ def _group(y: FloatArray, x: FloatArray, eta: FloatArray, score_out: FloatArray,
         score_out[a] -= mean[counted, a]
         for b in range(a + 1):
             information_out[a, b] += covariance[counted, a, b]
-    return value - log_sum[counted]
+    return float(value - log_sum[counted])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -18,6 +18,7 @@ from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.selection.criteria import BIC_CLUSTERS, Criterion, Judge, Score
 from crosslevel.selection.focus import FocusJudge, check_focus
 from crosslevel.selection.search import Candidate, Search
+from crosslevel.solve import Solution
 from crosslevel.types import FloatArray
 
 SEED = 0
@@ -41,6 +42,7 @@ class FocusBootstrapJudge(FocusJudge):
     def replicates(self, candidate: Candidate) -> FloatArray:
         """Context effects (B, m) of refits to the draws; NaN where one failed."""
         if candidate not in self._replicates:
+            assert isinstance(candidate.solution, Solution)
             setting = Setting.of(candidate.design, candidate.solution, reml=self.search.reml)
             batch = refit(setting, candidate.design, [counted(setting, times) for times in self.times])
             self._replicates[candidate] = batch.values[:, list(self.search.context)]

@@ -5,6 +5,7 @@ import numpy as np
 from crosslevel.design.reduced import Reduced
 from crosslevel.design.submodel import part_of_reduced
 from crosslevel.errors import CrosslevelError
+from crosslevel.inference.structure_fits import StructureFit
 from crosslevel.selection.search import Candidate, Search
 from crosslevel.solve import Solution
 from crosslevel.types import FloatArray
@@ -13,8 +14,9 @@ from crosslevel.types import FloatArray
 def in_working_coordinates(candidate: Candidate) -> tuple[Reduced, FloatArray]:
     """Reduced cross-products of a candidate, and (q, q) its Lambda."""
     found, search = candidate.found, candidate.search
-    if not isinstance(found, Solution):
+    if isinstance(found, StructureFit):
         return found.reduced, found.factor
+    assert isinstance(found, Solution)
     reduced = part_of_reduced(search.design.reduced, candidate.part)
     return reduced, np.asarray(reduced.basis @ found.factors[search.place])
 

@@ -199,7 +199,7 @@ def separating(rows: ConditionalRows, beta: FloatArray) -> IntArray:
     slack = hstack([csr_array(rows.x * sign[:, None]), levels], format="csr")
     bounds = [(-1.0, 1.0)] * p + [(None, None)] * len(rows.groups)
     found = linprog(-np.asarray(slack.sum(axis=0)).ravel(), A_ub=-slack, b_ub=np.zeros(n), bounds=bounds)
-    if not found.success or -found.fun <= MARGIN * n:
+    if not found.success or found.fun is None or found.x is None or -found.fun <= MARGIN * n:
         return np.zeros(0, dtype=np.int64)
     return np.flatnonzero(np.abs(found.x[:p]) > MARGIN)
 

@@ -109,7 +109,7 @@ def found_words(ladder: "GeneralizedLadder") -> Iterator[str]:
     """What the steps say, a sentence for each."""
     null = ladder.rungs[0].fit
     share = ladder.explained["icc"].iloc[0]
-    tested = null.test_random().loc["all"]
+    tested = null.test_random().T["all"]
     lies = "" if np.isnan(share) else f"{percent(float(share))} of the latent variance lies between clusters; "
     yield (
         f"Null model: {lies}clusters of {ladder.levels.group} differ (chi-square {fixed(tested['statistic'], 2)}, "

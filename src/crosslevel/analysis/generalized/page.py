@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def _planned(analysis: "GeneralizedAnalysis") -> Iterator[tuple[str, str, Callab
         if not isinstance(found, Skipped):
             x, z = bare(term.slope), bare(term.moderator)
             yield (
-                f"slopes_{k + 1}", term.text, lambda x=x, z=z: figures.slopes(fit, x, [z], level=analysis.level),
+                f"slopes_{k + 1}", term.text, partial(figures.slopes, fit, x, [z], level=analysis.level),
                 f"The effect of {x} on the expected outcome by {z}, averaged over the random effects.",
             )  # fmt: skip
     if not isinstance(analysis.influence, Skipped):
@@ -89,7 +90,7 @@ def _planned(analysis: "GeneralizedAnalysis") -> Iterator[tuple[str, str, Callab
         )  # fmt: skip
     for k, effect in enumerate(fit.design.random_names):
         yield (
-            f"clusters_{k + 1}", "selected", lambda effect=effect: figures.caterpillar(fit, effect),
+            f"clusters_{k + 1}", "selected", partial(figures.caterpillar, fit, effect),
             f"Random effects of the selected model by cluster of {analysis.question.group}: {effect}.",
         )  # fmt: skip
 
@@ -104,8 +105,8 @@ def write_folder(analysis: "GeneralizedAnalysis", folder: str | os.PathLike[str]
 def _fill(folder: Path, analysis: "GeneralizedAnalysis") -> None:
     """Write all files into a new folder."""
     drawn = list(drawings(analysis))
-    for part in ("tables", "figures"):
-        (folder / part).mkdir()
+    for name in ("tables", "figures"):
+        (folder / name).mkdir()
     for name, frame in tables(analysis):
         write_atomically(folder / "tables" / f"{name}.csv", frame.to_csv(), argument="folder")
     for drawing in drawn:

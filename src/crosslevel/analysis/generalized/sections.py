@@ -48,7 +48,7 @@ def short(analysis: "GeneralizedAnalysis") -> Document:
 def in_short(analysis: "GeneralizedAnalysis") -> Iterator[Block]:
     """Data, models and context effects in a few lines."""
     fit = analysis.selected
-    yield Paragraph(f"{data_sentence(fit)} Family: {fit.family.description}. {variation_words(analysis.null)}")  # type: ignore[arg-type]
+    yield Paragraph(f"{data_sentence(fit)} Family: {fit.family.description}. {variation_words(analysis.null)}")
     yield Items(
         [
             f"Invariant model: {what_varies(blocks_of(analysis.invariant))}.",

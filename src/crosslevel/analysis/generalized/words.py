@@ -34,7 +34,7 @@ def variation_words(fit: "GeneralizedFit") -> str:
     except CrosslevelError:
         parts.append(f"Clusters of {fit.group} differ")
     if fit.family.link in RATIO_NAMES:
-        median = float(fit.median_ratio().loc[fit.group, "estimate"])
+        median = float(fit.median_ratio()["estimate"].loc[fit.group])
         parts.append(f"the median {ratio_name(fit)} between two clusters drawn at random is {fixed(median, 2)}")
     return "; ".join(parts) + "."
 

@@ -265,7 +265,9 @@ class PreparedSearch(OneByOne):
         found = dict(zip(quick, t_intervals(candidate.estimates, quick, self.places, self.level), strict=True))
         slow = [name for name in self.interval_names if name not in DF_METHODS]
         if slow:
-            low, high = slow_intervals(chosen_fit(candidate.search, candidate), slow, self.terms, self.level)
+            fit = chosen_fit(candidate.search, candidate)
+            assert isinstance(fit, MixedFit)
+            low, high = slow_intervals(fit, slow, self.terms, self.level)
             found |= {name: (low[:, i], high[:, i]) for i, name in enumerate(slow)}
         return [found[name] for name in self.interval_names]
 
