@@ -74,7 +74,7 @@ class BlockStructure:
         """Lambda (q, q)."""
         out = np.zeros((self.q, self.q))
         for kind, columns, part in zip(self.kinds, self.columns, self.parts, strict=True):
-            out[np.ix_(columns, columns)] = kind.factor(theta[part], len(columns))
+            out[columns[:, None], columns] = kind.factor(theta[part], len(columns))
         return out
 
     def factor_gradient(self, theta: FloatArray) -> FloatArray:

@@ -82,11 +82,13 @@ class Family(ABC):
 
     def shape(self, working: FloatArray) -> FloatArray:
         """Natural shape parameters (m,) of the unconstrained ones (m,): their exponentials."""
+        if not len(working):
+            return working
         return np.exp(np.clip(working, -responses.LARGEST_EXPONENT, responses.LARGEST_EXPONENT))
 
     def shape_jacobian(self, working: FloatArray) -> FloatArray:
         """Derivatives (m, m) of the natural shape parameters (rows) in the unconstrained ones (columns)."""
-        return np.diag(self.shape(working))
+        return np.diag(self.shape(working)) if len(working) else np.zeros((0, 0))
 
     def working_shape(self, natural: FloatArray) -> FloatArray:
         """Unconstrained shape parameters (m,) of natural ones (m,): the inverse of `shape`."""
