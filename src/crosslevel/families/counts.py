@@ -197,7 +197,7 @@ class NegativeBinomial(Family):
         """Shape (n,) of the gamma distributed means."""
         if self.variant == "nb2":
             return np.full_like(eta, shape[0])
-        return np.exp(np.clip(eta - np.log(shape[0]), -690.0, responses.LARGEST_EXPONENT))
+        return np.asarray(np.exp(np.clip(eta - np.log(shape[0]), -690.0, responses.LARGEST_EXPONENT)))
 
     def _log_scale(self, eta: FloatArray, shape: FloatArray) -> FloatArray:
         """Logarithm (n,) of the scale of the gamma distributed means."""

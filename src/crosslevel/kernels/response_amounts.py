@@ -11,7 +11,7 @@ import math
 
 import numba
 
-from crosslevel.kernels.special import gamma_excess, log1p_share, logistic, rising, softplus
+from crosslevel.kernels.special import gamma_excess, gamma_excess_value, log1p_share, logistic_parts, rising
 from crosslevel.types import FloatArray
 
 LARGEST_EXPONENT = 700.0
@@ -26,14 +26,14 @@ def negative_binomial_2(y: float, eta: float, precision: float) -> tuple[float, 
     """
     t = math.log(precision)
     v = eta - t
-    share, rest = logistic(v), logistic(-v)
+    above, below, share, rest = logistic_parts(v)
     whole, _, _, _, _, excess = rising(precision, t, y)
     if v >= 0.0:
-        value = whole - y * softplus(-v) - precision * softplus(v)
+        value = whole - y * below - precision * above
     elif precision < 1.0:
-        value = whole + y * v - (y + precision) * softplus(v)
+        value = whole + y * v - (y + precision) * above
     else:
-        value = excess + y * eta - (y + precision) * softplus(v)
+        value = excess + y * eta - (y + precision) * above
     second = -(y + precision) * share * rest
     return value, y * rest - precision * share, second, second * (rest - share)
 
@@ -43,9 +43,9 @@ def negative_binomial_2_by_shape(y: float, eta: float, precision: float, out: Fl
     """Derivatives in the precision k."""
     t = math.log(precision)
     v = eta - t
-    share, rest = logistic(v), logistic(-v)
+    above, _, share, rest = logistic_parts(v)
     both = (y / precision + 1.0) * share * rest
-    out[0, 0] = ((y + precision) * share - rising(precision, t, y)[4]) / precision - softplus(v)
+    out[0, 0] = ((y + precision) * share - rising(precision, t, y)[4]) / precision - above
     out[1, 0] = both - share
     out[2, 0] = both * (rest - share) - share * rest
 
@@ -87,7 +87,7 @@ def gamma_amount(y: float, eta: float, shape: float) -> tuple[float, float, floa
     w = min(math.log(y) - eta, LARGEST_EXPONENT - max(t, 0.0))
     beyond = math.expm1(w)
     bend = -shape * math.exp(w)
-    return gamma_excess(shape, t)[0] + shape * (w - beyond), shape * beyond, bend, -bend
+    return gamma_excess_value(shape, t) + shape * (w - beyond), shape * beyond, bend, -bend
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -124,16 +124,16 @@ def beta_share(y: float, eta: float, precision: float) -> tuple[float, float, fl
 
     phi is the precision, so that the variance is mu (1 - mu) / (1 + phi); K as in `special.gamma_excess`.
     """
-    mu, rest = logistic(eta), logistic(-eta)
+    above, below, mu, rest = logistic_parts(eta)
     t = math.log(precision)
-    low = gamma_excess(precision * mu, t - softplus(-eta))
-    high = gamma_excess(precision * rest, t - softplus(eta))
-    fit = mu * (math.log(y) + softplus(-eta)) + rest * (math.log1p(-y) + softplus(eta))
+    low = gamma_excess(precision * mu, t - below)
+    high = gamma_excess(precision * rest, t - above)
+    fit = mu * (math.log(y) + below) + rest * (math.log1p(-y) + above)
     first, second, third = _two_sides(low[1:], high[1:], mu, rest)
     distance = math.log(y) - math.log1p(-y) - eta
     slope = precision * mu * rest
     return (
-        precision * fit + low[0] + high[0] - gamma_excess(precision, t)[0],
+        precision * fit + low[0] + high[0] - gamma_excess_value(precision, t),
         first + slope * distance,
         second + slope * ((rest - mu) * distance - 1.0),
         third + slope * ((1.0 - 6.0 * mu * rest) * distance - 2.0 * (rest - mu)),
@@ -143,11 +143,11 @@ def beta_share(y: float, eta: float, precision: float) -> tuple[float, float, fl
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def beta_share_by_shape(y: float, eta: float, precision: float, out: FloatArray) -> None:
     """Derivatives in the precision phi."""
-    mu, rest = logistic(eta), logistic(-eta)
+    above, below, mu, rest = logistic_parts(eta)
     t = math.log(precision)
-    low = gamma_excess(precision * mu, t - softplus(-eta))
-    high = gamma_excess(precision * rest, t - softplus(eta))
-    fit = mu * (math.log(y) + softplus(-eta)) + rest * (math.log1p(-y) + softplus(eta))
+    low = gamma_excess(precision * mu, t - below)
+    high = gamma_excess(precision * rest, t - above)
+    fit = mu * (math.log(y) + below) + rest * (math.log1p(-y) + above)
     first, second, _ = _two_sides((low[2], low[3], 0.0), (high[2], high[3], 0.0), mu, rest)
     distance = math.log(y) - math.log1p(-y) - eta
     out[0, 0] = fit + (low[1] + high[1] - gamma_excess(precision, t)[1]) / precision
@@ -161,24 +161,24 @@ def beta_binomial(y: float, size: float, eta: float, precision: float) -> tuple[
 
     R as in `special.rising`, and a, b and phi as in `beta_share`.
     """
-    mu, rest = logistic(eta), logistic(-eta)
+    above, below, mu, rest = logistic_parts(eta)
     t = math.log(precision)
-    low = rising(precision * mu, t - softplus(-eta), y)
-    high = rising(precision * rest, t - softplus(eta), size - y)
+    low = rising(precision * mu, t - below, y)
+    high = rising(precision * rest, t - above, size - y)
     whole = rising(precision, t, size)
     first, second, third = _two_sides(low[1:4], high[1:4], mu, rest)
-    value = low[5] - y * softplus(-eta) if precision * mu >= 1.0 else low[0] - y * t
-    value += high[5] - (size - y) * softplus(eta) if precision * rest >= 1.0 else high[0] - (size - y) * t
+    value = low[5] - y * below if precision * mu >= 1.0 else low[0] - y * t
+    value += high[5] - (size - y) * above if precision * rest >= 1.0 else high[0] - (size - y) * t
     return value - (whole[5] if precision >= 1.0 else whole[0] - size * t), first, second, third
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def beta_binomial_by_shape(y: float, size: float, eta: float, precision: float, out: FloatArray) -> None:
     """Derivatives in the precision phi."""
-    mu, rest = logistic(eta), logistic(-eta)
+    above, below, mu, rest = logistic_parts(eta)
     t = math.log(precision)
-    low = rising(precision * mu, t - softplus(-eta), y)
-    high = rising(precision * rest, t - softplus(eta), size - y)
+    low = rising(precision * mu, t - below, y)
+    high = rising(precision * rest, t - above, size - y)
     first, second, _ = _two_sides((low[2], low[3], 0.0), (high[2], high[3], 0.0), mu, rest)
     out[0, 0] = (rising(precision, t, size)[4] - low[4] - high[4]) / precision
     out[1, 0] = first / precision

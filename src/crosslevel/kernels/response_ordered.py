@@ -9,7 +9,7 @@ import math
 import numba
 
 from crosslevel.kernels.normal_tail import log_normal_cdf, log_normal_interval
-from crosslevel.kernels.special import logistic, softplus
+from crosslevel.kernels.special import logistic_parts
 from crosslevel.types import FloatArray
 
 NARROWEST = 1e-300
@@ -39,14 +39,14 @@ def cumulative_logit(y: float, eta: float, shape: FloatArray) -> tuple[float, fl
     lower, upper, width = bounds(y, shape)
     value, first, second, third = 0.0, 0.0, 0.0, 0.0
     if upper < math.inf:
-        mu, rest = logistic(upper - eta), logistic(eta - upper)
-        value -= softplus(eta - upper)
+        excess, _, rest, mu = logistic_parts(eta - upper)
+        value -= excess
         first -= rest
         second -= mu * rest
         third += mu * rest * (rest - mu)
     if lower > -math.inf:
-        mu, rest = logistic(lower - eta), logistic(eta - lower)
-        value -= softplus(lower - eta)
+        excess, _, mu, rest = logistic_parts(lower - eta)
+        value -= excess
         first += mu
         second -= mu * rest
         third += mu * rest * (rest - mu)
@@ -63,12 +63,12 @@ def cumulative_logit_by_shape(y: float, eta: float, shape: FloatArray, out: Floa
     out[:, :] = 0.0
     apart = 1.0 / math.expm1(min(width, 700.0)) if width < math.inf else 0.0
     if 0 < k <= len(shape):
-        mu, rest = logistic(upper - eta), logistic(eta - upper)
+        _, _, mu, rest = logistic_parts(upper - eta)
         out[0, k - 1] = rest + apart
         out[1, k - 1] = mu * rest
         out[2, k - 1] = -mu * rest * (rest - mu)
     if k > 1:
-        mu, rest = logistic(lower - eta), logistic(eta - lower)
+        _, _, mu, rest = logistic_parts(lower - eta)
         out[0, k - 2] = -mu - apart
         out[1, k - 2] = mu * rest
         out[2, k - 2] = -mu * rest * (rest - mu)

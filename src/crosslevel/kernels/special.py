@@ -22,16 +22,15 @@ COUNTED = 64
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def softplus(x: float) -> float:
-    """log(1 + e^x)."""
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def logistic(x: float) -> float:
-    """1 / (1 + e^-x), with full relative precision on both sides."""
+def logistic_parts(x: float) -> tuple[float, float, float, float]:
+    """Logarithms of 1 + e^x and of 1 + e^-x, F(x) and F(-x), F logistic: all of one exponential."""
     small = math.exp(-abs(x))
-    return 1.0 / (1.0 + small) if x >= 0.0 else small / (1.0 + small)
+    near = 1.0 / (1.0 + small)
+    far = small * near
+    least = math.log1p(small)
+    if x >= 0.0:
+        return x + least, least, near, far
+    return least, least - x, far, near
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -88,6 +87,14 @@ def gamma_excess(x: float, t: float) -> tuple[float, float, float, float]:
         twist += degree * degree * degree * term
         power *= square
     return value, slope, bend, twist
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def gamma_excess_value(x: float, t: float) -> float:
+    """K(x) alone; see `gamma_excess`."""
+    if x < LARGE:
+        return t + x * t - x - math.lgamma(1.0 + x)
+    return gamma_excess(x, t)[0]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
