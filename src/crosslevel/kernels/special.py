@@ -9,8 +9,6 @@ import math
 import numba
 import numpy as np
 
-from crosslevel.types import FloatArray
-
 BERNOULLI = np.array([1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510])
 """B_2, B_4, ..., B_16: coefficients of the expansions for large arguments (Abramowitz & Stegun 1964, sec. 6.3-6.4)."""
 
@@ -188,10 +186,3 @@ def log1p_share(x: float) -> tuple[float, float]:
         slope = slope * -x + n / (n + 1.0)
         value = value * -x + 1.0 / n
     return value, -slope
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def fill_polygammas(x: FloatArray, out: FloatArray) -> None:
-    """Digamma, trigamma and tetragamma of x (n,), written to out (3, n)."""
-    for i in range(len(x)):
-        out[0, i], out[1, i], out[2, i] = polygammas(x[i])
