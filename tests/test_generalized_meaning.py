@@ -627,3 +627,38 @@ def test_figures_show_expected_outcomes() -> None:
 def test_wrong_arguments_are_told(ask, words: str) -> None:
     with pytest.raises(CrosslevelError, match=words):
         ask(moderated())
+
+
+@pytest.mark.slow
+def test_intervals_cover_what_they_promise() -> None:
+    """Population probability, average effect, cross-level interaction on the probability scale, ICC of the outcome."""
+    replications, clusters, size, psi = 400, 60, 20, np.array([[0.8, 0.2], [0.2, 0.3]])
+    beta, hits, rng = np.array([-0.4, 0.7, 0.5, -0.4]), np.zeros(4), np.random.default_rng(12)
+    done = 0
+    for _ in range(replications):
+        g = np.repeat(np.arange(clusters), size)
+        data = pd.DataFrame({"g": g, "x": rng.normal(size=len(g)), "z": rng.integers(0, 2, clusters)[g]})
+        effects = rng.multivariate_normal(np.zeros(2), psi, clusters)[g]
+        x, z = data["x"].to_numpy(), data["z"].to_numpy()
+        eta = beta[0] + beta[1] * x + beta[2] * z + beta[3] * x * z + effects[:, 0] + effects[:, 1] * x
+        data["y"] = (rng.random(len(g)) < expit(eta)).astype(int)
+        fit = cl.mixed("y ~ x * z + (x | g)", data, family="binomial", quadrature=5)
+        if fit.is_singular:
+            continue
+        truth = replace(fit, solution=replace(fit.solution, beta=beta, factors=(np.linalg.cholesky(psi),)))
+        done += 1
+
+        def inside(found: pd.DataFrame, exact: float) -> bool:
+            return bool(found["conf_low"].iloc[0] < exact < found["conf_high"].iloc[0])
+
+        own = [cl.margins(fit, {"z": [1]}), cl.slopes(fit, "x"), cl.slopes(fit, "x", by={"z": [0, 1]}).contrasts()]
+        true = [
+            cl.margins(truth, {"z": [1]}),
+            cl.slopes(truth, "x"),
+            cl.slopes(truth, "x", by={"z": [0, 1]}).contrasts(),
+        ]
+        hits[:3] += [inside(a, b["estimate"].iloc[0]) for a, b in zip(own, true, strict=True)]
+        share, exact = fit.icc(scale="response"), truth.icc(scale="response").estimate
+        hits[3] += share.conf_low < exact < share.conf_high
+    assert done > 0.95 * replications
+    np.testing.assert_allclose(hits / done, 0.95, atol=0.01 + 3.0 * np.sqrt(0.95 * 0.05 / done))
