@@ -298,6 +298,7 @@ def evaluate_clusters(
     for g in range(clusters[0], clusters[1]):
         longest = max(longest, start[g + 1] - start[g])
     squares, vectors, changes = np.empty((3, q, q)), np.empty((4, q)), np.zeros((3, m))
+    step, progress = np.empty((RUN, q)), np.ones((4, RUN))
     batch = max(BATCH, longest)
     scratch = (np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch))
     slope, lever, by_curvature = np.zeros(q), np.zeros((q, q)), np.empty((q, q))
@@ -307,10 +308,12 @@ def evaluate_clusters(
         while high < clusters[1] and start[high + 1] - start[low] <= RUN and high - low < RUN:
             high += 1
         if predict:
-            step_linearly(eta0, z, start, low, high, factor, u, eta, first, second, FAR)
+            step_linearly(
+                eta0, z, start, low, high, factor, u, eta, first, second, FAR, squares, vectors, scratch[0],
+            )  # fmt: skip
         settle(
             code, shape, y, size, weight, eta0, z, start, low, high, factor, u, eta, value, first, second, third,
-            gradient, square, chol, minimum, count,
+            gradient, square, chol, minimum, count, squares[0], step, progress,
         )  # fmt: skip
         for g in range(low, high):
             a, b, w = start[g], start[g + 1], count[g]

@@ -4,7 +4,6 @@ For a cluster with l = sum of its rows' log densities, h(u) = -l(eta0 + Z Lambda
 its gradient is u - Lambda'Z'l', its Hessian H = I + Lambda'A Lambda with A = Z'WZ and W = -l''.
 """
 
-import numba
 import numpy as np
 
 from crosslevel.kernels.exponential import logit_density, logit_terms, poisson_density, poisson_terms
@@ -173,12 +172,13 @@ def newton_step(
     return largest, -fall
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def settle(
     code: int, shape: FloatArray, y: FloatArray, size: FloatArray, weight: FloatArray, eta0: FloatArray, z: FloatArray,
     start: IntArray, low: int, high: int, factor: FloatArray, u: FloatArray, eta: FloatArray,
     value: FloatArray, first: FloatArray, second: FloatArray, third_out: FloatArray,
     gradient: FloatArray, square: FloatArray, chol: FloatArray, minimum: FloatArray, count: FloatArray,
+    half: FloatArray, step: FloatArray, progress: FloatArray,
 ) -> None:  # fmt: skip
     """Find the modes of clusters low to high, whose rows are evaluated together.
 
@@ -194,23 +194,23 @@ def settle(
     gradient, square, chol : (J, q) Z'l', (J, q, q) A, (J, q, q) Cholesky factor of H at the modes, written.
     minimum : (J,) h at the modes, written; infinite where none was found.
     count : (J,) how often each cluster counts; those that do not are left as they are.
+    half, step, progress : (q, q), (RUN, q) and (4, RUN) scratch.
     """
-    q, some = factor.shape[0], high - low
-    step, before, half = np.zeros((some, q)), np.full(some, np.inf), np.empty((q, q))
-    share, slope, done = np.ones(some), np.zeros(some), np.zeros(some, dtype=np.bool_)
+    q = factor.shape[0]
+    before, share, slope, done = progress[0], progress[1], progress[2], progress[3]
     for g in range(low, high):
-        minimum[g] = np.inf
-        done[g - low] = count[g] == 0.0
+        minimum[g] = before[g - low] = np.inf
+        done[g - low] = 1.0 if count[g] == 0.0 else 0.0
     bottom, top = low, high
     for _ in range(STEPS):
-        while bottom < top and done[bottom - low]:
+        while bottom < top and done[bottom - low] > 0.0:
             bottom += 1
-        while top > bottom and done[top - 1 - low]:
+        while top > bottom and done[top - 1 - low] > 0.0:
             top -= 1
         if bottom == top:
             return
         for g in range(bottom, top):
-            if not done[g - low]:
+            if done[g - low] == 0.0:
                 linear_predictor(eta0, z, factor, u[g], start[g], start[g + 1], eta, start[g])
         a, b = start[bottom], start[top]
         row_terms(
@@ -218,7 +218,7 @@ def settle(
         )
         for g in range(bottom, top):
             c = g - low
-            if done[c]:
+            if done[c] > 0.0:
                 continue
             h = -total(value[start[g] : start[g + 1]])
             for j in range(q):
@@ -235,14 +235,14 @@ def settle(
             if not convex:
                 positive_square(z, second, start[g], start[g + 1], square[g])
                 if not curvature_factor(factor, square[g], chol[g], half):
-                    done[c] = True  # beyond the range of numbers
+                    done[c] = 1.0  # beyond the range of numbers
                     continue
             largest, slope[c] = newton_step(factor, u[g], gradient[g], chol[g], step[c])
             size_of_u = 1.0
             for j in range(q):
                 size_of_u = max(size_of_u, abs(u[g, j]))
             if largest <= TOLERANCE * size_of_u:
-                done[c] = True
+                done[c] = 1.0
                 minimum[g] = h if convex else np.inf
                 continue
             before[c], share[c] = h, 1.0
@@ -250,10 +250,11 @@ def settle(
                 u[g, j] += step[c, j]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@leaf()
 def step_linearly(
     eta0: FloatArray, z: FloatArray, start: IntArray, low: int, high: int, factor: FloatArray, u: FloatArray,
     eta: FloatArray, first: FloatArray, second: FloatArray, reach: float,
+    squares: FloatArray, vectors: FloatArray, shift: FloatArray,
 ) -> None:  # fmt: skip
     """Move modes of clusters low to high to where they are if l' is linear in eta, after other parameters have changed.
 
@@ -263,12 +264,11 @@ def step_linearly(
     u : (J, q) modes at the old parameters; moved.
     eta, first, second : (n,) linear predictor, l' and l'' there.
     reach : largest change of a row's linear predictor at which this is trusted.
+    squares, vectors, shift : (3, q, q), (2, q) and scratch as long as the longest cluster.
     """
-    q, longest = factor.shape[0], 0
-    for g in range(low, high):
-        longest = max(longest, start[g + 1] - start[g])
-    gradient, square = np.empty(q), np.empty((q, q))
-    chol, half, step, shift = np.empty((q, q)), np.empty((q, q)), np.empty(q), np.empty(longest)
+    q = factor.shape[0]
+    gradient, step = vectors[0], vectors[1]
+    square, chol, half = squares[0], squares[1], squares[2]
     for g in range(low, high):
         a, b = start[g], start[g + 1]
         change = shift[: b - a]
