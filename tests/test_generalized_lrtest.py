@@ -145,21 +145,22 @@ def test_simulated_tests_count_and_repeat():
 
 @pytest.mark.slow
 def test_mixture_against_simulated_statistics():
-    """Where the variance is zero the statistic is zero in about half of the samples, and its tail is the mixture's."""
-    rng, n_clusters, size = np.random.default_rng(1), 60, 10
+    """Without a variance the statistic is zero in a little more than half of the samples, as in finite linear ones.
+
+    Its tail stays below the mixture's: with 150 clusters of 10 answers 7 % instead of 10 % (docs/generalized_inference).
+    """
+    rng, n_clusters, size, draws = np.random.default_rng(1), 150, 10, 400
     school = np.repeat(np.arange(n_clusters), size)
     statistics = []
-    for _ in range(600):
+    for _ in range(draws):
         x = rng.normal(size=len(school))
         y = (rng.random(len(school)) < 1.0 / (1.0 + np.exp(-0.5 * x))).astype(int)
-        fit = cl.mixed("y ~ x + (1 | school)", pd.DataFrame({"y": y, "x": x, "school": school}), family="binomial",
-                       quadrature=1)  # fmt: skip
+        data = pd.DataFrame({"y": y, "x": x, "school": school})
+        fit = cl.mixed("y ~ x + (1 | school)", data, family="binomial", quadrature=7)
         statistics.append(fit.test_random().loc["all", "statistic"])
-    statistics = np.array(statistics)
-    error = np.sqrt(0.25 / len(statistics))
-    assert abs(np.mean(statistics < 1e-6) - 0.5) < 0.06 + 3.0 * error  # a little more than half in finite samples
-    reach = stats.chi2.isf(0.2, 1)  # exceeded with probability 0.1 by the mixture
-    assert abs(np.mean(statistics > reach) - 0.1) < 3.0 * np.sqrt(0.09 / len(statistics))
+    zero, tail = np.mean(np.array(statistics) < 1e-6), np.mean(np.array(statistics) > stats.chi2.isf(0.2, 1))
+    assert 0.5 - 3.0 * np.sqrt(0.25 / draws) < zero < 0.62
+    assert 0.04 < tail < 0.1 + 3.0 * np.sqrt(0.09 / draws)
 
 
 @pytest.mark.parametrize(
