@@ -147,7 +147,7 @@ def test_simulated_tests_count_and_repeat():
 def test_mixture_against_simulated_statistics():
     """Without a variance the statistic is zero in a little more than half of the samples, as in finite linear ones.
 
-    Its tail stays below the mixture's: with 150 clusters of 10 answers 7 % instead of 10 % (docs/generalized_inference).
+    Its tail stays below the mixture: 7 % instead of 10 % with 150 clusters of 10 answers.
     """
     rng, n_clusters, size, draws = np.random.default_rng(1), 150, 10, 400
     school = np.repeat(np.arange(n_clusters), size)
