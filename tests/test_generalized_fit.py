@@ -128,6 +128,13 @@ def test_coefficients_of_clusters(fit):
     assert 0.0 < fit.reliability().average["Intercept"] < 1.0
 
 
+def test_principal_components(fit):
+    found = fit.rank_re()
+    expected = np.sqrt(np.linalg.eigvalsh(fit.cov_re["district"].to_numpy())[::-1])
+    np.testing.assert_allclose(found.components["sdev"], expected, rtol=1e-9)
+    assert "SD: in units of the linear predictor" in str(found)
+
+
 def test_known_covariances():
     data = load_data("Contraception")
     names = ["urban[N]", "urban[Y]"]
@@ -336,6 +343,7 @@ def test_what_belongs_to_linear_models_is_refused(fit):
         fit.test_residual_homogeneity,
         fit.heterogeneity,
         fit.design_effect,
+        fit.variance_shares,
     ):
         with pytest.raises(CrosslevelError, match="a model with family='binomial' has none"):
             ask()

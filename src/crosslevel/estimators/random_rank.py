@@ -12,12 +12,13 @@ from crosslevel.solve import NEGLIGIBLE
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
     from crosslevel.estimators.mixed_fit import MixedFit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RandomRank:
-    """Principal components of the random effects' covariance, relative to the residual variance.
+    """Principal components of the random effects' covariance, relative to the residual variance where there is one.
 
     Attributes
     ----------
@@ -27,11 +28,13 @@ class RandomRank:
     supported : frame indexed by group. effects; nonzero (components of the standardised effects with any variance);
         rank (those that make up the `share` of their variance).
     share : of the variance that counts as all of it.
+    unit : what standard deviations are measured in, in words.
     """
 
     components: pd.DataFrame
     supported: pd.DataFrame
     share: float
+    unit: str = "relative to the residual's"
 
     def document(self) -> Document:
         """What was found, to print or to show in a notebook."""
@@ -45,7 +48,7 @@ class RandomRank:
             *(Column(name, format="fixed", decimals=4) for name in ("SD", "Share", "Sum", "SD*", "Share*", "Sum*")),
         ]
         notes = [
-            "SD: relative to the residual's. Share, Sum: of the variance, and of it so far.",
+            f"SD: {self.unit}. Share, Sum: of the variance, and of it so far.",
             "*: of standardised effects, which are measured by what they add to the outcome's variance.",
         ]
         words = [
@@ -65,7 +68,7 @@ class RandomRank:
         return self.document()._repr_html_()
 
 
-def random_rank(fit: "MixedFit", share: float) -> RandomRank:
+def random_rank(fit: "MixedFit | GeneralizedFit", share: float) -> RandomRank:
     """What `MixedFit.rank_re` answers; see there."""
     if isinstance(share, bool) or not isinstance(share, int | float | np.floating) or not 0.0 < share <= 1.0:
         raise CrosslevelError(f"`share` is a share of the variance, above 0 and at most 1; got {share!r}.")
@@ -92,9 +95,11 @@ def random_rank(fit: "MixedFit", share: float) -> RandomRank:
             "(x | school)."
         )
     return RandomRank(
-        components=pd.concat(frames), supported=pd.DataFrame.from_records(supported).set_index("group"),
+        components=pd.concat(frames),
+        supported=pd.DataFrame.from_records(supported).set_index("group"),
         share=float(share),
-    )  # fmt: skip
+        unit="relative to the residual's" if fit.design.outcome is None else "in units of the linear predictor",
+    )
 
 
 def principal(factor: FloatArray) -> FloatArray:

@@ -15,6 +15,7 @@ from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.generalized.fit import GeneralizedFit
+    from crosslevel.estimators.random_rank import RandomRank
 
 
 def variance_components(solution: GeneralizedSolution) -> tuple[VarianceComponents, ...]:
@@ -77,3 +78,16 @@ def reliability(fit: "GeneralizedFit", group: str | None = None) -> Reliability:
     values = np.full(spread.shape, np.nan)
     np.divide(tau - spread, tau, out=values, where=np.broadcast_to(tau > 0.0, spread.shape))
     return reliability_tables(values, random.level_index(factor), fit.design.effects_of(factor))
+
+
+def rank_re(fit: "GeneralizedFit", *, share: float = 0.999) -> "RandomRank":
+    """Principal components of the covariance of the random effects, and how many of them the data support.
+
+    Parameters
+    ----------
+    fit : the fitted model.
+    share : components are counted until they make up this share of the variance.
+    """
+    from crosslevel.estimators.random_rank import random_rank
+
+    return random_rank(fit, share)

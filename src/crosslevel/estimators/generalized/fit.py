@@ -223,6 +223,7 @@ class GeneralizedFit:
 
     varcomp = components.varcomp
     reliability = components.reliability
+    rank_re = components.rank_re
     test_random = random_effects_test
     profile = profile
 
@@ -340,6 +341,7 @@ class GeneralizedFit:
     test_residual_homogeneity = refused.test_residual_homogeneity
     heterogeneity = refused.heterogeneity
     design_effect = refused.design_effect
+    variance_shares = refused.variance_shares
 
     # -- words ----------------------------------------------------------------------------------------------------
     def summary(self, *, level: float = 0.95) -> Document:

@@ -62,3 +62,11 @@ def design_effect(fit: "GeneralizedFit", *_: object, **__: object) -> Any:
         fit, "design_effect", "is computed from the variances of a linear model's residuals",
         "Compare standard errors with those of cl.glm(..., cluster=None) by cl.compare.",
     )  # fmt: skip
+
+
+def variance_shares(fit: "GeneralizedFit", *_: object, **__: object) -> Any:
+    """Refused: shares beside a linear model's residual variance."""
+    _refuse(
+        fit, "variance_shares", "compares variances with that of a linear model's residuals",
+        "Use fit.r2().shares, which say what stands in its place.",
+    )  # fmt: skip
