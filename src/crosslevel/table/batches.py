@@ -197,6 +197,10 @@ class OnRequest:
             whole = pd.concat(parts, ignore_index=True)
         return nw.from_native(whole, series_only=True)
 
+    def get_column(self, name: str) -> Any:
+        """The same, by the name that frames have for it."""
+        return self[name]
+
     def to_native(self) -> OnRequest:
         """No frame of any library."""
         return self
