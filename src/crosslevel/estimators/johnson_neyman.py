@@ -177,13 +177,7 @@ def johnson_neyman(
     curve = along(setting.combiner, weights, found.low, found.high)
     alpha = 1.0 - check_level(level)
     tested = _tested(values, found)
-    p_tested = p_values(curve, tested)
-    if np.any(np.isnan(p_tested)):
-        raise CrosslevelError(
-            f"`ddf` leaves no degrees of freedom for the effect of {focal.name} ({setting.combiner.method}), so "
-            "that it has no p-values. Use another method, or a model with fewer cluster-level predictors."
-        )
-    count, cut = discoveries(p_tested, alpha)
+    count, cut = discoveries(_p_values(curve, tested, focal), alpha)
     beyond = 0.0 if curve.line is None else BEYOND
     plain, strict = (divide(curve, found.low, found.high, p, beyond=beyond) for p in (alpha, cut))
     df = curve(np.array([found.mean]))[2]
@@ -196,6 +190,22 @@ def johnson_neyman(
         critical=critical, level=level, values=found, place=setting.place, method=setting.combiner.description,
         notes=(*([focal.note] if focal.note else []), *setting.curvature([moderator])),
     )  # fmt: skip
+
+
+def _p_values(curve: "Along", tested: FloatArray, focal: Focal) -> FloatArray:
+    """P-values (m,) of the effect where it is tested.
+
+    Raises
+    ------
+    CrosslevelError : no degrees of freedom are left.
+    """
+    found = p_values(curve, tested)
+    if np.any(np.isnan(found)):
+        raise CrosslevelError(
+            f"`ddf` leaves no degrees of freedom for the effect of {focal.name} ({curve.combiner.method}), so "
+            "that it has no p-values. Use another method, or a model with fewer cluster-level predictors."
+        )
+    return found
 
 
 def _setting(fit: Any, names: Sequence[str], **options: Any) -> Setting:

@@ -104,24 +104,8 @@ def slopes(
         raise CrosslevelError("`x` is None, but the model has no predictor that is not in `by`. Name one.")
     focals = [focal_of(setting, name) for name in wanted]
     found = [row for focal in focals for row in rows_of(setting, focal, values, contrast, each=adjust == "tukey")]
-    keys = {row.family: k for k, row in enumerate(found)}
-    rows = np.array([row.weights for row in found])
-    frame = table_of(
-        setting.combiner,
-        rows,
-        [row.record for row in found],
-        families=np.array([keys[row.family] for row in found]),
-        means=np.array([row.means for row in found]),
-        adjust=adjust,
-        level=level,
-    )
-    about = About(
-        kind="slopes", response=setting.response, by=(*values, *setting.labels), place=setting.place,
-        method=setting.combiner.description, level=level, adjust=adjust, n_families=len(keys),
-        notes=(*notes, *(focal.note for focal in focals if focal.note), *setting.curvature(values)), rows=rows,
-        combiner=setting.combiner, averages=setting.averages,
-    )  # fmt: skip
-    return Margins.of(frame, about)
+    said = (*notes, *(focal.note for focal in focals if focal.note), *setting.curvature(values))
+    return _table(setting, found, tuple(values), said, adjust=adjust, level=level)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,6 +124,35 @@ class EffectRow:
     weights: FloatArray = field(repr=False)
     family: tuple[object, ...]
     means: int
+
+
+def _table(
+    setting: Setting,
+    found: Sequence[EffectRow],
+    by: tuple[str, ...],
+    notes: tuple[str, ...],
+    *,
+    adjust: str,
+    level: float,
+) -> Margins:
+    """The effects as a table, with what they are of."""
+    keys = {row.family: k for k, row in enumerate(found)}
+    rows = np.array([row.weights for row in found])
+    frame = table_of(
+        setting.combiner,
+        rows,
+        [row.record for row in found],
+        families=np.array([keys[row.family] for row in found]),
+        means=np.array([row.means for row in found]),
+        adjust=adjust,
+        level=level,
+    )
+    about = About(
+        kind="slopes", response=setting.response, by=(*by, *setting.labels), place=setting.place,
+        method=setting.combiner.description, level=level, adjust=adjust, n_families=len(keys), notes=notes, rows=rows,
+        combiner=setting.combiner, averages=setting.averages,
+    )  # fmt: skip
+    return Margins.of(frame, about)
 
 
 def rows_of(

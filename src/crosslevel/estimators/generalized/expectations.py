@@ -220,15 +220,8 @@ def outcomes_of(
     CrosslevelError : no such scale; `random_effects` is none of its words, names levels that are not in the fit, or
         makes no difference.
     """
-    if scale not in ("response", "link"):
-        raise CrosslevelError(f"`scale` is 'response' or 'link'; got {scale!r}.")
+    _check_asked(fit, scale, random_effects)
     if getattr(fit, "family", None) is None or scale == "link":
-        if isinstance(random_effects, Mapping):
-            why = "on the scale of the linear predictor" if scale == "link" else "of a linear model"
-            raise CrosslevelError(
-                f"`random_effects` is {dict(random_effects)!r}, but averages {why} are those of the fixed part. Use "
-                "fit.predict for the rows of one cluster."
-            )
         return ()
     estimates = estimates_by(fit, vcov)
     effects, given, words = _effects(fit, random_effects)
@@ -252,6 +245,19 @@ def outcomes_of(
         )
         for j, name in enumerate(names)
     )  # fmt: skip
+
+
+def _check_asked(fit: Any, scale: str, random_effects: RandomEffects) -> None:
+    """Refuse what is no scale, and random effects where they make no difference."""
+    if scale not in ("response", "link"):
+        raise CrosslevelError(f"`scale` is 'response' or 'link'; got {scale!r}.")
+    linear = getattr(fit, "family", None) is None
+    if (linear or scale == "link") and not (isinstance(random_effects, str) and random_effects in AVERAGES):
+        why = "of a linear model" if linear else "on the scale of the linear predictor"
+        raise CrosslevelError(
+            f"`random_effects` is {random_effects!r}, but averages {why} are those of the fixed part. Use fit.predict "
+            "for the rows of one cluster."
+        )
 
 
 def replicated(fit: Any, estimates: Predictive, bootstrap: "Bootstrap") -> tuple[Predictive, ...]:
