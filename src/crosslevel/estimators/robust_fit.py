@@ -234,7 +234,7 @@ def robust_notes(
     """How standard errors and degrees of freedom (for a working covariance) were made, in words."""
     notes = [f"Standard errors: {covariance.kind.description}."]
     if isinstance(covariance, ScoreCovariance):
-        return [*notes, f"Degrees of freedom: clusters - 1. {covariance.meaning}"]
+        return [f"{notes[0]} {covariance.meaning}", "Degrees of freedom: clusters - 1."]
     if len(covariance.clusters) > 1:
         notes.append("Clusterings: summed over all intersections (Cameron, Gelbach & Miller 2011).")
     several = ", the fewest of those by each clustering" if len(covariance.clusters) > 1 else ""
