@@ -123,6 +123,21 @@ class TestSeparation:
         sentences = troubles(solve_generalized(rows, quadrature=15), design.fixed_names, ["g"])
         assert sentences[0].startswith("Huge variance: standardised random effects of g have a standard deviation of")
 
+    @pytest.mark.parametrize("family", ["nbinom2", "nbinom1"])
+    def test_counts_without_overdispersion_are_named(self, family: str) -> None:
+        rng = np.random.default_rng(3)
+        data = pd.DataFrame({"g": np.repeat(np.arange(20), 10), "x": rng.normal(size=200)})
+        data["count"] = 3 + (np.arange(200) % 3)  # varies much less than Poisson counts
+        design, rows = rows_of("count ~ x + (1 | g)", data, family)
+        solution = solve_generalized(rows, quadrature="laplace")
+        poisson = solve_generalized(rows_of("count ~ x + (1 | g)", data, "poisson")[1], quadrature="laplace")
+        assert solution.status is Status.CONVERGED
+        assert solution.deviance == pytest.approx(poisson.deviance, abs=1e-3)
+        np.testing.assert_allclose(np.diag(solution.vcov), np.diag(poisson.vcov), rtol=1e-3)
+        (sentence,) = troubles(solution, design.fixed_names, ["g"])
+        assert sentence.startswith("No overdispersion")
+        assert "family='poisson'" in sentence
+
 
 class TestPriors:
     def test_separation_has_a_finite_mode(self, data: pd.DataFrame) -> None:

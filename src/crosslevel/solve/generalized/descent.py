@@ -42,6 +42,10 @@ expected decrease at which such an end still counts as stationary."""
 LEAST_SHARE = 0.1
 """Share of the curvature that a correction leaves at least."""
 
+BEYOND, TINY = 1e50, 1e-60
+"""Changes of the gradient from which nothing is learnt, since a point was all but impossible; and curvatures along a
+step, likewise."""
+
 FIRST_DAMPING = 0.05
 """Damping after the first step that failed, in units of the information."""
 
@@ -242,13 +246,15 @@ def corrected(information: FloatArray, pairs: list[tuple[FloatArray, FloatArray]
     for step, change in pairs:
         image = out @ step
         curvature, along = float(step @ image), float(step @ change)
-        if not curvature > 0.0:
+        if not (curvature > TINY and np.abs(change).max(initial=0.0) < BEYOND):
             continue
         if along < LEAST_SHARE * curvature:
             share = (1.0 - LEAST_SHARE) * curvature / (curvature - along)
             change = share * change + (1.0 - share) * image
             along = float(step @ change)
-        out = out + np.outer(change, change) / along - np.outer(image, image) / curvature
+        with np.errstate(over="ignore", invalid="ignore"):
+            better = out + np.outer(change, change) / along - np.outer(image, image) / curvature
+        out = better if np.abs(better).max(initial=0.0) < BEYOND else out
     return out
 
 

@@ -14,6 +14,9 @@ HUGE = {"logit": 6.0, "probit": 3.5, "cloglog": 6.0, "log": 6.0}
 HUGE_EFFECT = 15.0
 """Difference in the linear predictor along one column's range that makes probabilities 0 and 1."""
 
+SIMPLER = {"nbinom2": "poisson", "nbinom1": "poisson", "betabinomial": "binomial"}
+"""Families, and what they become when the outcome varies no more than that."""
+
 REMEDY = "Use prior=cl.prior.Weak(), which keeps estimates finite; or merge categories, or leave the predictor out."
 
 
@@ -37,7 +40,7 @@ def troubles(solution: GeneralizedSolution, names: Sequence[str], groups: Sequen
         out.append(words)
     if found is None or found.kind != "complete":  # then nothing is left for the random effects to tell
         out += _huge_variances(solution, groups)
-    return tuple(out)
+    return (*out, *_limits(solution))
 
 
 def separation_of(solution: GeneralizedSolution) -> Separation | None:
@@ -130,6 +133,20 @@ def _huge_effects(solution: GeneralizedSolution, names: Sequence[str]) -> str | 
         f"Huge effects: {named}. Probabilities go from 0 to 1 along these predictors, so that few rows tell how large "
         "the coefficients are. Look for outliers and units; profile intervals are better than standard errors here."
     )
+
+
+def _limits(solution: GeneralizedSolution) -> list[str]:
+    """Words for shape parameters that have gone to where their family becomes another."""
+    shape = solution.criterion.layout.shape
+    family, held = solution.criterion.rows.family, np.diag(solution.working_vcov)[shape] == 0.0
+    simpler = SIMPLER.get(family.name)
+    if simpler is None or not held.any():
+        return []
+    (name,) = family.shape_names()
+    return [
+        f"No overdispersion: the {name} has gone to its limit, {solution.shape[0]:.3g}, where the distribution is the "
+        f"one of family={simpler!r}. It has no standard error; the other estimates are those of that family."
+    ]
 
 
 def _huge_variances(solution: GeneralizedSolution, groups: Sequence[str]) -> list[str]:

@@ -71,7 +71,8 @@ def working_covariance(objective: Objective, parameters: FloatArray, hessian: Fl
     """
     free = free_directions(objective, parameters, hessian)
     inside = free.T @ hessian @ free
-    size = np.sqrt(np.maximum(np.diag(inside), 1e-300))
+    diagonal = np.diag(inside)
+    size = np.sqrt(np.maximum(diagonal, 1e-30 * max(float(diagonal.max(initial=0.0)), 1e-200)))
     try:
         chol = np.linalg.cholesky(inside / size / size[:, None])
     except np.linalg.LinAlgError:
