@@ -112,6 +112,22 @@ def test_counts_are_analyzed_too() -> None:
     assert found.selected.family.name == "poisson"
 
 
+def test_ordered_outcomes_have_effects_by_category() -> None:
+    rng, data = np.random.default_rng(1), answers()
+    latent = 0.5 * data["x"] + 0.5 * data["z"] + rng.logistic(size=len(data)) + rng.normal(size=30)[data["g"]]
+    data["o"] = pd.cut(latent, [-99, -1, 1, 99], labels=["low", "mid", "high"])
+    found = cl.analyze(
+        "o ~ x + z", data, "z", group="g", family="ordinal", n_boot=100, quadrature=1, progress=False
+    )  # fmt: skip
+    text = str(found.summary())
+    for category in ("low", "mid", "high"):
+        assert f"{category})" in text
+    assert "probability of each category" in text
+    assert "GLM, CR1" in found.comparison.names
+    effects = pd.DataFrame(found.average_effects["z"])["estimate"]
+    assert float(effects.sum()) == pytest.approx(0.0, abs=1e-10)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -462,3 +462,25 @@ def test_two_steps_have_frequencies() -> None:
     once = cl.two_step("y ~ x", "x ~ z", data, cluster="g", family="binomial", weights=cl.Frequency("w"))
     many = cl.two_step("y ~ x", "x ~ z", data.loc[data.index.repeat(data["w"])], cluster="g", family="binomial")
     np.testing.assert_allclose(once.tidy(), many.tidy(), rtol=1e-7)
+
+
+# -- side by side ---------------------------------------------------------------------------------------------------
+def test_estimators_of_answers_stand_side_by_side() -> None:
+    data = answers()
+    fits = {
+        "Mixed": cl.mixed("y ~ x * z + (1 | g)", data, family="binomial", quadrature=1),
+        "Conditional": cl.conditional_logit("y ~ x * z", data, group="g"),
+        "GLM": cl.glm("y ~ x * z", data, cluster="g"),
+        "GEE": cl.gee("y ~ x * z", data, group="g"),
+        "Two-step": cl.two_step("y ~ x", {"Intercept": "z", "x": "z"}, data, cluster="g", family="binomial"),
+    }
+    with pytest.warns(
+        cl.DataWarning, match=r"Mixed; Conditional; Two-step\) compare rows with the same random effects"
+    ):
+        found = cl.compare(fits)
+    assert len(found.notes) == 1
+    wide = found.wide("estimate")
+    assert wide.loc["x:z"].notna().all()
+    assert np.isnan(wide.loc["z", "Conditional"])
+    assert "∞" in str(found)
+    assert " inf" not in str(found)

@@ -83,7 +83,7 @@ def analyze_generalized(
         raise KeyboardInterrupt
     step("estimators side by side")
     fits = {"Invariant": invariant, "Maximal": maximal, "Selected": selected, "Selected, bootstrap": boot}
-    others = {"GLM, CR2": pooled, "Conditional logit, CR1": conditional, "Two-step, FGLS": steps}
+    others = {f"GLM, {pooled.whole.name}": pooled, "Conditional logit, CR1": conditional, "Two-step, FGLS": steps}
     comparison = side_by_side(fits, others, question.effects(invariant), level)
     step("effects on the expected outcome, averaged over the random effects")
     averages = {name: tried(partial(slopes, selected, bare(name), level=level)) for name in question.context}

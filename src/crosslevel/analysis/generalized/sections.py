@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.analysis.generalized.ladder_words import ladder_blocks
-from crosslevel.analysis.generalized.words import methods, ratio_name, results, variation_words
+from crosslevel.analysis.generalized.words import (
+    effect_label,
+    methods,
+    outcome_words,
+    ratio_name,
+    results,
+    variation_words,
+)
 from crosslevel.analysis.paper import blocks_of
 from crosslevel.analysis.phrases import decimals_of, listed, several, what_varies
 from crosslevel.analysis.record import Skipped
@@ -28,7 +35,6 @@ from crosslevel.display import (
     p_value,
     percent,
 )
-from crosslevel.estimators.marginal_table import SLOPE
 from crosslevel.report.findings import data_sentence
 
 if TYPE_CHECKING:
@@ -80,9 +86,10 @@ def effects_table(analysis: "GeneralizedAnalysis") -> Table:
         *(Column(name, align="decimal") for name in ("Estimate", "SE", f"{level} low", "high", "p")),
     ]
     count = len(analysis.bootstrap.batch)
+    smaller = "" if analysis.selected.family.link == "log" else "; population averages are smaller"
     notes = [
-        "Of the selected model, between rows with the same random effects; population averages are smaller. Bootstrap: "
-        f"percentiles of {several(count, 'draw')} of whole clusters, seed {analysis.given['seed']}."
+        f"Of the selected model, between rows with the same random effects{smaller}. Bootstrap: percentiles of "
+        f" {several(count, 'draw')} of whole clusters, seed {analysis.given['seed']}."
     ]
     return Table(heads, rows, title="Context effects", notes=notes)
 
@@ -96,19 +103,17 @@ def outcome_tables(analysis: "GeneralizedAnalysis") -> Iterator[Block]:
     for name, made in found.items():
         for _, row in pd.DataFrame(made).iterrows():
             decimals = decimals_of(float(row["std_error"])) + 1
-            contrast = "" if row["contrast"] == SLOPE else f" ({row['contrast']})"
+            shown = f"{name}{effect_label(row)}"
             cells = [
                 fixed(float(row[column]), decimals) for column in ("estimate", "std_error", "conf_low", "conf_high")
             ]
-            rows.append([f"{name}{contrast}", *cells, p_value(float(row["p_value"]))])
+            rows.append([shown, *cells, p_value(float(row["p_value"]))])
     level = percent(analysis.level, decimals=0)
     heads: list[str | Column] = [
         "Average effect",
         *(Column(head, align="decimal") for head in ("Estimate", "SE", f"{level} low", "high", "p")),
     ]
-    what = {"binary": "probability", "ordered": "probability of each category"}.get(
-        analysis.selected.family.kind, "expected outcome"
-    )
+    what = outcome_words(analysis.selected)
     notes = [f"Change of the {what} with a unit more, averaged over rows and over the random effects."]
     yield Table(heads, rows, title=f"On the {what}", notes=notes)
 

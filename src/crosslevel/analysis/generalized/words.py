@@ -1,7 +1,7 @@
 """Sentences of an analysis of an outcome with a family: what was done, and what was found."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,23 @@ def variation_words(fit: "GeneralizedFit") -> str:
         median = float(fit.median_ratio()["estimate"].loc[fit.group])
         parts.append(f"the median {ratio_name(fit)} between two clusters drawn at random is {fixed(median, 2)}")
     return "; ".join(parts) + "."
+
+
+STANDARD = ("estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high", "contrast")
+"""Columns of a table of effects that say nothing of what they are effects on."""
+
+
+def outcome_words(fit: "GeneralizedFit") -> str:
+    """What effects on the outcome are effects on."""
+    words = {"binary": "probability", "ordered": "probability of each category"}
+    return words.get(fit.family.kind, "expected outcome")
+
+
+def effect_label(row: "pd.Series[Any]") -> str:
+    """What is compared, and for ordered outcomes the category whose probability changes."""
+    labels = [] if row["contrast"] == SLOPE else [str(row["contrast"])]
+    labels += [f"{name} {value}" for name, value in row.items() if name not in STANDARD]
+    return f" ({'; '.join(labels)})" if labels else ""
 
 
 def integrated(fit: "GeneralizedFit") -> str:
@@ -80,15 +97,15 @@ def results(analysis: "GeneralizedAnalysis") -> Iterator[str]:
     level = percent(analysis.level, decimals=0)
     for term, row in analysis.effects.T.items():
         yield effect_words(str(term), row, level, analysis)
+    what = outcome_words(analysis.selected)
     for name, made in analysis.average_effects.items():
         if isinstance(made, Skipped):
             continue
         for _, row in pd.DataFrame(made).iterrows():
             decimals = decimals_of(float(row["std_error"])) + 1
-            contrast = "a unit more" if row["contrast"] == SLOPE else str(row["contrast"])
             yield (
-                f"Averaged over rows and random effects, {contrast} of {name} goes with a change of "
-                f"{fixed(float(row['estimate']), decimals)} in the expected outcome ({level} CI "
+                f"Averaged over rows and random effects, {name}{effect_label(row)} goes with a change of "
+                f"{fixed(float(row['estimate']), decimals)} in the {what} ({level} CI "
                 f"{interval(float(row['conf_low']), float(row['conf_high']), decimals)})."
             )
 
