@@ -197,9 +197,14 @@ def _require(fit: "GeneralizedFit", name: str, kind: str) -> None:
     found = _kind(fit)
     if found != kind:
         raise CrosslevelError(
-            f"`{name}` needs a model of {kind}s; with the {fit.family.link} link exponentials of coefficients are "
-            f"ratios of {found}s. `ratios`, `median_ratio` and `interval_ratios` are of whichever a model has."
+            f"`{name}` needs a model of {_several(kind)}; with the {fit.family.link} link exponentials of coefficients are "
+            f"ratios of {_several(found)}. `ratios`, `median_ratio` and `interval_ratios` are of whichever a model has."
         )
+
+
+def _several(kind: str) -> str:
+    """The plural."""
+    return kind if kind.endswith("s") else f"{kind}s"
 
 
 def _factors(fit: "GeneralizedFit", group: str | None, at: Mapping[str, float] | None) -> list[GroupingFactor]:
@@ -212,7 +217,8 @@ def _factors(fit: "GeneralizedFit", group: str | None, at: Mapping[str, float] |
     unknown = [name for name in at or {} if name not in known]
     if unknown:
         raise CrosslevelError(
-            f"`at` names {unknown}; the slopes that vary are {', '.join(map(repr, sorted(known))) or 'none'}."
+            f"`at` names {', '.join(map(repr, unknown))}, but the slopes that vary between clusters are "
+            f"{', '.join(map(repr, sorted(known))) or 'none'}. Leave out the others."
         )
     return chosen
 

@@ -6,7 +6,7 @@ gradient, once: it judges the minimum, gives the last steps, and then the standa
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -205,7 +205,7 @@ def descend(
     minimum = Minimum(
         theta=point.parameters, state=point.state, decrement=decrement, steps=progress.steps,
         evaluations=progress.evaluations, status=status,
-        derivatives=Derivatives(gradient=gradient, hessian=ended, expected=lambda: objective.information(point)),
+        derivatives=Derivatives(gradient=gradient, hessian=ended, expected=partial(objective.information, point)),
     )  # fmt: skip
     return minimum, hessian
 
