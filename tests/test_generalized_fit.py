@@ -276,6 +276,17 @@ def test_a_prior_keeps_a_variance_from_zero():
     assert "Prior" in str(held)
 
 
+def test_warnings_point_at_the_call(herds):
+    data, formula = load_data("cbpp"), "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    for ask in (
+        lambda: cl.mixed(formula, data, family="binomial", max_steps=1),
+        lambda: cl.mixed("size ~ period + (1 | herd)", data, max_steps=1),
+    ):
+        with pytest.warns(cl.ConvergenceWarning) as found:
+            ask()
+        assert found[0].filename == __file__
+
+
 # -- words ----------------------------------------------------------------------------------------------------------
 def test_the_summary_says_what_was_done(fit):
     text = " ".join(str(fit).split())

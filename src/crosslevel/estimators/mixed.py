@@ -219,7 +219,7 @@ def fit_linear(formula: str, data: Frame, given: dict[str, Any]) -> MixedFit:
         design = build_streamed(formula, source, missing=missing, refused=refused, progress=given["progress"])
     if design.weights is not None and design.weights.concern is not None:
         warnings.warn(design.weights.concern, DataWarning, stacklevel=3)
-    return fit_design(formula, data, given, design)
+    return fit_design(formula, data, given, design, stacklevel=4)
 
 
 def _refuse_generalized(given: Mapping[str, Any]) -> None:
@@ -265,11 +265,11 @@ def check_residual(residual: object, weights: Weights | None) -> "ResidualStruct
     return residual
 
 
-def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Design) -> MixedFit:
-    """Solve, and warn once if the optimum was not reached."""
+def fit_design(formula: str, data: Frame, given: Mapping[str, Any], design: Design, *, stacklevel: int = 3) -> MixedFit:
+    """Solve, and warn once if the optimum was not reached, at the line that many calls above."""
     solution = solve_design(design, given)
     if solution.status is not Status.CONVERGED:
-        warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=3)
+        warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=stacklevel)
     return MixedFit(formula=formula, data=data, given=given, design=design, solution=solution)
 
 

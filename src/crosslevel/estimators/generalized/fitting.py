@@ -62,14 +62,16 @@ def fit_family(formula: str, data: Frame, family: Family, given: Mapping[str, An
         )
     if design.weights is not None and design.weights.concern is not None:
         warnings.warn(design.weights.concern, DataWarning, stacklevel=3)
-    return fit_generalized(formula, data, given, design)
+    return fit_generalized(formula, data, given, design, stacklevel=4)
 
 
-def fit_generalized(formula: str, data: Frame, given: Mapping[str, Any], design: Design) -> GeneralizedFit:
-    """Solve, and warn once if the optimum was not reached."""
+def fit_generalized(
+    formula: str, data: Frame, given: Mapping[str, Any], design: Design, *, stacklevel: int = 3
+) -> GeneralizedFit:
+    """Solve, and warn once if the optimum was not reached, at the line that many calls above."""
     solution = solve_outcome(design, given)
     if solution.status is not Status.CONVERGED:
-        warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=4)
+        warnings.warn(solution.status.value, ConvergenceWarning, stacklevel=stacklevel)
     return GeneralizedFit(formula=formula, data=data, given=given, design=design, solution=solution)
 
 
