@@ -4,7 +4,7 @@ import numba
 import numpy as np
 
 from crosslevel.kernels.responses import curvature
-from crosslevel.kernels.small import cholesky, inverse_transposed, solve_lower, solve_upper
+from crosslevel.kernels.small import cholesky, inverse_transposed, solve_lower, solve_upper, square
 from crosslevel.types import FloatArray, IntArray
 
 STEPS, HALVINGS = 60, 40
@@ -65,11 +65,7 @@ def _maximise(code: int, rows: FloatArray, x: FloatArray, beta: FloatArray, inve
             if not cholesky(information):
                 return False
             inverse_transposed(information, p, half)
-            for a in range(p):
-                for b in range(p):
-                    inverse_out[a, b] = 0.0
-                    for k in range(p):
-                        inverse_out[a, b] += half[a, k] * half[b, k]
+            square(half, inverse_out)
             return True
         found = False
         for _halving in range(HALVINGS):

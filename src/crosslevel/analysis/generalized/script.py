@@ -31,6 +31,7 @@ from crosslevel.estimators.responses.glm import glm
 from crosslevel.estimators.slopes import slopes
 from crosslevel.estimators.two_step import two_step
 from crosslevel.estimators.two_step_fit import TwoStepFit
+from crosslevel.selection.record import Selection
 from crosslevel.selection.select import select
 from crosslevel.types import Frame
 
@@ -51,22 +52,14 @@ def analyze_generalized(
     n_jobs : threads of the bootstrap.
     step : told what is being done.
     """
-    level, models = given["level"], given_of(outcome, given["quadrature"])
+    level = given["level"]
     question = ask(
         given["formula"], data, given["context"], group=given["group"], missing=given["missing"], outcome=outcome
     )
     rows, group = question.frame, question.group
     step("structure of the data")
     description = describe(rows, group, [name for name in rows.columns if name != group])
-    step("null model, invariant model")
-    null, invariant = (mixed(formula, rows, **models) for formula in (question.null, question.invariant))
-    step("coding and centring")
-    coding = tried(partial(coding_of, question, invariant))
-    step(f"search for the random effects, from the maximal model by {given['criterion']}")
-    selection = select(
-        question.maximal, rows, given["keep"], given["criterion"], context=question.effects(invariant),
-        components="curable", seed=given["seed"], progress=step.shown, **models,
-    )  # fmt: skip
+    null, invariant, selection, coding = searched(question, given, outcome, step)
     selected, maximal = selection.fit, selection.maximal
     assert isinstance(selected, GeneralizedFit)
     assert isinstance(maximal, GeneralizedFit)
@@ -101,6 +94,23 @@ def analyze_generalized(
         pooled=pooled, conditional=conditional, two_step=steps, bootstrap=boot, comparison=comparison,
         average_effects=averages, interactions=moderated, influence=influences, ladder=ladder, given=given, warned=(),
     )  # fmt: skip
+
+
+def searched(
+    question: Question, given: Mapping[str, Any], outcome: AskedOutcome, step: Steps
+) -> tuple[GeneralizedFit, GeneralizedFit, Selection, CodingReport | Skipped]:
+    """Fit the null and the invariant model, look at the coding, and search from the maximal model."""
+    rows, models = question.frame, given_of(outcome, given["quadrature"])
+    step("null model, invariant model")
+    null, invariant = (mixed(formula, rows, **models) for formula in (question.null, question.invariant))
+    step("coding and centring")
+    coding = tried(partial(coding_of, question, invariant))
+    step(f"search for the random effects, from the maximal model by {given['criterion']}")
+    selection = select(
+        question.maximal, rows, given["keep"], given["criterion"], context=question.effects(invariant),
+        components="curable", seed=given["seed"], progress=step.shown, **models,
+    )  # fmt: skip
+    return null, invariant, selection, coding
 
 
 def coding_of(question: Question, fit: GeneralizedFit) -> CodingReport:
