@@ -69,12 +69,12 @@ class SeveralFactorState:
     @property
     def first(self) -> FloatArray:
         """(n,) l', times what each row counts."""
-        return self.mode.terms[1]
+        return np.asarray(self.mode.terms[1])
 
     @property
     def curvature(self) -> FloatArray:
         """(n,) W = -l'', times what each row counts."""
-        return -self.mode.terms[2]
+        return np.asarray(-self.mode.terms[2])
 
     @cached_property
     def third(self) -> FloatArray:
@@ -82,10 +82,10 @@ class SeveralFactorState:
         from crosslevel.kernels.responses import fill_terms
 
         if len(self.mode.terms) == 4:
-            return self.mode.terms[3]
+            return np.asarray(self.mode.terms[3])
         rows, terms = self.setting.rows, np.empty((4, self.setting.rows.n))
         fill_terms(rows.family.code, rows.y, rows.size, self.setting.counted, self.eta, self.shape, terms)
-        return terms[3]
+        return np.asarray(terms[3])
 
     @cached_property
     def by_shape(self) -> FloatArray:

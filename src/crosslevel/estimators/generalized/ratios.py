@@ -197,8 +197,8 @@ def _require(fit: "GeneralizedFit", name: str, kind: str) -> None:
     found = _kind(fit)
     if found != kind:
         raise CrosslevelError(
-            f"`{name}` needs a model of {_several(kind)}; with the {fit.family.link} link exponentials of coefficients are "
-            f"ratios of {_several(found)}. `ratios`, `median_ratio` and `interval_ratios` are of whichever a model has."
+            f"`{name}` needs a model of {_several(kind)}; with the {fit.family.link} link exponentials of coefficients "
+            f"are ratios of {_several(found)}. `ratios`, `median_ratio` and `interval_ratios` are of whichever a model has."
         )
 
 
