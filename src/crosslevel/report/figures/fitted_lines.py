@@ -8,7 +8,7 @@ import pandas as pd
 from crosslevel.display import counted, number
 from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
-from crosslevel.report.figures.subject import clusters_of, evenly, named, predictor_of, used_frame
+from crosslevel.report.figures.subject import clusters_of, evenly, linear_only, named, predictor_of, used_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +46,7 @@ def fitted_lines_data(fit: "MixedFit", x: str | None = None) -> pd.DataFrame:
     >>> fitted_lines_data(fit).groupby("cluster").size().unique().tolist()
     [12]
     """
+    linear_only(fit, "fitted_lines", "straight lines of linear models", "Use cl.plot.margins(fit, x).")
     x = x or predictor_of(fit)
     if x is None or not fit.design.columns.is_numeric(x):
         raise CrosslevelError(

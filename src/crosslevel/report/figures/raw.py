@@ -10,7 +10,7 @@ from crosslevel.display import counted
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.mixed import MixedFit
 from crosslevel.report.figures import theme
-from crosslevel.report.figures.subject import clusters_of, evenly, named, predictor_of, used_frame
+from crosslevel.report.figures.subject import clusters_of, evenly, linear_only, named, predictor_of, used_frame
 from crosslevel.table import Columns, group_codes
 from crosslevel.types import FloatArray, Frame
 
@@ -73,6 +73,12 @@ def roles(source: Any, y: str | None, x: str | None, group: str | None) -> tuple
         if x is None:
             raise CrosslevelError("The model has no numeric predictor to draw against: name a column as `x`.")
         return y or source.spec.response_name, x, source.group, source.labels
+    linear_only(
+        source,
+        "raw",
+        "least-squares lines",
+        "Give the data in place of the fit to draw them all the same: raw(data, y, x, group).",
+    )
     if y is None or x is None or group is None:
         raise CrosslevelError("`raw` of a data frame needs the names of the columns: `y`, `x` and `group`.")
     return y, x, group, Columns.from_frame(source).labels

@@ -8,7 +8,7 @@ from scipy.special import betaincinv, ndtri
 
 from crosslevel.display import counted
 from crosslevel.report.figures import theme
-from crosslevel.report.figures.subject import evenly, named
+from crosslevel.report.figures.subject import evenly, linear_only, named
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -39,6 +39,12 @@ def residual_qq_data(fit: "MixedFit") -> pd.DataFrame:
     >>> len(residual_qq_data(fit)) == fit.nobs
     True
     """
+    linear_only(
+        fit,
+        "residual_qq",
+        "residuals of normal distributions",
+        "Use cl.plot.quantile_residuals(cl.quantile_residuals(fit)).",
+    )
     sample = np.sort(np.asarray(fit.resid, dtype=float)) / fit.sigma
     n = len(sample)
     place = np.arange(1, n + 1)
@@ -100,6 +106,12 @@ def residual_fitted_data(fit: "MixedFit") -> pd.DataFrame:
     >>> residual_fitted_data(fit).columns.tolist()
     ['fitted', 'resid', 'smooth', 'spread']
     """
+    linear_only(
+        fit,
+        "residual_fitted",
+        "residuals of normal distributions",
+        "Use cl.plot.quantile_residuals(cl.quantile_residuals(fit)).",
+    )
     fitted, resid = np.asarray(fit.fitted, dtype=float), np.asarray(fit.resid, dtype=float)
     return pd.DataFrame(
         {

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.display import counted
+from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
-from crosslevel.report.figures.subject import chosen, evenly
+from crosslevel.report.figures.subject import chosen, evenly, linear_only
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ def shrinkage_data(fit: "MixedFit") -> pd.DataFrame:
     frame: `cluster`, `term`, `rows`, `no_pooling` (NaN where the cluster alone does not determine it),
     `partial_pooling`.
 
+    Raises
+    ------
+    CrosslevelError : the model has several grouping factors, or is of another family.
+
     Examples
     --------
     >>> import crosslevel as cl
@@ -41,6 +46,15 @@ def shrinkage_data(fit: "MixedFit") -> pd.DataFrame:
     >>> shrinkage_data(fit).head(2).round(1).to_dict("list")["no_pooling"]
     [-7.2, 11.3]
     """
+    linear_only(
+        fit, "shrinkage", "least-squares estimates of clusters beside those of a linear model",
+        "Use cl.plot.caterpillar(fit).",
+    )  # fmt: skip
+    if not fit.design.is_single:
+        raise CrosslevelError(
+            "`shrinkage` draws clusters on their own, which are those of one grouping factor; the model has "
+            f"{', '.join(factor.name for factor in fit.design.factors)}. Use cl.plot.caterpillar(fit)."
+        )
     partial = fit.ranef(se=False)[fit.group]
     q = partial.shape[1]
     return pd.DataFrame(

@@ -23,6 +23,19 @@ def chosen(argument: str, value: str | None, options: Sequence[str]) -> str:
     return value
 
 
+def linear_only(fit: object, figure: str, why: str, instead: str) -> None:
+    """Refuse a figure that makes sense of linear models only.
+
+    Raises
+    ------
+    CrosslevelError : the fit is of another family.
+    """
+    from crosslevel.estimators.generalized.fit import GeneralizedFit
+
+    if isinstance(fit, GeneralizedFit):
+        raise CrosslevelError(f"`{figure}` draws {why}, and family={fit.family.name!r} is another one. {instead}")
+
+
 def named(name: str, labels: Mapping[str, str]) -> str:
     """A variable's label with its name, or its name alone."""
     label = labels.get(name, "")

@@ -185,8 +185,8 @@ def _check_formula(model: object, clusters: object, size: object, extend: object
     """What a formula needs beside it."""
     if not isinstance(model, str):
         raise CrosslevelError(
-            f"`model` is a formula such as 'y ~ x + z + (1 | country)', or a model fitted by cl.mixed; got "
-            f"{type(model).__name__}."
+            f"`model` is a formula such as 'y ~ x + z + (1 | country)', or a linear model fitted by cl.mixed; "
+            f"got {type(model).__name__}."
         )
     if extend is not None:
         raise CrosslevelError("`extend` goes with a fitted model. Beside a formula say `clusters` and `size`.")
