@@ -71,6 +71,7 @@ def test_small_models_are_exact_and_large_ones_what_is_cheaper(monkeypatch: pyte
 
 def test_cross_products_that_do_not_fit_are_refused_before_they_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
+    monkeypatch.setattr(memory, "SMALL", 0)
     with pytest.raises(cl.MemoryShortageError, match="2 grouping factors, whose cross-products over 4,000 rows"):
         cl.mixed(FORMULA, DATA)
     with pytest.raises(cl.MemoryShortageError, match="300 clusters, whose cross-products would need"):

@@ -288,6 +288,7 @@ def test_multiple_membership_beside_a_structure_is_refused():
 
 def test_rows_that_do_not_fit_into_memory_are_refused_before_the_search(monkeypatch):
     monkeypatch.setattr("crosslevel.memory.available_memory", lambda: 10_000)
+    monkeypatch.setattr("crosslevel.memory.SMALL", 0)
     with pytest.raises(MemoryShortageError, match=r"`residual` keeps all rows: .* rows of 4 columns would need"):
         cl.mixed(SITES, FRAME, residual=STRUCTURES["ar1"])
 

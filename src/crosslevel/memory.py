@@ -7,6 +7,9 @@ from crosslevel.errors import MemoryShortageError
 
 GIB = 2**30
 
+SMALL = 2**22
+"""Bytes that are not asked about: reading how much is left takes longer than small models do."""
+
 
 def available_memory() -> int | None:
     """Bytes that can still be used: of the machine, or of the group of processes that has a limit; None if unknown."""
@@ -15,7 +18,7 @@ def available_memory() -> int | None:
 
 
 def require_memory(needed: float, what: str, remedy: str) -> None:
-    """Refuse work that needs more memory than there is.
+    """Refuse work that needs more memory than there is, small amounts aside.
 
     Parameters
     ----------
@@ -27,6 +30,8 @@ def require_memory(needed: float, what: str, remedy: str) -> None:
     ------
     MemoryShortageError : the memory is too small.
     """
+    if needed <= SMALL:
+        return
     available = available_memory()
     if available is not None and needed > available:
         raise MemoryShortageError(

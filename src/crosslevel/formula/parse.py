@@ -4,6 +4,7 @@ import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from crosslevel.errors import FormulaError
 from crosslevel.formula.expressions import Expression, column_expression, python_expression, quoted
@@ -132,7 +133,12 @@ def parse(text: str, names: Iterable[str] = ()) -> Formula:
         y ~ x + (1 | )
                      ^
     """
-    formula = one_line(text)
+    return _parsed(one_line(text), tuple(names))
+
+
+@lru_cache(maxsize=128)
+def _parsed(formula: str, names: tuple[str, ...]) -> Formula:
+    """The formula on one line, read once for the same columns; see `parse`."""
     tilde = find_tilde(formula)
     response = read_response(formula, tilde)
     tree = read_right_side(formula, tilde)
