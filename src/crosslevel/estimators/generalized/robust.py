@@ -109,7 +109,8 @@ def _working_covariance(fit: "GeneralizedFit", kind: str, clusters: "Independent
         sandwich,
     )
 
-    bread, own = bread_of(fit.solution), cluster_scores(fit.solution, clusters)
+    own = cluster_scores(fit.solution, clusters)
+    bread = bread_of(fit.solution, own.hessian)
     if kind == "CR3":
         return jackknife(one_step(own, free_directions(bread)))
     return sandwich(bread, own.scores) if kind == "CR0" else corrected_sandwich(bread, own.scores)
