@@ -110,6 +110,11 @@ def test_fits_with_other_nodes_are_brought_together():
     expected = fitted("passed ~ x + (1 | school)").deviance - crossed.deviance
     np.testing.assert_allclose(test.statistic, max(expected, 0.0), atol=1e-6)
     assert "Laplace" in test.notes[0]
+    many = fitted("passed ~ x + (1 + x + I(x**2) + I(x**3) || school)")  # four effects: too many for quadrature
+    test = cl.lrtest(large, many)
+    expected = fitted("passed ~ x + (1 | school)").deviance - many.deviance
+    np.testing.assert_allclose(test.statistic, max(expected, 0.0), atol=1e-6)
+    assert "more than 3 random effects" in test.notes[0]
 
 
 def test_several_factors_one_by_one():

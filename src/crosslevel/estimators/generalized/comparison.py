@@ -94,18 +94,23 @@ def _by_same_approximation(
 ) -> tuple[GeneralizedFit, GeneralizedFit, tuple[str, ...]]:
     """Both fits by one approximation of the likelihood, and what was done for it.
 
-    Where one of them is by the Laplace approximation because quadrature is not possible, both are; else both have the
-    larger number of nodes. Without random effects there is nothing to approximate.
+    Where one of them is by the Laplace approximation because quadrature is not possible, with several grouping factors
+    or many random effects, both are; else both have the larger number of nodes. Without random effects there is nothing
+    to approximate.
     """
+    from crosslevel.solve.generalized.quadrature import MOST_EFFECTS, is_possible
+
     one, other = small.quadrature.nodes, large.quadrature.nodes
     if one == other:
         return small, large, ()
-    nodes = max(one, other) if len(large.design.factors) == 1 and len(small.design.factors) == 1 else 1
+    possible = all(is_possible(fit.solution.criterion.rows) for fit in (small, large))
+    nodes = max(one, other) if possible else 1
     done = [_with_nodes(fit, nodes) for fit in (small, large)]
     note = (
         f"The fits had {one} and {other} quadrature nodes: both were compared with {nodes}."
         if nodes > 1
-        else "Both were compared by the Laplace approximation, the only one for several grouping factors."
+        else "Both were compared by the Laplace approximation, the only one for several grouping factors or more than "
+        f"{MOST_EFFECTS} random effects."
     )
     return done[0], done[1], (note,)
 
