@@ -108,7 +108,7 @@ OPTIONS = {
     "method": ({"method": "remle"}, ["`method`", "'reml' or 'ml'", "'remle'"]),
     "missing": ({"missing": "ignore"}, ["`missing`", "'drop' or 'raise'", "'ignore'"]),
     "ddf": ({"ddf": "kenward"}, ["`ddf`", "'m-l-1'", "'kenward'"]),
-    "family": ({"family": "binomial"}, ["`family`", "'gaussian'", "'binomial'"]),
+    "family": ({"family": "binomal"}, ["`family`", "'gaussian'", "'binomial'"]),
     "max_steps": ({"max_steps": 0}, ["`max_steps`", "at least 1", "0"]),
 }
 

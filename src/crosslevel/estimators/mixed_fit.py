@@ -1,6 +1,5 @@
 """What a fitted linear mixed model answers. Every method delegates."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -8,31 +7,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crosslevel.design import Design, slopes_explained
+from crosslevel.design import slopes_explained
 from crosslevel.design.factors import GroupingFactor
-from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
-from crosslevel.estimators import random, tables
 from crosslevel.estimators import rows as by_row
+from crosslevel.estimators import tables
 from crosslevel.estimators.asked import explained, fixed, new_rows, random_tests, variances
 from crosslevel.estimators.asked.bootstrap import bootstrap
 from crosslevel.estimators.asked.profile import profile
 from crosslevel.estimators.asked.robust import robust
 from crosslevel.estimators.export import as_record
+from crosslevel.estimators.fitted_mixed import FittedMixed
 from crosslevel.estimators.normalised import normalised
 from crosslevel.estimators.notes import notes_on
-from crosslevel.formula import Spec, update
 from crosslevel.inference.df import AUTO, suited_method
-from crosslevel.inference.equations import Equations
 from crosslevel.inference.estimates import Estimates
 from crosslevel.inference.varcomp import VarianceComponents, variance_components
-from crosslevel.optimise import Status
 from crosslevel.solve import Solution, conditional_modes, deviance_at
-from crosslevel.types import FloatArray, Frame, Method
+from crosslevel.types import FloatArray, Method
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MixedFit:
+class MixedFit(FittedMixed):
     """A fitted linear mixed model.
 
     Attributes
@@ -42,10 +38,6 @@ class MixedFit:
     solution : estimates and how the search for them ended.
     """
 
-    formula: str
-    data: Frame = field(repr=False)
-    given: Mapping[str, Any]
-    design: Design = field(repr=False)
     solution: Solution = field(repr=False)
 
     # -- what was fitted ------------------------------------------------------------------------------------------
@@ -66,54 +58,10 @@ class MixedFit:
         asked = str(self.given["ddf"])
         return suited_method(self.estimates) if asked == AUTO else asked
 
-    @property
-    def spec(self) -> Spec:
-        """The formula with what it remembers of the data."""
-        return self.design.spec
-
-    @property
-    def rows(self) -> RowCount:
-        """Rows read, used, and missing values by variable."""
-        return self.design.rows
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Variable labels of the data."""
-        return self.design.columns.labels
-
-    @property
-    def group(self) -> str:
-        """Name of the grouping factor, the first if there are several."""
-        return self.design.group
-
-    @property
-    def nobs(self) -> int:
-        """Rows used, each as often as its frequency says."""
-        return self.design.nobs
-
-    @property
-    def ngroups(self) -> dict[str, int]:
-        """Levels of each grouping factor."""
-        return {factor.name: factor.n_levels for factor in self.design.factors}
-
-    @property
-    def group_sizes(self) -> pd.Series:
-        """Rows of each level of the (first) grouping factor."""
-        return self.sizes_of(self.group)
-
-    def sizes_of(self, group: str | None = None) -> pd.Series:
-        """Rows of each level of a grouping factor."""
-        return random.sizes(self.design, self.design.factor_named(group))
-
     @cached_property
     def estimates(self) -> Estimates:
         """What methods of inference look at."""
         return Estimates(design=self.design, solution=self.solution, reml=self.method == "reml")
-
-    @property
-    def equations(self) -> Equations:
-        """Which level-2 equation each coefficient belongs to."""
-        return self.estimates.equations
 
     @cached_property
     def slope_of(self) -> tuple[int, ...]:
@@ -133,21 +81,6 @@ class MixedFit:
         return self._by_term(np.sqrt(np.diag(self.solution.vcov)), "std_error")
 
     @property
-    def df(self) -> pd.Series:
-        """Degrees of freedom of the coefficients' t statistics."""
-        return self.tests()["df"]
-
-    @property
-    def tvalues(self) -> pd.Series:
-        """Coefficients divided by their standard errors."""
-        return self.tidy()["statistic"]
-
-    @property
-    def pvalues(self) -> pd.Series:
-        """Two-sided p-values of the coefficients."""
-        return self.tidy()["p_value"]
-
-    @property
     def vcov(self) -> pd.DataFrame:
         """Covariance matrix of the coefficients."""
         names = pd.Index(self.design.fixed_names, name="term")
@@ -163,19 +96,9 @@ class MixedFit:
 
     # -- random effects -------------------------------------------------------------------------------------------
     @property
-    def theta(self) -> FloatArray:
-        """Relative covariance parameters: lower triangles of Lambda, block by block; none for known covariances."""
-        return self.solution.theta
-
-    @property
     def sigma(self) -> float:
         """Residual standard deviation."""
         return self.solution.sigma
-
-    @property
-    def cov_re(self) -> dict[str, pd.DataFrame]:
-        """Covariance matrix of the random effects, by grouping factor."""
-        return random.covariances(self.design, self.variance_components)
 
     @cached_property
     def variance_components(self) -> tuple[VarianceComponents, ...]:
@@ -195,55 +118,12 @@ class MixedFit:
     test_residual_homogeneity = variances.residual_homogeneity_test
     profile = profile
 
-    def ranef(self, se: bool = True) -> dict[str, pd.DataFrame]:
-        """Conditional modes of the random effects by level; with `se`, their standard errors as "<term>_se"."""
-        return random.modes(self.design, self._modes, se=se)
-
-    def coef(self) -> dict[str, pd.DataFrame]:
-        """Coefficients of each level: fixed effects plus conditional modes."""
-        return random.coefficients(self.design, self.params, self._modes)
-
-    @property
-    def is_singular(self) -> bool:
-        """Whether a variance is zero or random effects are perfectly correlated."""
-        return self.solution.is_singular
-
     # -- fit ------------------------------------------------------------------------------------------------------
-    @property
-    def deviance(self) -> float:
-        """-2 log-likelihood, restricted if method is "reml"."""
-        return self.solution.deviance
-
-    @property
-    def loglik(self) -> float:
-        """Log-likelihood, restricted if method is "reml"."""
-        return -0.5 * self.solution.deviance
-
     @property
     def n_params(self) -> int:
         """Coefficients, covariance parameters, those of the residual structure, and sigma unless it is known."""
         estimated = self.solution.criterion.sigma is None
         return len(self.solution.beta) + len(self.theta) + len(self.solution.phi) + estimated
-
-    @property
-    def aic(self) -> float:
-        """Deviance + 2 parameters."""
-        return self.deviance + 2.0 * self.n_params
-
-    @property
-    def bic(self) -> float:
-        """Deviance + log(rows) parameters."""
-        return self.deviance + float(np.log(self.nobs)) * self.n_params
-
-    @property
-    def status(self) -> str:
-        """How the search for the optimum ended, in a sentence."""
-        return self.solution.status.value
-
-    @property
-    def converged(self) -> bool:
-        """Whether the gradient vanishes and no variance could usefully be added."""
-        return self.solution.status is Status.CONVERGED
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -297,28 +177,12 @@ class MixedFit:
 
         return fit_design(self.formula, self.data, self.given, self.design.with_response(np.asarray(y)))
 
-    def update(self, formula: str | None = None, **changes: Any) -> "MixedFit":
-        """Fit with a changed formula ("~ . + x") or other arguments of `mixed`; another family gives another result."""
-        from crosslevel.estimators.mixed import mixed
-
-        given = {**self.given, "data": self.data, **changes}
-        text = self.formula if formula is None else update(self.formula, formula)
-        fit: MixedFit = mixed(text, given.pop("data"), **given)
-        return fit
-
     # -- words ----------------------------------------------------------------------------------------------------
     def summary(self, *, level: float = 0.95) -> Document:
         """What was fitted and found, to print or to show in a notebook, with intervals of a confidence level."""
         from crosslevel.estimators.summary import summarise
 
         return summarise(self, level=level)
-
-    def __str__(self) -> str:
-        return str(self.summary())
-
-    def _repr_html_(self) -> str:
-        """Return the summary for a notebook."""
-        return self.summary()._repr_html_()
 
     @cached_property
     def _modes(self) -> tuple[tuple[FloatArray, FloatArray], ...]:

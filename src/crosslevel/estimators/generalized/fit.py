@@ -1,6 +1,5 @@
 """What a fitted generalized linear mixed model answers. Every method delegates."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -8,11 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crosslevel.design import Design
 from crosslevel.design.outcome import Outcome
-from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
-from crosslevel.estimators import random
+from crosslevel.estimators.fitted_mixed import FittedMixed
 from crosslevel.estimators.generalized import (
     coefficients,
     components,
@@ -31,18 +28,15 @@ from crosslevel.estimators.generalized.resampling import bootstrap
 from crosslevel.estimators.generalized.robust import robust
 from crosslevel.estimators.generalized.words import heading
 from crosslevel.families import Family
-from crosslevel.formula import Spec, update
-from crosslevel.inference.equations import Equations
 from crosslevel.inference.estimates import Estimates
 from crosslevel.inference.generalized.estimands import Estimands
 from crosslevel.inference.varcomp import VarianceComponents
-from crosslevel.optimise import Status
 from crosslevel.solve.generalized.solution import GeneralizedSolution, Quadrature
-from crosslevel.types import FloatArray, Frame, IntArray
+from crosslevel.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GeneralizedFit:
+class GeneralizedFit(FittedMixed):
     """A fitted generalized linear mixed model.
 
     Attributes
@@ -52,10 +46,6 @@ class GeneralizedFit:
     solution : estimates and how the search for them ended.
     """
 
-    formula: str
-    data: Frame = field(repr=False)
-    given: Mapping[str, Any]
-    design: Design = field(repr=False)
     solution: GeneralizedSolution = field(repr=False)
 
     # -- what was fitted ------------------------------------------------------------------------------------------
@@ -90,45 +80,6 @@ class GeneralizedFit:
         """How degrees of freedom are counted: as asked for; "auto" is "normal"."""
         return coefficients.method_name(str(self.given["ddf"]))
 
-    @property
-    def spec(self) -> Spec:
-        """The formula with what it remembers of the data."""
-        return self.design.spec
-
-    @property
-    def rows(self) -> RowCount:
-        """Rows read, used, and missing values by variable."""
-        return self.design.rows
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Variable labels of the data."""
-        return self.design.columns.labels
-
-    @property
-    def group(self) -> str:
-        """Name of the grouping factor, the first if there are several."""
-        return self.design.group
-
-    @property
-    def nobs(self) -> int:
-        """Rows used, each as often as its frequency says."""
-        return self.design.nobs
-
-    @property
-    def ngroups(self) -> dict[str, int]:
-        """Levels of each grouping factor."""
-        return {factor.name: factor.n_levels for factor in self.design.factors}
-
-    @property
-    def group_sizes(self) -> pd.Series:
-        """Rows of each level of the (first) grouping factor."""
-        return self.sizes_of(self.group)
-
-    def sizes_of(self, group: str | None = None) -> pd.Series:
-        """Rows of each level of a grouping factor."""
-        return random.sizes(self.design, self.design.factor_named(group))
-
     @cached_property
     def estimates(self) -> Estimates:
         """What methods of inference look at: all coefficients, an intercept that thresholds stand for included."""
@@ -139,11 +90,6 @@ class GeneralizedFit:
         """All that is estimated, as functions of the working parameters."""
         categories = tuple(map(str, self.outcome.categories or ()))
         return Estimands.of(self.design, self.solution.criterion.rows, categories)
-
-    @property
-    def equations(self) -> Equations:
-        """Which level-2 equation each coefficient belongs to."""
-        return self.estimates.equations
 
     # -- fixed effects --------------------------------------------------------------------------------------------
     @property
@@ -165,21 +111,6 @@ class GeneralizedFit:
     def bse(self) -> pd.Series:
         """Standard errors of the coefficients, from the observed information on all parameters."""
         return self._by_term(np.sqrt(np.diag(self.solution.vcov)[self.terms]), "std_error")
-
-    @property
-    def df(self) -> pd.Series:
-        """Degrees of freedom of the coefficients' statistics; infinite for z."""
-        return self.tests()["df"]
-
-    @property
-    def tvalues(self) -> pd.Series:
-        """Coefficients divided by their standard errors."""
-        return self.tidy()["statistic"]
-
-    @property
-    def pvalues(self) -> pd.Series:
-        """Two-sided p-values of the coefficients."""
-        return self.tidy()["p_value"]
 
     @property
     def vcov(self) -> pd.DataFrame:
@@ -206,16 +137,6 @@ class GeneralizedFit:
         return self.shape_parameters()["estimate"]
 
     # -- random effects -------------------------------------------------------------------------------------------
-    @property
-    def theta(self) -> FloatArray:
-        """Covariance parameters: lower triangles of Lambda, block by block; none for known covariances."""
-        return self.solution.theta
-
-    @property
-    def cov_re(self) -> dict[str, pd.DataFrame]:
-        """Covariance matrix of the random effects in units of the linear predictor, by grouping factor."""
-        return random.covariances(self.design, self.variance_components)
-
     @cached_property
     def variance_components(self) -> tuple[VarianceComponents, ...]:
         """Variance components of each grouping factor with their sampling covariance."""
@@ -234,57 +155,11 @@ class GeneralizedFit:
     interval_ratios = ratio_tables.interval_ratios
     interval_odds_ratios = ratio_tables.interval_odds_ratios
 
-    def ranef(self, se: bool = True) -> dict[str, pd.DataFrame]:
-        """Conditional modes of the random effects by level; with `se`, their standard errors as "<term>_se".
-
-        The standard errors are those of the normal approximation at the mode, given all parameters.
-        """
-        return random.modes(self.design, self._modes, se=se)
-
-    def coef(self) -> dict[str, pd.DataFrame]:
-        """Coefficients of each level: fixed effects plus conditional modes."""
-        return random.coefficients(self.design, self.params, self._modes)
-
-    @property
-    def is_singular(self) -> bool:
-        """Whether a variance is zero or random effects are perfectly correlated."""
-        return self.solution.is_singular
-
     # -- fit ------------------------------------------------------------------------------------------------------
-    @property
-    def deviance(self) -> float:
-        """-2 log-likelihood, all constants included, by the approximation that `quadrature` names."""
-        return self.solution.deviance
-
-    @property
-    def loglik(self) -> float:
-        """Log-likelihood, all constants included."""
-        return -0.5 * self.solution.deviance
-
     @property
     def n_params(self) -> int:
         """Coefficients, covariance parameters, and shape parameters or thresholds."""
         return len(self.solution.joint)
-
-    @property
-    def aic(self) -> float:
-        """Deviance + 2 parameters."""
-        return self.deviance + 2.0 * self.n_params
-
-    @property
-    def bic(self) -> float:
-        """Deviance + log(rows) parameters."""
-        return self.deviance + float(np.log(self.nobs)) * self.n_params
-
-    @property
-    def status(self) -> str:
-        """How the search for the optimum ended, in a sentence."""
-        return self.solution.status.value
-
-    @property
-    def converged(self) -> bool:
-        """Whether the gradient vanishes and no variance could usefully be added."""
-        return self.solution.status is Status.CONVERGED
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -326,14 +201,6 @@ class GeneralizedFit:
         design = self.design.with_response(rows.numbered(self, y))
         return fit_generalized(self.formula, self.data, self.given, design)
 
-    def update(self, formula: str | None = None, **changes: Any) -> Any:
-        """Fit with a changed formula ("~ . + x") or other arguments of `mixed`."""
-        from crosslevel.estimators.mixed import mixed
-
-        given = {**self.given, "data": self.data, **changes}
-        text = self.formula if formula is None else update(self.formula, formula)
-        return mixed(text, given.pop("data"), **given)
-
     # -- what belongs to linear models ----------------------------------------------------------------------------
     sigma = refused.sigma
     resid_normalised = refused.resid_normalised
@@ -349,13 +216,6 @@ class GeneralizedFit:
         from crosslevel.estimators.generalized.summary import summarise
 
         return summarise(self, level=level)
-
-    def __str__(self) -> str:
-        return str(self.summary())
-
-    def _repr_html_(self) -> str:
-        """Return the summary for a notebook."""
-        return self.summary()._repr_html_()
 
     @cached_property
     def _modes(self) -> tuple[tuple[FloatArray, FloatArray], ...]:

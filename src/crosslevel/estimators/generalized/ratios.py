@@ -198,7 +198,7 @@ def _require(fit: "GeneralizedFit", name: str, kind: str) -> None:
     if found != kind:
         raise CrosslevelError(
             f"`{name}` needs a model of {_several(kind)}; with the {fit.family.link} link exponentials of coefficients "
-            f"are ratios of {_several(found)}. `ratios`, `median_ratio` and `interval_ratios` are of whichever a model has."
+            f"are ratios of {_several(found)}. `ratios`, `median_ratio` and `interval_ratios` are of those a model has."
         )
 
 
