@@ -53,9 +53,10 @@ def intraclass_correlation(
     std_error = float(np.sqrt(variance)) / total**2
     low = high = np.nan
     if 0.0 < estimate < 1.0 and np.isfinite(std_error):
+        from scipy.special import expit, logit
+
         half = normal_quantile(0.5 + level / 2.0) * std_error / (estimate * (1.0 - estimate))
-        odds, factor = estimate / (1.0 - estimate), float(np.exp(half))
-        low, high = odds / (odds + factor), odds * factor / (1.0 + odds * factor)
+        low, high = (float(expit(logit(estimate) + side * half)) for side in (-1.0, 1.0))
     return IntraclassCorrelation(estimate=estimate, std_error=std_error, conf_low=low, conf_high=high, level=level)
 
 

@@ -31,6 +31,9 @@ PACE = 4
 MOST_POINTS = 40
 """On one side; a walk that takes more will not arrive."""
 
+FLAT = 0.02
+"""Share of the rise of |zeta| that is wanted below which what the last step gained tells nothing of the curvature."""
+
 LONGEST, SHORTEST = 4.0, 0.2
 """How much longer or shorter a step may be than the one before."""
 
@@ -214,7 +217,7 @@ def _step(line: Line, points: Sequence[Point], rise: float) -> float:
     if not slope > 0.0:
         return LONGEST * length
     step = rise / slope
-    if gained > 0.0 and abs(before.slope) > 0.0:
+    if gained > FLAT * rise and abs(before.slope) > 0.0:
         step += 0.5 * rise**2 * (1.0 / slope - 1.0 / abs(before.slope)) / gained
     return float(np.clip(step, SHORTEST * length, LONGEST * length))
 

@@ -14,6 +14,9 @@ from crosslevel.report.findings import CLEAR, amount, category_of, direction
 if TYPE_CHECKING:
     from crosslevel.estimators.generalized.fit import GeneralizedFit
 
+BEYOND = 100.0
+"""A coefficient or a bound of it that is larger is nothing that data can tell: its predictor separates the outcomes."""
+
 RATIOS = {"logit": ("odds", "are"), "log": ("expected outcome", "is"), "cloglog": ("hazard", "is")}
 """What exponentials of coefficients are ratios of, and its verb, by link."""
 
@@ -49,6 +52,8 @@ def ratio_sentences(fit: "GeneralizedFit") -> Iterator[str]:
 
 def _words(fit: "GeneralizedFit", factors: tuple[str, ...], row: "pd.Series[Any]") -> str:
     """What a coefficient says of rows whose random effects are the same."""
+    if not abs(row[["estimate", "conf_low", "conf_high"]].astype(float)).max() < BEYOND:
+        return "no estimate that means anything; the warnings of the model say why."
     if fit.family.link not in RATIOS:
         return f"the linear predictor is {amount(row)} {direction(row)} {_compared(fit, factors)}{_precision(row)}."
     what, verb = RATIOS[fit.family.link]

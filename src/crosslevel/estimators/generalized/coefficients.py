@@ -209,7 +209,8 @@ def shape_parameters(fit: "GeneralizedFit", *, level: float = 0.95) -> pd.DataFr
 
     Returns
     -------
-    frame indexed by parameter: estimate, std_error, conf_low, conf_high; empty where the family has none.
+    frame indexed by parameter: estimate, std_error, conf_low, conf_high; empty where the family has none. Without
+    standard error and interval where it has gone to its limit, and the family has become another.
     """
     check_level(level)
     names, shape = fit.estimands.shapes, fit.solution.shape
@@ -219,7 +220,8 @@ def shape_parameters(fit: "GeneralizedFit", *, level: float = 0.95) -> pd.DataFr
     layout = fit.estimands.layout
     jacobian = fit.family.shape_jacobian(fit.solution.parameters[layout.shape])
     vcov = fit.solution.working_vcov[layout.shape, layout.shape]
-    error = np.sqrt(np.einsum("ik,kl,il->i", jacobian, vcov, jacobian))
+    variance = np.einsum("ik,kl,il->i", jacobian, vcov, jacobian)
+    error = np.sqrt(np.where(variance > 0.0, variance, np.nan))
     with np.errstate(over="ignore"):
         spread = np.exp(normal_quantile(0.5 + level / 2.0) * error / shape)
     columns = {"estimate": shape, "std_error": error, "conf_low": shape / spread, "conf_high": shape * spread}

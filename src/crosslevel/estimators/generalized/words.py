@@ -28,7 +28,8 @@ UNITS = {
 
 MEANINGS = {
     responses.NEGATIVE_BINOMIAL_2: (
-        "the variance is mean + mean^2 / {0}: the larger, the nearer to a Poisson distribution"
+        "the variance is mean + mean^2 / {0}: the larger, the nearer to a Poisson distribution. R calls it theta, and "
+        "Stata its inverse alpha"
     ),
     responses.NEGATIVE_BINOMIAL_1: "the variance is mean x (1 + {0}): zero would be a Poisson distribution",
     responses.GAMMA: "the variance is mean^2 / {0}: coefficient of variation {1}",

@@ -31,6 +31,13 @@ TOLERANCE = 1e-8
 MAX_STEPS = 100
 """Most steps of one."""
 
+RUNAWAY, FIRST_REACH, LAST_REACH = 100.0, 3.0, 200.0
+"""A standard error along which linear predictors differ by so much is no guide; differences of the first step in its
+place, and of the last, where the likelihood has long been flat."""
+
+LAST_LOGARITHM = 40.0
+"""How far the logarithm of a shape parameter next to its limit is followed."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldDirection:
@@ -205,13 +212,18 @@ def _along(base: GeneralizedBase, name: str, direction: FloatArray, constant: fl
     others = np.linalg.qr(direction[:, None], mode="complete")[0][:, 1:]
     into = np.column_stack([others, direction / (direction @ direction)])
     error, along = approach(into.T @ base.second @ into)
+    place, ends = float(direction @ base.theta), np.array([-np.inf, np.inf])
+    reach = float(np.ptp(base.objective.criterion.rows.x @ into[base.objective.layout.beta, -1]))
+    if not error * reach < RUNAWAY:  # separation: a standard error that means nothing would lead out of all bounds
+        error, along = FIRST_REACH / max(reach, 1e-300), np.zeros_like(along)
+        ends = place + np.array([-1.0, 1.0]) * LAST_REACH / max(reach, 1e-300)
 
     def held(h: float) -> HeldDirection:
         return HeldDirection(objective=base.objective, direction=direction, others=others, place=h, near=base.state)
 
     return Line(
-        name=name, kind="coefficient", place=float(direction @ base.theta), x=others.T @ base.theta,
-        error=error, along=along, natural=lambda h: h + constant, problem=held, tolerance=base.tolerance,
+        name=name, kind="coefficient", place=place, x=others.T @ base.theta, error=error, along=along,
+        low=float(ends[0]), high=float(ends[1]), natural=lambda h: h + constant, problem=held, tolerance=base.tolerance,
         search=base.search,
     )  # fmt: skip
 
@@ -226,6 +238,9 @@ def _shape(base: GeneralizedBase, estimands: Estimands, j: int, name: str) -> Li
     """One shape parameter, by its logarithm."""
     index = estimands.layout.shape.start + j
     error, along = approach(held_last(base.second, index))
+    place, ends = float(base.theta[index]), np.array([-np.inf, np.inf])
+    if not error < FIRST_REACH:  # next to its limit, where the family becomes another and nothing changes any more
+        error, along, ends = 1.0, np.zeros_like(along), place + np.array([-1.0, 1.0]) * LAST_LOGARITHM
 
     def natural(h: float) -> float:
         working = base.theta[estimands.layout.shape].copy()
@@ -233,7 +248,7 @@ def _shape(base: GeneralizedBase, estimands: Estimands, j: int, name: str) -> Li
         return float(estimands.rows.family.shape(working)[j])
 
     return Line(
-        name=name, kind="shape", place=float(base.theta[index]), x=np.delete(base.theta, index), error=error,
-        along=along, limits=(0.0, np.inf), natural=natural, problem=lambda h: base.held(base.objective, index, h),
-        tolerance=base.tolerance, search=base.search,
+        name=name, kind="shape", place=place, x=np.delete(base.theta, index), error=error, along=along,
+        low=float(ends[0]), high=float(ends[1]), limits=(0.0, np.inf), natural=natural,
+        problem=lambda h: base.held(base.objective, index, h), tolerance=base.tolerance, search=base.search,
     )  # fmt: skip
