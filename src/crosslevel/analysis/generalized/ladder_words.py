@@ -45,10 +45,11 @@ def ladder_blocks(ladder: "GeneralizedLadder") -> Iterator[Block]:
     yield tests_table(ladder)
     yield Items(list(found_words(ladder)))
     yield explained_table(ladder)
-    yield Note(
-        "Variances of different steps are in different units, as the variance of one answer is fixed on the scale of "
-        "the linear predictor: that between clusters may grow with predictors within clusters. Compare shares."
-    )
+    if final.family.latent_variance is not None:
+        yield Note(
+            "Variances of different steps are in different units, as the variance of one answer is fixed on the scale "
+            "of the linear predictor: that between clusters may grow with predictors within clusters. Compare shares."
+        )
 
 
 def titled(ladder: "GeneralizedLadder", name: str) -> str:
@@ -86,6 +87,11 @@ def tests_table(ladder: "GeneralizedLadder") -> Table:
         Column("p", align="decimal"),
     ]  # fmt: skip
     notes = ["p of variances allows for their boundary at zero (mixtures of chi-squares)."]
+    if len({rung.fit.quadrature.nodes for rung in ladder.rungs}) > 1:
+        notes.append(
+            "Steps with different numbers of nodes are compared by one approximation, so that a chi-square may differ "
+            "from the difference of the deviances above."
+        )
     return Table(columns, rows, title="Likelihood-ratio tests", notes=notes)
 
 
@@ -101,7 +107,7 @@ def explained_table(ladder: "GeneralizedLadder") -> Table:
         "Step",
         *(Column(heads.get(name, name), format="fixed", decimals=3) for name in map(str, frame.columns)),
     ]
-    notes = ["Shares on the latent scale (Nakagawa, Johnson & Schielzeth 2017)."]
+    notes = ["Shares on the scale of the linear predictor (Nakagawa, Johnson & Schielzeth 2017)."]
     return Table(columns, rows, title="Variances and shares", notes=notes)
 
 
@@ -110,11 +116,15 @@ def found_words(ladder: "GeneralizedLadder") -> Iterator[str]:
     null = ladder.rungs[0].fit
     share = ladder.explained["icc"].iloc[0]
     tested = null.test_random().T["all"]
-    lies = "" if np.isnan(share) else f"{percent(float(share))} of the latent variance lies between clusters; "
-    yield (
-        f"Null model: {lies}clusters of {ladder.levels.group} differ (chi-square {fixed(tested['statistic'], 2)}, "
-        f"{p_statement(float(tested['p_value']))})."
+    of = (
+        "latent variance"
+        if null.family.latent_variance is not None
+        else "variance on the scale of the linear predictor"
     )
+    lies = "" if np.isnan(share) else f"{percent(float(share))} of the {of} lies between clusters; "
+    group, p = ladder.levels.group, float(tested["p_value"])
+    differ = f"clusters of {group} differ" if p < CLEAR else f"it is not clear that clusters of {group} differ"
+    yield f"Null model: {lies}{differ} (chi-square {fixed(tested['statistic'], 2)}, {p_statement(p)})."
     slopes = [rung for rung in ladder.rungs if rung.name.startswith(SLOPE)]
     vary = [rung.name.removeprefix(SLOPE) for rung in slopes if _clear(rung)]
     still = [rung.name.removeprefix(SLOPE) for rung in slopes if not _clear(rung)]

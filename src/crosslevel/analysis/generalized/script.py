@@ -125,7 +125,14 @@ def coding_of(question: Question, fit: GeneralizedFit) -> CodingReport:
         rows = rows.assign(**{name: fit.outcome.share})
         formula = f"{name} ~ {formula.partition('~')[2].strip()}"
     found = check_coding(formula, rows)
-    return replace(found, findings=tuple(each for each in found.findings if each.kind != "outcome"))
+    own, stood_in = question.maximal.partition("~")[0].strip(), formula.partition("~")[0].strip()
+
+    def as_asked(text: str) -> str:
+        left, tilde, right = text.partition("~")
+        return f"{own} ~{right}" if tilde and left.strip() == stood_in else text
+
+    findings = tuple(replace(each, fix=as_asked(each.fix)) for each in found.findings if each.kind != "outcome")
+    return replace(found, formula=as_asked(found.formula), fixed=as_asked(found.fixed), findings=findings)
 
 
 def within_clusters(question: Question, outcome: AskedOutcome) -> ConditionalFit:

@@ -89,7 +89,7 @@ def effects_table(analysis: "GeneralizedAnalysis") -> Table:
     smaller = "" if analysis.selected.family.link == "log" else "; population averages are smaller"
     notes = [
         f"Of the selected model, between rows with the same random effects{smaller}. Bootstrap: percentiles of "
-        f" {several(count, 'draw')} of whole clusters, seed {analysis.given['seed']}."
+        f"{several(count, 'draw')} of whole clusters, seed {analysis.given['seed']}."
     ]
     return Table(heads, rows, title="Context effects", notes=notes)
 
@@ -114,7 +114,10 @@ def outcome_tables(analysis: "GeneralizedAnalysis") -> Iterator[Block]:
         *(Column(head, align="decimal") for head in ("Estimate", "SE", f"{level} low", "high", "p")),
     ]
     what = outcome_words(analysis.selected)
-    notes = [f"Change of the {what} with a unit more, averaged over rows and over the random effects."]
+    notes = [
+        f"Change of the {what} with a unit more, or from one category to the other, averaged over rows and over the "
+        "random effects."
+    ]
     yield Table(heads, rows, title=f"On the {what}", notes=notes)
 
 
@@ -190,6 +193,11 @@ def models_table(analysis: "GeneralizedAnalysis") -> Table:
         *(Column(name, format="fixed", decimals=2) for name in ("Log-likelihood", "AIC", "BIC")),
     ]
     notes = ["Nodes of quadrature; 1 is Laplace's approximation. Maximum likelihood."]
+    if len({fit.quadrature.nodes for fit in analysis.models.values()}) > 1:
+        notes.append(
+            "Log-likelihoods by different numbers of nodes are different approximations: AIC and BIC of models with "
+            "the same number can be compared, as those of the search."
+        )
     return Table(columns, rows, title="Fit", notes=notes)
 
 
@@ -198,11 +206,16 @@ def interactions(analysis: "GeneralizedAnalysis", pictures: Pictures) -> Iterato
     if not analysis.interactions:
         yield Paragraph("The model has no cross-level interaction: no coefficient within clusters depends on context.")
         return
+    why = (
+        "because they are shares of what is expected: where more is expected, every effect is larger"
+        if analysis.selected.family.link == "log"
+        else "because a probability or share has ends: where it is near one, every effect is small"
+    )
     yield Paragraph(
         "The coefficient of an interaction says how an effect on the linear predictor changes with context. Effects on "
-        "the outcome itself also change because it has ends: where it is near one, every effect is small. The tables "
-        "below are of effects on the expected outcome, averaged over the random effects; the two may differ in size "
-        "and even in sign."
+        f"the outcome itself also change {why}. The tables below are of effects on the "
+        f"{outcome_words(analysis.selected)}, averaged over the random effects; the two may differ in size and even in "
+        "sign."
     )
     for text, found in analysis.interactions.items():
         yield Heading(text.replace(":", " × ").replace("`", ""), level=2)

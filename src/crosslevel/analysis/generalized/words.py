@@ -29,8 +29,11 @@ def ratio_name(fit: "GeneralizedFit") -> str:
 def variation_words(fit: "GeneralizedFit") -> str:
     """How much clusters differ."""
     parts = []
+    of = (
+        "latent variance" if fit.family.latent_variance is not None else "variance on the scale of the linear predictor"
+    )
     try:
-        parts.append(f"{percent(fit.icc().estimate)} of the latent variance lies between clusters of {fit.group}")
+        parts.append(f"{percent(fit.icc().estimate)} of the {of} lies between clusters of {fit.group}")
     except CrosslevelError:
         parts.append(f"Clusters of {fit.group} differ")
     if fit.family.link in RATIO_NAMES:
