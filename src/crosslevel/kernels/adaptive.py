@@ -23,8 +23,9 @@ import numpy as np
 
 from crosslevel.kernels.leaf import leaf
 from crosslevel.kernels.modes import RUN, dot, dot_three, linear_predictor, row_densities, settle, step_linearly, total
+from crosslevel.kernels.node_terms import add_by_shape, add_fixed, moving_terms, read_answers
 from crosslevel.kernels.responses import by_shape
-from crosslevel.kernels.small import product, solve_lower, solve_upper
+from crosslevel.kernels.small import adjoint_of_factor, invert, product, solve_lower, solve_upper
 from crosslevel.types import FloatArray, IntArray
 
 BATCH = 512
@@ -62,7 +63,7 @@ def integrate(
     code: int, shape: FloatArray, y: FloatArray, size: FloatArray, weight: FloatArray, eta0: FloatArray, z: FloatArray,
     low: int, high: int, factor: FloatArray, chol: FloatArray, u: FloatArray, least: float,
     nodes: FloatArray, log_weights: FloatArray, scratch: tuple[FloatArray, ...], vectors: FloatArray,
-    changes: FloatArray, row_sum: FloatArray, lambda_sum: FloatArray, slope: FloatArray, lever: FloatArray,
+    fixed_change: FloatArray, row_sum: FloatArray, lambda_sum: FloatArray, slope: FloatArray, lever: FloatArray,
     shape_sum: FloatArray,
 ) -> float:  # fmt: skip
     """Log of the sum over nodes, less that of h at the mode, and averages over nodes that its derivatives are made of.
@@ -73,17 +74,24 @@ def integrate(
     low, high : the cluster's rows.
     chol, u, least : (q, q) C, (q,) mode, h there.
     nodes, log_weights : (N, q) z_k, (N,) log w_k + z_k'z_k / 2.
-    scratch, vectors, changes : six arrays as long as a batch, (4, q), (3, m).
+    scratch, vectors, fixed_change : eight arrays as long as a batch, (4, q), (m,).
     row_sum : (n,) sum p_k l'_k of the cluster's rows, written.
     lambda_sum, slope, lever : (q, q) sum p_k G_k u_k', (q,) sum p_k v_k, (q, q) sum p_k (u_k - u)(C^-1 v_k)', written.
     shape_sum : (m,) sum p_k dl_k/ds, written.
     """
     q, n, m, n_nodes = len(u), high - low, len(shape), len(log_weights)
-    tile_y, tile_size, tile_weight, eta, value, first = scratch
+    tile_y, tile_size, tile_weight, eta, value, first, upper, lower = scratch
     away, point, g, v = vectors[0], vectors[1], vectors[2], vectors[3]
     at_once = max(1, min(n_nodes, BATCH // max(n, 1)))
-    tile(y, low, high, at_once, tile_y)
-    tile(size, low, high, at_once, tile_size)
+    fixed = 0.0
+    if m > 0:
+        for s in range(m):
+            fixed_change[s] = 0.0
+        fixed = add_fixed(code, shape, y, size, weight, low, high, fixed_change)
+        read_answers(code, y, size, low, high, at_once, tile_y, tile_size)
+    else:
+        tile(y, low, high, at_once, tile_y)
+        tile(size, low, high, at_once, tile_size)
     tile(weight, low, high, at_once, tile_weight)
     for i in range(low, high):
         row_sum[i] = 0.0
@@ -103,16 +111,22 @@ def integrate(
                 point[j] = u[j] + away[j]
             linear_predictor(eta0, z, factor, point, low, high, eta, k * n)
         length = some * n
-        row_densities(
-            code, shape, tile_y[:length], tile_size[:length], tile_weight[:length], eta[:length], value[:length],
-            first[:length],
-        )  # fmt: skip
+        if m > 0:
+            moving_terms(
+                code, shape, tile_y[:length], tile_size[:length], tile_weight[:length], eta[:length], value[:length],
+                first[:length], upper[:length], lower[:length],
+            )  # fmt: skip
+        else:
+            row_densities(
+                code, shape, tile_y[:length], tile_size[:length], tile_weight[:length], eta[:length], value[:length],
+                first[:length],
+            )  # fmt: skip
         for k in range(some):
             for j in range(q):
                 away[j] = nodes[done + k, j]
             solve_upper(chol, away, q)
             a, b = k * n, (k + 1) * n
-            h = -total(value[a:b])
+            h = -total(value[a:b]) - fixed
             for j in range(q):
                 point[j] = u[j] + away[j]
                 h += 0.5 * point[j] * point[j]
@@ -131,10 +145,7 @@ def integrate(
                     lever[i, j] += share * away[i] * v[j]
             add_multiple(share, first[a:b], row_sum[low:high])
             if m > 0:
-                for i in range(n):
-                    by_shape(code, y[low + i], size[low + i], eta[a + i], shape, changes)
-                    for s in range(m):
-                        shape_sum[s] += share * weight[low + i] * changes[0, s]
+                add_by_shape(code, tile_y[:n], upper[a:b], lower[a:b], share, shape_sum)
         done += some
     for i in range(low, high):
         row_sum[i] /= total_share
@@ -144,59 +155,8 @@ def integrate(
             lambda_sum[i, j] /= total_share
             lever[i, j] /= total_share
     for s in range(m):
-        shape_sum[s] /= total_share
+        shape_sum[s] = shape_sum[s] / total_share + fixed_change[s]
     return float(np.log(total_share))
-
-
-@leaf()
-def invert(chol: FloatArray, column: FloatArray, out: FloatArray) -> None:
-    """(C C')^-1 (q, q) of a Cholesky factor C; `column` (q,) is scratch."""
-    q = chol.shape[0]
-    for j in range(q):
-        for i in range(q):
-            column[i] = 1.0 if i == j else 0.0
-        solve_lower(chol, column, q)
-        solve_upper(chol, column, q)
-        for i in range(q):
-            out[i, j] = column[i]
-
-
-@leaf()
-def adjoint_of_factor(
-    chol: FloatArray, by_chol: FloatArray, inner: FloatArray, column: FloatArray, out: FloatArray
-) -> None:
-    """Derivative in H = C C' (q, q), symmetric, from that in the lower triangle of C.
-
-    C'^-1 lower(C' dD/dC) C^-1, where `lower` halves the diagonal, made symmetric. `inner` (q, q) and `column` (q,) are
-    scratch.
-
-    Source: Murray (2016), Differentiation of the Cholesky decomposition, arXiv:1602.07527.
-    """
-    q = chol.shape[0]
-    for i in range(q):
-        for j in range(q):
-            inner[i, j] = 0.0
-    for i in range(q):
-        for j in range(i + 1):
-            value = 0.0
-            for k in range(i, q):
-                value += chol[k, i] * by_chol[k, j]
-            inner[i, j] = value if i > j else 0.5 * value
-    for j in range(q):  # C'^-1 on the left
-        for i in range(q):
-            column[i] = inner[i, j]
-        solve_upper(chol, column, q)
-        for i in range(q):
-            inner[i, j] = column[i]
-    for i in range(q):  # C^-1 on the right: rows solve C'x = row
-        for j in range(q):
-            column[j] = inner[i, j]
-        solve_upper(chol, column, q)
-        for j in range(q):
-            inner[i, j] = column[j]
-    for i in range(q):
-        for j in range(q):
-            out[i, j] = 0.5 * (inner[i, j] + inner[j, i])
 
 
 @leaf()
@@ -300,7 +260,10 @@ def evaluate_clusters(
     squares, vectors, changes = np.empty((3, q, q)), np.empty((4, q)), np.zeros((3, m))
     step, progress = np.empty((RUN, q)), np.ones((4, RUN))
     batch = max(BATCH, longest)
-    scratch = (np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch))
+    scratch = (
+        np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch), np.empty(batch),
+        np.empty(batch), np.empty(batch),
+    )  # fmt: skip
     slope, lever, by_curvature = np.zeros(q), np.zeros((q, q)), np.empty((q, q))
     low = clusters[0]
     while low < clusters[1]:
@@ -334,7 +297,7 @@ def evaluate_clusters(
             if len(log_weights) > 1:
                 deviance[g] -= 2.0 * integrate(
                     code, shape, y, size, weight, eta0, z, a, b, factor, chol[g], u[g], minimum[g], nodes, log_weights,
-                    scratch, vectors, changes, row_gradient, lambda_gradient[g], slope, lever, shape_gradient[g],
+                    scratch, vectors, changes[0], row_gradient, lambda_gradient[g], slope, lever, shape_gradient[g],
                 )  # fmt: skip
                 chain(chol[g], lever, squares, vectors, by_curvature)
                 for i in range(a, b):

@@ -3,6 +3,7 @@
 import numba
 import numpy as np
 
+from crosslevel.kernels.leaf import leaf
 from crosslevel.types import FloatArray, IntArray
 
 SWEEPS = 60
@@ -165,3 +166,54 @@ def copy(a: FloatArray, out: FloatArray) -> None:
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
             out[i, j] = a[i, j]
+
+
+@leaf()
+def invert(chol: FloatArray, column: FloatArray, out: FloatArray) -> None:
+    """(C C')^-1 (q, q) of a Cholesky factor C; `column` (q,) is scratch."""
+    q = chol.shape[0]
+    for j in range(q):
+        for i in range(q):
+            column[i] = 1.0 if i == j else 0.0
+        solve_lower(chol, column, q)
+        solve_upper(chol, column, q)
+        for i in range(q):
+            out[i, j] = column[i]
+
+
+@leaf()
+def adjoint_of_factor(
+    chol: FloatArray, by_chol: FloatArray, inner: FloatArray, column: FloatArray, out: FloatArray
+) -> None:
+    """Derivative in H = C C' (q, q), symmetric, from that in the lower triangle of C.
+
+    C'^-1 lower(C' dD/dC) C^-1, where `lower` halves the diagonal, made symmetric. `inner` (q, q) and `column` (q,) are
+    scratch.
+
+    Source: Murray (2016), Differentiation of the Cholesky decomposition, arXiv:1602.07527.
+    """
+    q = chol.shape[0]
+    for i in range(q):
+        for j in range(q):
+            inner[i, j] = 0.0
+    for i in range(q):
+        for j in range(i + 1):
+            value = 0.0
+            for k in range(i, q):
+                value += chol[k, i] * by_chol[k, j]
+            inner[i, j] = value if i > j else 0.5 * value
+    for j in range(q):  # C'^-1 on the left
+        for i in range(q):
+            column[i] = inner[i, j]
+        solve_upper(chol, column, q)
+        for i in range(q):
+            inner[i, j] = column[i]
+    for i in range(q):  # C^-1 on the right: rows solve C'x = row
+        for j in range(q):
+            column[j] = inner[i, j]
+        solve_upper(chol, column, q)
+        for j in range(q):
+            inner[i, j] = column[j]
+    for i in range(q):
+        for j in range(q):
+            out[i, j] = 0.5 * (inner[i, j] + inner[j, i])
