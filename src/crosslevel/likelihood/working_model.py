@@ -70,7 +70,8 @@ def _columns(
         fill_by_shape(rows.family.code, rows.y, rows.size, rows.weight, at.eta, at.shape, changes)
         values = changes[:, 0] @ jacobian
         columns[:, p:] = -(changes[:, 1] @ jacobian)
-        scale = (1.0 if times is None else times) / rows.weight
+        counts = rows.weight > 0.0  # rows that count zero times are those of a cluster that is left out
+        scale = np.divide(1.0 if times is None else times, rows.weight, out=np.zeros(rows.n), where=counts)
         gram[p:, p:] = (values * scale[:, None]).T @ values
     gram[:p] = counted.T @ columns
     gram[p:, :p] = gram[:p, p:].T
