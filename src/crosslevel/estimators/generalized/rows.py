@@ -113,11 +113,16 @@ def numbered(fit: "GeneralizedFit", y: object) -> FloatArray:
     values = pd.Series(y)
     if levels is None or (outcome.labels is not None and pd.api.types.is_numeric_dtype(values)):
         return np.asarray(values, dtype=np.float64)
-    place = {str(level): code for code, level in enumerate(levels)}
-    strange = sorted({str(value) for value in values.unique()} - set(place))
+    place = {_written(level): code for code, level in enumerate(levels)}
+    strange = sorted({_written(value) for value in values.unique()} - set(place))
     if strange:
         raise DataError(
             f"`y` has {', '.join(map(repr, strange[:5]))}, which the fitted model does not know. "
             f"It knows {', '.join(map(repr, place))}."
         )
-    return np.array([place[str(value)] for value in values], dtype=np.float64)
+    return np.array([place[_written(value)] for value in values], dtype=np.float64)
+
+
+def _written(level: object) -> str:
+    """A label as text, whole numbers without a decimal point."""
+    return str(int(level)) if isinstance(level, float) and level.is_integer() else str(level)
