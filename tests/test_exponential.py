@@ -44,8 +44,8 @@ def test_loops_over_rows_are_the_families(family: Binomial | Poisson) -> None:
         exponential.logit_terms(y, size, weight, eta, value, first, second, third)
         exponential.logit_density(y, size, weight, eta, density_value, density_first)
     else:
-        exponential.poisson_terms(y, weight, eta, value, first, second, third)
-        exponential.poisson_density(y, weight, eta, density_value, density_first)
+        exponential.poisson_terms(y, size, weight, eta, value, first, second, third)
+        exponential.poisson_density(y, size, weight, eta, density_value, density_first)
     for found, wanted in zip((value, first, second, third), expected, strict=True):
         assert_allclose(found, wanted, rtol=1e-13, atol=1e-300)
     assert_allclose(density_value, value, rtol=1e-15)

@@ -16,7 +16,7 @@ LEAST = float(np.finfo(float).tiny)
 
 @dataclass(frozen=True)
 class Gamma(Family):
-    """Positive amounts with mean mu = e^eta and variance mu^2 / shape.
+    """Positive amounts with mean mu = e^eta and variance mu^2 / shape, or totals of `size` of them.
 
     Examples
     --------
@@ -27,6 +27,7 @@ class Gamma(Family):
     """
 
     kind: ClassVar[str] = "positive"
+    adds_up: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -62,16 +63,17 @@ class Gamma(Family):
         return ("shape",)
 
     def variance(self, mu: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
-        """The squared mean over the shape."""
-        return np.asarray(squared(mu) / shape[0])
+        """The squared mean over the shape, for each of the amounts that are added up."""
+        return np.asarray(size * squared(mu) / shape[0])
 
     def draw(self, rng: np.random.Generator, eta: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
         """Draw amounts (n,), none of them rounded to 0."""
-        return np.asarray(np.maximum(rng.standard_gamma(shape[0], len(eta)) / shape[0] * self.mean(eta), LEAST))
+        return np.asarray(np.maximum(rng.standard_gamma(shape[0] * size) / shape[0] * self.mean(eta), LEAST))
 
     def cdf(self, y: FloatArray, eta: FloatArray, size: FloatArray, shape: FloatArray) -> tuple[FloatArray, FloatArray]:
         """P(Y <= y), twice."""
-        below = special.gammainc(shape[0], np.exp(np.clip(np.log(y) - eta + np.log(shape[0]), -700.0, 700.0)))
+        standard = np.exp(np.clip(np.log(y) - eta + np.log(shape[0]), -700.0, 700.0))
+        below = special.gammainc(shape[0] * size, standard)
         return below, below
 
     def check_outcome(self, y: FloatArray, size: FloatArray, name: str) -> None:
@@ -83,7 +85,7 @@ class Gamma(Family):
         )  # fmt: skip
 
     def start(self, y: FloatArray, size: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """log(y), and one over its variance."""
-        logs = np.log(y)
-        spread = float(np.average((logs - np.average(logs, weights=weight)) ** 2, weights=weight))
+        """log(y / size), and one over its variance, of rows that count by their size."""
+        logs, count = np.log(y / size), size * weight
+        spread = float(np.average(size * (logs - np.average(logs, weights=count)) ** 2, weights=weight))
         return logs, self.working_shape(np.array([np.clip(2.0 / max(spread, 1e-6), 0.2, 1000.0)]))

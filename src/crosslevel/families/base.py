@@ -33,14 +33,17 @@ class Terms:
 class Family(ABC):
     """The distribution of one answer given its linear predictor eta, and shape parameters common to all answers.
 
-    An answer is y (n,) with its size (n,): successes and trials for the binomial families, the number of the category
-    (0, 1, ...) for the ordered ones, where the size is 1 as everywhere else.
+    An answer is y (n,) with its size (n,): successes and trials for the binomial families, the total of so many counts
+    or amounts of the same mean for Poisson and gamma; the number of the category (0, 1, ...) for the ordered ones, where
+    the size is 1 as everywhere else.
     """
 
     kind: ClassVar[str]
     """What the outcome is: "binary", "count", "positive", "share", "ordered" or "measured"."""
     has_trials: ClassVar[bool] = False
     """Whether an answer may be a number of successes of several trials."""
+    adds_up: ClassVar[bool] = False
+    """Whether totals of `size` independent answers of the same mean have a distribution of the family."""
 
     @property
     @abstractmethod

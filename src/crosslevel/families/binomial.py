@@ -54,6 +54,7 @@ class Binomial(Family):
 
     kind: ClassVar[str] = "binary"
     has_trials: ClassVar[bool] = True
+    adds_up: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.link not in CODES:

@@ -31,7 +31,7 @@ def draw_counts(rng: np.random.Generator, mu: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Poisson(Family):
-    """Counts with mean e^eta and the same variance.
+    """Counts with mean e^eta and the same variance, or totals of `size` of them.
 
     Examples
     --------
@@ -42,6 +42,7 @@ class Poisson(Family):
     """
 
     kind: ClassVar[str] = "count"
+    adds_up: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -69,16 +70,16 @@ class Poisson(Family):
         return "Poisson, log link"
 
     def variance(self, mu: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
-        """The mean itself."""
-        return mu
+        """The mean itself, for each of the counts that are added up."""
+        return size * mu
 
     def draw(self, rng: np.random.Generator, eta: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
         """Draw counts (n,)."""
-        return draw_counts(rng, self.mean(eta))
+        return draw_counts(rng, size * self.mean(eta))
 
     def cdf(self, y: FloatArray, eta: FloatArray, size: FloatArray, shape: FloatArray) -> tuple[FloatArray, FloatArray]:
         """P(Y < y) and P(Y <= y)."""
-        law = stats.poisson(self.mean(eta))
+        law = stats.poisson(size * self.mean(eta))
         return law.cdf(y - 1.0), law.cdf(y)
 
     def check_outcome(self, y: FloatArray, size: FloatArray, name: str) -> None:
@@ -86,8 +87,8 @@ class Poisson(Family):
         refuse_no_counts(y, name)
 
     def start(self, y: FloatArray, size: FloatArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """log(y + 1/2)."""
-        return np.log(y + 0.5), np.zeros(0)
+        """log((y + 1/2) / size)."""
+        return np.log((y + 0.5) / size), np.zeros(0)
 
 
 KINDS = {

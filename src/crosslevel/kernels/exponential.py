@@ -109,12 +109,12 @@ def logit_density(
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def poisson_terms(
-    y: FloatArray, weight: FloatArray, eta: FloatArray,
+    y: FloatArray, size: FloatArray, weight: FloatArray, eta: FloatArray,
     value: FloatArray, first: FloatArray, second: FloatArray, third: FloatArray,
 ) -> None:  # fmt: skip
     """Weight times l, l', l'' and l''' of Poisson counts (n,) with the logarithmic link; see `responses`."""
     for i in range(len(eta)):
-        mu = exponential(eta[i])
+        mu = size[i] * exponential(eta[i])
         value[i] = weight[i] * (y[i] * eta[i] - mu)
         first[i] = weight[i] * (y[i] - mu)
         second[i] = -weight[i] * mu
@@ -122,9 +122,11 @@ def poisson_terms(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def poisson_density(y: FloatArray, weight: FloatArray, eta: FloatArray, value: FloatArray, first: FloatArray) -> None:
+def poisson_density(
+    y: FloatArray, size: FloatArray, weight: FloatArray, eta: FloatArray, value: FloatArray, first: FloatArray
+) -> None:
     """Weight times l and l' of Poisson counts (n,) with the logarithmic link; see `responses`."""
     for i in range(len(eta)):
-        mu = exponential(eta[i])
+        mu = size[i] * exponential(eta[i])
         value[i] = weight[i] * (y[i] * eta[i] - mu)
         first[i] = weight[i] * (y[i] - mu)

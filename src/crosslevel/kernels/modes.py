@@ -32,7 +32,7 @@ def row_terms(
     if code == LOGIT:
         logit_terms(y, size, weight, eta, value, first, second, third_out)
     elif code == POISSON:
-        poisson_terms(y, weight, eta, value, first, second, third_out)
+        poisson_terms(y, size, weight, eta, value, first, second, third_out)
     else:
         for i in range(len(eta)):
             w = weight[i]
@@ -49,7 +49,7 @@ def row_densities(
     if code == LOGIT:
         logit_density(y, size, weight, eta, value, first)
     elif code == POISSON:
-        poisson_density(y, weight, eta, value, first)
+        poisson_density(y, size, weight, eta, value, first)
     else:
         for i in range(len(eta)):
             a, b = density(code, y[i], size[i], eta[i], shape)

@@ -42,8 +42,13 @@ LARGEST_EXPONENT = 700.0
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
-SHIFTED = 9.0
-"""From here on eight terms of the expansions of log Gamma and of its derivative have full precision."""
+DIGAMMA_0, DIGAMMA_1, DIGAMMA_2, DIGAMMA_3, DIGAMMA_4, DIGAMMA_5, DIGAMMA_6, DIGAMMA_7 = (
+    float(number / (2 * m)) for m, number in enumerate(BERNOULLI, start=1)
+)
+LOG_GAMMA_0, LOG_GAMMA_1, LOG_GAMMA_2, LOG_GAMMA_3, LOG_GAMMA_4, LOG_GAMMA_5, LOG_GAMMA_6, LOG_GAMMA_7 = (
+    float(number / (2 * m * (2 * m - 1))) for m, number in enumerate(BERNOULLI, start=1)
+)
+"""Coefficients of the expansions of digamma and of log Gamma, which have full precision from 9 on."""
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -82,31 +87,33 @@ def rising_slope(k: float, t: float, y: float) -> tuple[float, float, float]:
     return math.log(product) + t, slope, y - slope
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def excess_slope(x: float, t: float) -> tuple[float, float]:
     """K(x) of `special.gamma_excess` and its derivative in t = log x.
 
-    Below `LARGE`, of Gamma(1 + x) = Gamma(s) / ((1 + x) (2 + x) ... (s - 1)) for the first such s from `SHIFTED` on.
+    Below `LARGE`, of Gamma(1 + x) = Gamma(9 + x) / P, P = (1 + x) (2 + x) ... (8 + x). The outer two of these factors
+    multiply to w = (1 + x) (8 + x), the next to w + 6, w + 10 and w + 12, so that P is a polynomial in w.
     """
     small = x < LARGE
-    s, under, over = x, 1.0, 0.0
-    if small:
-        s = 1.0 + x
-        while s < SHIFTED:
-            over = over * s + under
-            under *= s
-            s += 1.0
+    s = x + 9.0 if small else x
     share = 1.0 / s
     square = share * share
-    rest, slope = 0.0, 0.0
-    for m in range(len(BERNOULLI), 0, -1):
-        term = BERNOULLI[m - 1] / (2.0 * m)
-        slope = slope * square + term
-        rest = rest * square + term / (2.0 * m - 1.0)
+    rest, slope = LOG_GAMMA_7, DIGAMMA_7
+    rest, slope = rest * square + LOG_GAMMA_6, slope * square + DIGAMMA_6
+    rest, slope = rest * square + LOG_GAMMA_5, slope * square + DIGAMMA_5
+    rest, slope = rest * square + LOG_GAMMA_4, slope * square + DIGAMMA_4
+    rest, slope = rest * square + LOG_GAMMA_3, slope * square + DIGAMMA_3
+    rest, slope = rest * square + LOG_GAMMA_2, slope * square + DIGAMMA_2
+    rest, slope = rest * square + LOG_GAMMA_1, slope * square + DIGAMMA_1
+    rest, slope = rest * square + LOG_GAMMA_0, slope * square + DIGAMMA_0
     rest *= share
     slope *= square
     if not small:
         return 0.5 * t - HALF_LOG_TWO_PI - rest, 0.5 + x * slope
+    w = (1.0 + x) * (8.0 + x)
+    outer, inner = w * (w + 6.0), (w + 10.0) * (w + 12.0)
+    under = outer * inner
+    over = (2.0 * x + 9.0) * ((2.0 * w + 6.0) * inner + (2.0 * w + 22.0) * outer)
     log_s = math.log(s)
     log_gamma = (s - 0.5) * log_s - s + HALF_LOG_TWO_PI + rest - math.log(under)
     return t + x * t - x - log_gamma, 1.0 + x * (t - (log_s - 0.5 * share - slope - over / under))
@@ -145,7 +152,7 @@ def moving_terms(
     elif code == NEGATIVE_BINOMIAL_1:
         _negative_binomial_1(shape[0], y, weight, eta, value, first, upper)
     elif code == GAMMA:
-        _gamma_amount(shape[0], y, weight, eta, value, first, upper)
+        _gamma_amount(shape[0], y, size, weight, eta, value, first, upper)
     elif code == BETA:
         _beta_share(shape[0], y, size, weight, eta, value, first, upper)
     elif code == BETA_BINOMIAL:
@@ -200,16 +207,16 @@ def _negative_binomial_1(
 
 @leaf(fastmath={"contract"})
 def _gamma_amount(
-    shape: float, y: FloatArray, weight: FloatArray, eta: FloatArray,
+    shape: float, y: FloatArray, size: FloatArray, weight: FloatArray, eta: FloatArray,
     value: FloatArray, first: FloatArray, change: FloatArray,
 ) -> None:  # fmt: skip
-    """-a (eta + y e^-eta)."""
+    """-a (size eta + y e^-eta), y the total of `size` amounts."""
     largest = math.exp(LARGEST_EXPONENT - max(math.log(shape), 0.0))
     for i in range(len(eta)):
         ratio = min(y[i] * exponential(-eta[i]), largest)
-        value[i] = -weight[i] * shape * (eta[i] + ratio)
-        first[i] = weight[i] * shape * (ratio - 1.0)
-        change[i] = -weight[i] * (eta[i] + ratio)
+        value[i] = -weight[i] * shape * (size[i] * eta[i] + ratio)
+        first[i] = weight[i] * shape * (ratio - size[i])
+        change[i] = -weight[i] * (size[i] * eta[i] + ratio)
 
 
 @leaf()
@@ -325,9 +332,9 @@ def add_fixed(
             total -= w * y[i] * math.log1p(s)
             out[0] -= w * y[i] / (1.0 + s)
         elif code == GAMMA:
-            log_y = math.log(y[i])
-            total += w * (gamma_excess_value(s, t) + s * (1.0 + log_y))
-            out[0] += w * (gamma_excess(s, t)[1] / s + 1.0 + log_y)
+            a, log_a, above = s * size[i], t + math.log(size[i]), 1.0 + math.log(y[i] / size[i])
+            total += w * (gamma_excess_value(a, log_a) + a * above)
+            out[0] += w * (gamma_excess(a, log_a)[1] / s + size[i] * above)
         elif code == BETA:
             total -= w * gamma_excess_value(s, t)
             out[0] -= w * gamma_excess(s, t)[1] / s

@@ -8,9 +8,10 @@ With l(eta) the log density of one answer without what is free of eta and of the
     by_shape(code, y, size, eta, shape, out)  out (3, m): derivatives of l, l' and l'' in the natural shape parameters
     log_constant(code, y, size)           what l leaves out
 
-`y` is the number of successes of `size` trials for the binomial families, the number of the category (0, 1, ...) for
-the ordered ones, and the outcome itself elsewhere, where `size` is 1; the Gaussian working family has the known
-precision `size`. `shape` (m,) holds the natural shape parameters. Derivatives are observed, not expected. Exponentials
+`y` is the number of successes of `size` trials for the binomial families, the total of `size` independent answers of
+the same mean for Poisson counts and gamma amounts (the log density of the latter is that of their average y / size), the
+number of the category (0, 1, ...) for the ordered families, and the outcome itself elsewhere, where `size` is 1; the
+Gaussian working family has the known precision `size`. `shape` (m,) holds the natural shape parameters. Derivatives are observed, not expected. Exponentials
 stop growing at e^700, so that one answer's terms are finite for every finite eta.
 """
 
@@ -120,7 +121,7 @@ def density(code: int, y: float, size: float, eta: float, shape: FloatArray) -> 
     if code == LOGIT:
         return _logit_density(y, size, eta)
     if code == POISSON:
-        mu = math.exp(min(eta, LARGEST_EXPONENT))
+        mu = size * math.exp(min(eta, LARGEST_EXPONENT))
         return y * eta - mu, y - mu
     value, first, _, _ = _other(code, y, size, eta, shape)
     return value, first
@@ -133,7 +134,7 @@ def curvature(code: int, y: float, size: float, eta: float, shape: FloatArray) -
         value, first, second, _ = _logit_third(y, size, eta)
         return value, first, second
     if code == POISSON:
-        mu = math.exp(min(eta, LARGEST_EXPONENT))
+        mu = size * math.exp(min(eta, LARGEST_EXPONENT))
         return y * eta - mu, y - mu, -mu
     value, first, second, _ = _other(code, y, size, eta, shape)
     return value, first, second
@@ -145,7 +146,7 @@ def third(code: int, y: float, size: float, eta: float, shape: FloatArray) -> tu
     if code == LOGIT:
         return _logit_third(y, size, eta)
     if code == POISSON:
-        mu = math.exp(min(eta, LARGEST_EXPONENT))
+        mu = size * math.exp(min(eta, LARGEST_EXPONENT))
         return y * eta - mu, y - mu, -mu, -mu
     return _other(code, y, size, eta, shape)
 
@@ -165,7 +166,7 @@ def _other(code: int, y: float, size: float, eta: float, shape: FloatArray) -> t
     if code == NEGATIVE_BINOMIAL_1:
         return amounts.negative_binomial_1(y, eta, shape[0])
     if code == GAMMA:
-        return amounts.gamma_amount(y, eta, shape[0])
+        return amounts.gamma_amount(y / size, eta, shape[0] * size)
     if code == BETA:
         return amounts.beta_share(y, eta, shape[0])
     if code == BETA_BINOMIAL:
@@ -185,7 +186,9 @@ def by_shape(code: int, y: float, size: float, eta: float, shape: FloatArray, ou
     elif code == NEGATIVE_BINOMIAL_1:
         amounts.negative_binomial_1_by_shape(y, eta, shape[0], out)
     elif code == GAMMA:
-        amounts.gamma_amount_by_shape(y, eta, shape[0], out)
+        amounts.gamma_amount_by_shape(y / size, eta, shape[0] * size, out)
+        for a in range(3):
+            out[a, 0] *= size
     elif code == BETA:
         amounts.beta_share_by_shape(y, eta, shape[0], out)
     elif code == BETA_BINOMIAL:
@@ -203,10 +206,12 @@ def log_constant(code: int, y: float, size: float) -> float:
         if size <= 1.0:
             return 0.0
         return math.lgamma(size + 1.0) - math.lgamma(y + 1.0) - math.lgamma(size - y + 1.0)
-    if code in (POISSON, NEGATIVE_BINOMIAL_2, NEGATIVE_BINOMIAL_1):
+    if code in (NEGATIVE_BINOMIAL_2, NEGATIVE_BINOMIAL_1):
         return -math.lgamma(y + 1.0)
+    if code == POISSON:
+        return -math.lgamma(y + 1.0) if size == 1.0 else y * math.log(size) - math.lgamma(y + 1.0)
     if code == GAMMA:
-        return -math.log(y)
+        return -math.log(y / size)
     if code == BETA:
         return -math.log(y) - math.log1p(-y)
     if code == GAUSSIAN:
@@ -226,9 +231,9 @@ def fill_terms(
         elif code == LOGIT:
             logit_terms(y, size, weight, eta, out[0], out[1], out[2], cubes)
         elif out.shape[0] == 2:
-            poisson_density(y, weight, eta, out[0], out[1])
+            poisson_density(y, size, weight, eta, out[0], out[1])
         else:
-            poisson_terms(y, weight, eta, out[0], out[1], out[2], cubes)
+            poisson_terms(y, size, weight, eta, out[0], out[1], out[2], cubes)
         return
     for i in range(len(y)):
         w = weight[i]
