@@ -13,7 +13,8 @@ from crosslevel.design import Design
 from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
 from crosslevel.estimators import random
-from crosslevel.formula import Spec, update
+from crosslevel.estimators.changed_call import changed_call
+from crosslevel.formula import Spec
 from crosslevel.inference.equations import Equations
 from crosslevel.inference.estimates import Estimates
 from crosslevel.inference.varcomp import VarianceComponents
@@ -197,9 +198,8 @@ class FittedMixed(ABC):
         """Fit with a changed formula ("~ . + x") or other arguments of `mixed`."""
         from crosslevel.estimators.mixed import mixed
 
-        given = {**self.given, "data": self.data, **changes}
-        text = self.formula if formula is None else update(self.formula, formula)
-        return mixed(text, given.pop("data"), **given)
+        text, data, given = changed_call(self.formula, self.data, self.given, formula, changes)
+        return mixed(text, data, **given)
 
     # -- words ----------------------------------------------------------------------------------------------------
     @abstractmethod

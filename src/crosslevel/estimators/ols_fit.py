@@ -1,6 +1,6 @@
 """What a fitted linear regression answers. Every method delegates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from crosslevel.design import Design
-from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
 from crosslevel.estimators import ordinary_rows
 from crosslevel.estimators.asked.new_rows import Interval
 from crosslevel.estimators.asked.robust import cluster_names
+from crosslevel.estimators.changed_call import changed_call
+from crosslevel.estimators.design_regression import DesignRegression
 from crosslevel.estimators.notes import notes_on_rows
-from crosslevel.estimators.regression import Regression
 from crosslevel.estimators.robust_fit import ContrastTest, RobustFit, concerns, contrast_test
-from crosslevel.formula import Spec, update
 from crosslevel.inference.cluster_robust import robust_kind
-from crosslevel.inference.contrasts import Coefficients, Contrasts
+from crosslevel.inference.contrasts import Contrasts
 from crosslevel.inference.ordinary import OrdinaryCovariance, check_vcov, covariance_of
-from crosslevel.inference.wald import coefficient_table
 from crosslevel.solve.least_squares import LeastSquares
-from crosslevel.types import FloatArray, Frame
+from crosslevel.types import FloatArray, Frame, IntArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.dependence import Dependence
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class OLSFit(Regression):
+class OLSFit(DesignRegression):
     """A fitted linear regression.
 
     Attributes
@@ -43,30 +40,11 @@ class OLSFit(Regression):
     covariance : covariance of the coefficients, with what tests need.
     """
 
-    formula: str
-    data: Frame = field(repr=False)
-    given: Mapping[str, Any]
-    design: Design = field(repr=False)
     solved: LeastSquares = field(repr=False)
     clusters: tuple[str, ...]
     covariance: OrdinaryCovariance = field(repr=False)
 
     # -- what was fitted ------------------------------------------------------------------------------------------
-    @property
-    def spec(self) -> Spec:
-        """The formula with what it remembers of the data."""
-        return self.design.spec
-
-    @property
-    def rows(self) -> RowCount:
-        """Rows read, used, and missing values by variable."""
-        return self.design.rows
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Variable labels of the data."""
-        return self.design.columns.labels
-
     @property
     def nobs(self) -> int:
         """Rows used, each as often as its frequency says."""
@@ -84,9 +62,9 @@ class OLSFit(Regression):
 
     # -- coefficients ---------------------------------------------------------------------------------------------
     @property
-    def coefficients(self) -> Coefficients:
-        """Names of the coefficients, and their spellings."""
-        return Coefficients.of(self.design.fixed_names, [self.spec.columns[j].factors for j in self.design.x])
+    def columns(self) -> IntArray:
+        """(p,) positions among the design's columns of those that have coefficients."""
+        return self.design.x
 
     @property
     def estimator(self) -> str:
@@ -94,19 +72,9 @@ class OLSFit(Regression):
         return " ".join(["OLS,", self.covariance.name, *(["by", " and ".join(self.clusters)] if self.clusters else [])])
 
     @property
-    def terms(self) -> tuple[str, ...]:
-        """Names of the coefficients."""
-        return self.design.fixed_names
-
-    @property
     def beta(self) -> FloatArray:
         """(p,) coefficients."""
         return self.solved.beta
-
-    @property
-    def beta_vcov(self) -> FloatArray:
-        """(p, p) their covariance."""
-        return self.covariance.matrix
 
     def tests(
         self, vcov: str | None = None, *, cluster: str | Sequence[str] | None = None, level: float = 0.95
@@ -119,10 +87,7 @@ class OLSFit(Regression):
         cluster : as in `ols`; None for those of the fit.
         level : confidence level.
         """
-        found = self.covariance_by(vcov, cluster)
-        return coefficient_table(
-            self.design.fixed_names, self.solved.beta, found.std_error(self._each), found.df(self._each), level=level
-        )
+        return self._tested(self.covariance_by(vcov, cluster), level)
 
     def contrast(self, contrasts: Contrasts, test: str | None = None, *, level: float = 0.95) -> ContrastTest:
         """Test combinations of coefficients jointly.
@@ -306,9 +271,8 @@ class OLSFit(Regression):
         """Fit with a changed formula ("~ . + x") or other arguments of `ols`."""
         from crosslevel.estimators.ols import ols
 
-        given = {**self.given, "data": self.data, **changes}
-        text = self.formula if formula is None else update(self.formula, formula)
-        return ols(text, given.pop("data"), **given)
+        text, data, given = changed_call(self.formula, self.data, self.given, formula, changes)
+        return ols(text, data, **given)
 
     # -- words ----------------------------------------------------------------------------------------------------
     def summary(self, *, level: float = 0.95) -> Document:
@@ -316,8 +280,3 @@ class OLSFit(Regression):
         from crosslevel.estimators.ols_summary import summarise
 
         return summarise(self, level=level)
-
-    @property
-    def _each(self) -> FloatArray:
-        """(p, p) contrasts that pick each coefficient."""
-        return np.eye(len(self.solved.beta))

@@ -4,10 +4,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.robust_fit import ContrastCovariance
+from crosslevel.inference.wald import coefficient_table
 from crosslevel.types import FloatArray
 
 
@@ -152,6 +155,11 @@ class Regression(ABC):
     def _repr_html_(self) -> str:
         """Return the summary for a notebook."""
         return self.summary()._repr_html_()
+
+    def _tested(self, covariance: ContrastCovariance, level: float) -> pd.DataFrame:
+        """The coefficient table by a covariance: its standard errors and degrees of freedom."""
+        each = np.eye(len(self.beta))
+        return coefficient_table(self.terms, self.beta, covariance.std_error(each), covariance.df(each), level=level)
 
     def _by_term(self, columns: Mapping[str, FloatArray]) -> pd.DataFrame:
         """A frame by coefficient."""

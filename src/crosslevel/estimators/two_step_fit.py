@@ -20,7 +20,6 @@ from crosslevel.estimators.two_step_outcomes import OutcomeStep, check_second, s
 from crosslevel.families import Family
 from crosslevel.inference.contrasts import Coefficients, Contrasts
 from crosslevel.inference.separate import SeparateRegressions
-from crosslevel.inference.wald import coefficient_table
 from crosslevel.types import FloatArray, Frame
 
 ESTIMATORS = {
@@ -147,8 +146,7 @@ class TwoStepFit(Regression):
         vcov : as in `two_step`; None for that of the fit.
         level : confidence level.
         """
-        found, each = self.covariance_by(vcov), np.eye(len(self.beta))
-        return coefficient_table(self.terms, self.beta, found.std_error(each), found.df(each), level=level)
+        return self._tested(self.covariance_by(vcov), level)
 
     def contrast(self, contrasts: Contrasts, *, level: float = 0.95) -> ContrastTest:
         """Test combinations of coefficients jointly by F; also across outcomes, whose covariance is estimated.

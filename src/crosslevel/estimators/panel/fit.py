@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from crosslevel.design.rows import RowCount
@@ -22,7 +21,6 @@ from crosslevel.inference.ordinary import OrdinaryCovariance
 from crosslevel.inference.panel.estimates import PanelEstimates
 from crosslevel.inference.panel.panel import Panel
 from crosslevel.inference.panel.serial import SerialTest
-from crosslevel.inference.wald import coefficient_table
 from crosslevel.types import FloatArray, Frame
 
 
@@ -120,8 +118,7 @@ class PanelFit(Regression):
         vcov : as in the call that fitted it; None for that of the fit.
         level : confidence level.
         """
-        found, each = self.covariance_by(vcov), np.eye(len(self.terms))
-        return coefficient_table(self.terms, self.beta, found.std_error(each), found.df(each), level=level)
+        return self._tested(self.covariance_by(vcov), level)
 
     def covariance_by(self, vcov: str | None = None) -> OrdinaryCovariance:
         """Another covariance of the same coefficients, by name."""

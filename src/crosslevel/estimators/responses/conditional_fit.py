@@ -1,6 +1,5 @@
 """What a fitted conditional logit answers. Every method delegates."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -8,26 +7,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crosslevel.design import Design
-from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
-from crosslevel.estimators.regression import Regression
+from crosslevel.estimators.changed_call import changed_call
+from crosslevel.estimators.design_regression import DesignRegression
 from crosslevel.estimators.responses import conditional_rows
 from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
 from crosslevel.families import Binomial, Family
-from crosslevel.formula import Spec, update
 from crosslevel.inference.clusterings import Clustering
 from crosslevel.inference.conditional_covariance import check_conditional, conditional_covariance
-from crosslevel.inference.contrasts import Coefficients, Contrasts
+from crosslevel.inference.contrasts import Contrasts
 from crosslevel.inference.generalized.ratios import exponentiated
 from crosslevel.inference.ordinary import OrdinaryCovariance
-from crosslevel.inference.wald import coefficient_table
 from crosslevel.solve.conditional_logit import ConditionalSolution
-from crosslevel.types import FloatArray, Frame, IntArray
+from crosslevel.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ConditionalFit(Regression):
+class ConditionalFit(DesignRegression):
     """A fitted conditional logit.
 
     Attributes
@@ -39,10 +35,6 @@ class ConditionalFit(Regression):
     covariance : covariance of the coefficients.
     """
 
-    formula: str
-    data: Frame = field(repr=False)
-    given: Mapping[str, Any]
-    design: Design = field(repr=False)
     groups: Clustering = field(repr=False)
     solved: ConditionalSolution = field(repr=False)
     covariance: OrdinaryCovariance = field(repr=False)
@@ -54,23 +46,8 @@ class ConditionalFit(Regression):
         return Binomial()
 
     @property
-    def spec(self) -> Spec:
-        """The formula with what it remembers of the data."""
-        return self.design.spec
-
-    @property
-    def rows(self) -> RowCount:
-        """Rows read, used, and missing values by variable; those of groups that say nothing count as used."""
-        return self.design.rows
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Variable labels of the data."""
-        return self.design.columns.labels
-
-    @property
     def nobs(self) -> int:
-        """Rows of the groups in which the outcome varies."""
+        """Rows of the groups in which the outcome varies; `rows` counts those of the other groups as used, too."""
         return len(self.solved.rows.y)
 
     @property
@@ -91,21 +68,11 @@ class ConditionalFit(Regression):
         return np.asarray(own[self.solved.rows.kept])
 
     @property
-    def coefficients(self) -> Coefficients:
-        """Names of the coefficients, and their spellings."""
-        return Coefficients.of(self.terms, [self.spec.columns[j].factors for j in self.columns])
-
-    @property
     def estimator(self) -> str:
         """The estimator in a few words."""
         name, cluster = self.covariance.name, self.given["cluster"]
         clustered = "" if name == "iid" else f", {name} by {cluster or self.groups.name}"
         return f"Conditional logit (within {self.groups.name}){clustered}"
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """Names of the coefficients."""
-        return tuple(self.design.products.names[j] for j in self.columns)
 
     @property
     def absorbed(self) -> tuple[str, ...]:
@@ -118,11 +85,6 @@ class ConditionalFit(Regression):
         """(p,) coefficients."""
         return self.solved.beta
 
-    @property
-    def beta_vcov(self) -> FloatArray:
-        """(p, p) their covariance."""
-        return self.covariance.matrix
-
     def tests(self, vcov: str | None = None, *, cluster: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """Coefficient table with the standard errors of another covariance, or other clusters.
 
@@ -132,8 +94,7 @@ class ConditionalFit(Regression):
         cluster : as in `conditional_logit`; None for those of the fit, or the groups.
         level : confidence level.
         """
-        found, each = self.covariance_by(vcov, cluster), np.eye(len(self.beta))
-        return coefficient_table(self.terms, self.beta, found.std_error(each), found.df(each), level=level)
+        return self._tested(self.covariance_by(vcov, cluster), level)
 
     def contrast(self, contrasts: Contrasts, *, level: float = 0.95) -> ContrastTest:
         """Test combinations of coefficients jointly; see `contrast` of a linear regression (`cl.ols`)."""
@@ -204,9 +165,8 @@ class ConditionalFit(Regression):
         """Fit with a changed formula ("~ . + x") or other arguments of `conditional_logit`."""
         from crosslevel.estimators.responses.conditional_logit import conditional_logit
 
-        given = {**self.given, "data": self.data, **changes}
-        text = self.formula if formula is None else update(self.formula, formula)
-        return conditional_logit(text, given.pop("data"), **given)
+        text, data, given = changed_call(self.formula, self.data, self.given, formula, changes)
+        return conditional_logit(text, data, **given)
 
     # -- words ----------------------------------------------------------------------------------------------------
     def summary(self, *, level: float = 0.95) -> Document:

@@ -1,34 +1,29 @@
 """What solved generalized estimating equations answer. Every method delegates."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from crosslevel.design import Design
 from crosslevel.design.outcome import Outcome
-from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.regression import Regression
+from crosslevel.estimators.changed_call import changed_call
+from crosslevel.estimators.design_regression import DesignRegression
 from crosslevel.estimators.responses import gee_rows
 from crosslevel.estimators.responses.gee_solve import ERRORS, GEESolution
 from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
 from crosslevel.families import Family
-from crosslevel.formula import Spec, update
 from crosslevel.inference.clusterings import Clustering
-from crosslevel.inference.contrasts import Coefficients, Contrasts
+from crosslevel.inference.contrasts import Contrasts
 from crosslevel.inference.generalized.ratios import exponentiated
 from crosslevel.inference.ordinary import OrdinaryCovariance
-from crosslevel.inference.wald import coefficient_table
-from crosslevel.types import FloatArray, Frame
+from crosslevel.types import FloatArray, Frame, IntArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GEEFit(Regression):
+class GEEFit(DesignRegression):
     """Solved generalized estimating equations.
 
     Attributes
@@ -41,10 +36,6 @@ class GEEFit(Regression):
     eta : (n,) linear predictor.
     """
 
-    formula: str
-    data: Frame = field(repr=False)
-    given: Mapping[str, Any]
-    design: Design = field(repr=False)
     groups: Clustering = field(repr=False)
     solved: GEESolution = field(repr=False)
     uneven: bool
@@ -58,25 +49,10 @@ class GEEFit(Regression):
         return family
 
     @property
-    def spec(self) -> Spec:
-        """The formula with what it remembers of the data."""
-        return self.design.spec
-
-    @property
     def outcome(self) -> Outcome:
         """The outcome as the family reads it."""
         assert self.design.outcome is not None
         return self.design.outcome
-
-    @property
-    def rows(self) -> RowCount:
-        """Rows read, used, and missing values by variable."""
-        return self.design.rows
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Variable labels of the data."""
-        return self.design.columns.labels
 
     @property
     def nobs(self) -> int:
@@ -90,9 +66,9 @@ class GEEFit(Regression):
 
     # -- coefficients ---------------------------------------------------------------------------------------------
     @property
-    def coefficients(self) -> Coefficients:
-        """Names of the coefficients, and their spellings."""
-        return Coefficients.of(self.terms, [self.spec.columns[j].factors for j in self.design.x])
+    def columns(self) -> IntArray:
+        """(p,) positions among the design's columns of those that have coefficients."""
+        return self.design.x
 
     @property
     def estimator(self) -> str:
@@ -101,19 +77,9 @@ class GEEFit(Regression):
         return f"GEE ({self.family.description}), {self.given['correlation']} within {self.groups.name}{other}"
 
     @property
-    def terms(self) -> tuple[str, ...]:
-        """Names of the coefficients."""
-        return self.design.fixed_names
-
-    @property
     def beta(self) -> FloatArray:
         """(p,) coefficients."""
         return self.solved.beta
-
-    @property
-    def beta_vcov(self) -> FloatArray:
-        """(p, p) their covariance."""
-        return self.covariance_by().matrix
 
     def tests(self, vcov: str | None = None, *, level: float = 0.95) -> pd.DataFrame:
         """Coefficient table; t tests on groups - coefficients degrees of freedom (Li & Redden 2015).
@@ -123,8 +89,7 @@ class GEEFit(Regression):
         vcov : as in `gee`; None for that of the fit.
         level : confidence level.
         """
-        found, each = self.covariance_by(vcov), np.eye(len(self.beta))
-        return coefficient_table(self.terms, self.beta, found.std_error(each), found.df(each), level=level)
+        return self._tested(self.covariance_by(vcov), level)
 
     def contrast(self, contrasts: Contrasts, *, level: float = 0.95) -> ContrastTest:
         """Test combinations of coefficients jointly; see `contrast` of a linear regression (`cl.ols`)."""
@@ -228,9 +193,8 @@ class GEEFit(Regression):
         """Fit with a changed formula ("~ . + x") or other arguments of `gee`."""
         from crosslevel.estimators.responses.gee import gee
 
-        given = {**self.given, "data": self.data, **changes}
-        text = self.formula if formula is None else update(self.formula, formula)
-        return gee(text, given.pop("data"), **given)
+        text, data, given = changed_call(self.formula, self.data, self.given, formula, changes)
+        return gee(text, data, **given)
 
     # -- words ----------------------------------------------------------------------------------------------------
     def summary(self, *, level: float = 0.95) -> Document:

@@ -1,6 +1,6 @@
 """What a fitted generalized linear model answers. Every method delegates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -8,23 +8,20 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from crosslevel.design import Design
 from crosslevel.design.outcome import Outcome
-from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
 from crosslevel.estimators import ordinary_rows
 from crosslevel.estimators.asked.robust import cluster_names
-from crosslevel.estimators.regression import Regression
+from crosslevel.estimators.changed_call import changed_call
+from crosslevel.estimators.design_regression import DesignRegression
 from crosslevel.estimators.responses import glm_rows
 from crosslevel.estimators.responses.glm_notes import notes_on, separation
 from crosslevel.estimators.robust_fit import ContrastTest, contrast_test
 from crosslevel.families import Family
-from crosslevel.formula import Spec, update
-from crosslevel.inference.contrasts import Coefficients, Contrasts
+from crosslevel.inference.contrasts import Contrasts
 from crosslevel.inference.generalized.ratios import exponentiated
 from crosslevel.inference.ordinary import OrdinaryCovariance, check_vcov
 from crosslevel.inference.response_covariance import response_covariance
-from crosslevel.inference.wald import coefficient_table
 from crosslevel.solve.response_regression import ResponseRegression
 from crosslevel.types import FloatArray, Frame, IntArray
 
@@ -33,7 +30,7 @@ Scale = Literal["response", "link"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GLMFit(Regression):
+class GLMFit(DesignRegression):
     """A fitted generalized linear model.
 
     Attributes
@@ -45,10 +42,6 @@ class GLMFit(Regression):
     whole : covariance of all coefficients, an ordered outcome's intercept included, which is minus its first threshold.
     """
 
-    formula: str
-    data: Frame = field(repr=False)
-    given: Mapping[str, Any]
-    design: Design = field(repr=False)
     solved: ResponseRegression = field(repr=False)
     clusters: tuple[str, ...]
     whole: OrdinaryCovariance = field(repr=False)
@@ -60,25 +53,10 @@ class GLMFit(Regression):
         return self.solved.rows.family
 
     @property
-    def spec(self) -> Spec:
-        """The formula with what it remembers of the data."""
-        return self.design.spec
-
-    @property
     def outcome(self) -> Outcome:
         """The outcome as the family reads it."""
         assert self.design.outcome is not None
         return self.design.outcome
-
-    @property
-    def rows(self) -> RowCount:
-        """Rows read, used, and missing values by variable."""
-        return self.design.rows
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Variable labels of the data."""
-        return self.design.columns.labels
 
     @property
     def nobs(self) -> int:
@@ -103,20 +81,15 @@ class GLMFit(Regression):
         return np.flatnonzero(own != self.design.constant) if self.family.kind == "ordered" else np.arange(len(own))
 
     @property
-    def coefficients(self) -> Coefficients:
-        """Names of the coefficients, and their spellings."""
-        return Coefficients.of(self.terms, [self.spec.columns[j].factors for j in self.design.x[self.shown]])
+    def columns(self) -> IntArray:
+        """(p,) positions among the design's columns of those that have coefficients."""
+        return self.design.x[self.shown]
 
     @property
     def estimator(self) -> str:
         """The estimator in a few words."""
         words = [f"GLM ({self.family.description}),", self.whole.name]
         return " ".join([*words, *(["by", " and ".join(self.clusters)] if self.clusters else [])])
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """Names of the coefficients."""
-        return tuple(self.design.fixed_names[j] for j in self.shown)
 
     @property
     def beta(self) -> FloatArray:
@@ -127,11 +100,6 @@ class GLMFit(Regression):
     def covariance(self) -> OrdinaryCovariance:
         """Covariance of the coefficients, with what tests need."""
         return self.covariance_by()
-
-    @property
-    def beta_vcov(self) -> FloatArray:
-        """(p, p) their covariance."""
-        return self.covariance.matrix
 
     def tests(
         self, vcov: str | None = None, *, cluster: str | Sequence[str] | None = None, level: float = 0.95
@@ -144,8 +112,7 @@ class GLMFit(Regression):
         cluster : as in `glm`; None for those of the fit.
         level : confidence level.
         """
-        found, each = self.covariance_by(vcov, cluster), np.eye(len(self.beta))
-        return coefficient_table(self.terms, self.beta, found.std_error(each), found.df(each), level=level)
+        return self._tested(self.covariance_by(vcov, cluster), level)
 
     def contrast(self, contrasts: Contrasts, test: str | None = None, *, level: float = 0.95) -> ContrastTest:
         """Test combinations of coefficients jointly; see `contrast` of a linear regression (`cl.ols`)."""
@@ -277,9 +244,8 @@ class GLMFit(Regression):
         """Fit with a changed formula ("~ . + x") or other arguments of `glm`."""
         from crosslevel.estimators.responses.glm import glm
 
-        given = {**self.given, "data": self.data, **changes}
-        text = self.formula if formula is None else update(self.formula, formula)
-        return glm(text, given.pop("data"), **given)
+        text, data, given = changed_call(self.formula, self.data, self.given, formula, changes)
+        return glm(text, data, **given)
 
     # -- words ----------------------------------------------------------------------------------------------------
     def summary(self, *, level: float = 0.95) -> Document:
