@@ -313,3 +313,25 @@ def test_fit_in_batches(monkeypatch, capsys, sleepstudy) -> None:
     assert run(monkeypatch, "fit", sleepstudy, FORMULA, "--json", "--in-batches") == 0
     record = json.loads(capsys.readouterr().out)
     assert record["fit"]["deviance"] == pytest.approx(cl.mixed(FORMULA, cl.read(sleepstudy)).deviance, abs=1e-9)
+
+
+def test_commands_know_families(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "herds.csv"
+    rng = np.random.default_rng(3)
+    herd = np.repeat(np.arange(20), 4)
+    size = rng.integers(5, 20, herd.size)
+    ill = rng.binomial(size, 1.0 / (1.0 + np.exp(1.0 - rng.normal(size=20)[herd])))
+    pd.DataFrame({"herd": herd, "size": size, "ill": ill, "x": rng.normal(size=herd.size)}).to_csv(path, index=False)
+    options = ("--family", "binomial", "--trials", "size", "--quiet")
+    formula = "ill ~ x + (1 | herd)"
+    assert run(monkeypatch, "compare", path, formula, *options, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [name.partition(" (")[0] for name in found["estimators"]] == ["Mixed model, logit", "GLM"]
+    fit = cl.mixed(formula, pd.read_csv(path), family="binomial", trials="size")
+    ours = [row["estimate"] for row in found["coefficients"] if row["estimator"] == "Mixed model, logit"]
+    np.testing.assert_allclose(ours, fit.params, rtol=1e-8)
+    page = tmp_path / "herds.html"
+    assert run(monkeypatch, "report", path, formula, *options, "--quadrature", "laplace", "--output", page) == 0
+    assert "Laplace approximation" in page.read_text(encoding="utf-8")
+    assert run(monkeypatch, "compare", path, formula, "--trials", "size", "--quiet") == 2
+    assert "family='gaussian' has none" in capsys.readouterr().err

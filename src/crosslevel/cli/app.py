@@ -15,7 +15,7 @@ import typer
 
 from crosslevel.cli import output
 from crosslevel.cli.demo import run_demo
-from crosslevel.cli.options import NOT_CONVERGED, Json, Quiet
+from crosslevel.cli.options import NOT_CONVERGED, Exposure, Family, Json, Quadrature, Quiet, Trials, outcome_named
 from crosslevel.cli.studies import power, simulate
 from crosslevel.errors import CrosslevelError
 
@@ -41,13 +41,6 @@ Ddf = Annotated[
     typer.Option(
         help="Degrees of freedom: auto, m-l-1, growth-curve, satterthwaite, kenward-roger, kenward-roger-2009, "
         "between-within, residual or normal"
-    ),
-]
-Family = Annotated[
-    str,
-    typer.Option(
-        help="gaussian, binomial, poisson, negbinomial, nbinom1, gamma, beta, betabinomial, ordinal; with a link as in "
-        "binomial:probit"
     ),
 ]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, if not UTF-8.", show_default=False)]
@@ -115,9 +108,7 @@ def fit(
     file: File,
     formula: Annotated[str, typer.Argument(help='As in lme4: "y ~ x + (x | group)"', show_default=False)],
     family: Family = "gaussian",
-    quadrature: Annotated[
-        str, typer.Option(help="Of other families than gaussian: auto, laplace, pql, mql or a number of nodes")
-    ] = "auto",
+    quadrature: Quadrature = "auto",
     method: Annotated[
         str | None, typer.Option(help="reml (default) or ml; other families than gaussian: ml", show_default=False)
     ] = None,
@@ -135,12 +126,8 @@ def fit(
     offset: Annotated[
         str | None, typer.Option(help="Column of a known part of the outcome or linear predictor", show_default=False)
     ] = None,
-    trials: Annotated[
-        str | None, typer.Option(help="Column of the numbers of trials of proportions", show_default=False)
-    ] = None,
-    exposure: Annotated[
-        str | None, typer.Option(help="Column of what counts are relative to, as time", show_default=False)
-    ] = None,
+    trials: Trials = None,
+    exposure: Exposure = None,
     in_batches: Annotated[
         bool, typer.Option("--in-batches", help="Read a parquet or csv file in batches: larger than memory.")
     ] = False,
@@ -151,15 +138,14 @@ def fit(
     encoding: Encoding = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a linear mixed model, or one of another family."""
-    from crosslevel.cli.options import family_named, nodes_of
+    """Fit a linear or generalized linear mixed model."""
     from crosslevel.cli.weights import weights_of
     from crosslevel.estimators.mixed import mixed
 
     arguments: dict[str, Any] = {
-        "family": family_named(family), "quadrature": nodes_of(quadrature), "method": method, "ddf": ddf,
-        "missing": missing, "weights": weights_of(weights, cluster_weights or (), scaling), "offset": offset,
-        "trials": trials, "exposure": exposure,
+        "method": method, "ddf": ddf, "missing": missing, "offset": offset,
+        "weights": weights_of(weights, cluster_weights or (), scaling),
+        **outcome_named(family, quadrature, trials, exposure),
     }  # fmt: skip
     data = file if in_batches else output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
     with output.progress("Fitting", quiet):
@@ -177,7 +163,13 @@ def report(
     file: File,
     formulas: Annotated[list[str], typer.Argument(help="One or several formulas", show_default=False)],
     out: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
-    method: Annotated[str, typer.Option(help="reml or ml")] = "reml",
+    family: Family = "gaussian",
+    quadrature: Quadrature = "auto",
+    trials: Trials = None,
+    exposure: Exposure = None,
+    method: Annotated[
+        str | None, typer.Option(help="reml (default) or ml; other families than gaussian: ml", show_default=False)
+    ] = None,
     ddf: Ddf = "auto",
     missing: Annotated[str, typer.Option(help="Rows with missing values: drop or raise")] = "drop",
     title: Annotated[str | None, typer.Option(help="Title of the page.", show_default=False)] = None,
@@ -190,7 +182,8 @@ def report(
     from crosslevel.estimators.mixed import mixed
     from crosslevel.report.page import report as write_report
 
-    arguments: dict[str, Any] = {"method": method, "ddf": ddf, "missing": missing}
+    outcome = outcome_named(family, quadrature, trials, exposure)
+    arguments: dict[str, Any] = {"method": method, "ddf": ddf, "missing": missing, **outcome}
     data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
     fits = []
     for formula in formulas:
@@ -223,6 +216,9 @@ def select(
         str | None, typer.Option(help="exhaustive, stepwise, target, full or none", show_default=False)
     ] = None,
     family: Family = "gaussian",
+    quadrature: Quadrature = "auto",
+    trials: Trials = None,
+    exposure: Exposure = None,
     method: Annotated[str | None, typer.Option(help="reml (linear models) or ml", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Of criteria that draw random numbers", show_default=False)] = None,
     json: Json = False,
@@ -232,13 +228,12 @@ def select(
     quiet: Quiet = False,
 ) -> None:
     """Drop random slopes, then correlations, as the criterion says; print the path and the chosen model's formula."""
-    from crosslevel.cli.options import family_named
     from crosslevel.cli.select import names_in, run_select
 
     converged = run_select(
         file, formula, keep=names_in(keep), criterion=criterion, context=names_in(context), correlations=correlations,
-        family=family_named(family), method=method, seed=seed, json=json, path=out, sheet=sheet, encoding=encoding,
-        quiet=quiet,
+        method=method, seed=seed, json=json, path=out, sheet=sheet, encoding=encoding, quiet=quiet,
+        **outcome_named(family, quadrature, trials, exposure),
     )  # fmt: skip
     if not converged:
         raise typer.Exit(NOT_CONVERGED)
@@ -253,11 +248,15 @@ def compare(
     formulas: Annotated[
         list[str],
         typer.Argument(
-            help="Mixed models where there is a random term, else linear regressions with CR2 standard errors. Beside "
-            "a single mixed model stands the regression of its fixed part.",
+            help="Mixed models where there is a random term, else regressions with CR2 standard errors. Beside a "
+            "single mixed model stands the regression of its fixed part.",
             show_default=False,
         ),
     ],
+    family: Family = "gaussian",
+    quadrature: Quadrature = "auto",
+    trials: Trials = None,
+    exposure: Exposure = None,
     ddf: Annotated[str, typer.Option(help="Degrees of freedom of mixed models, separated by commas")] = "auto",
     cluster: Annotated[
         str | None, typer.Option(help="Clusters of regressions; those of the first mixed model", show_default=False)
@@ -279,7 +278,8 @@ def compare(
 
     converged = run_compare(
         file, formulas, ddf=names_in(ddf) or ["auto"], cluster=cluster, baseline=baseline, terms=names_in(terms),
-        level=level, json=json, path=out, sheet=sheet, encoding=encoding, quiet=quiet,
+        level=level, outcome=outcome_named(family, quadrature, trials, exposure), json=json, path=out, sheet=sheet,
+        encoding=encoding, quiet=quiet,
     )  # fmt: skip
     if not converged:
         raise typer.Exit(NOT_CONVERGED)
@@ -306,6 +306,9 @@ def analyze(
     ] = None,
     criterion: Annotated[str, typer.Option(help="Of the search; see crosslevel select")] = "bic",
     family: Family = "gaussian",
+    quadrature: Quadrature = "auto",
+    trials: Trials = None,
+    exposure: Exposure = None,
     boot: Annotated[int, typer.Option(help="Replicates of the cluster bootstrap of each model")] = 2000,
     seed: Annotated[int, typer.Option(help="Of all random numbers")] = 1,
     level: Annotated[float, typer.Option(help="Confidence level")] = 0.95,
@@ -321,13 +324,12 @@ def analyze(
 ) -> None:
     """Analyse context effects: describe, check, select a model, compare estimators, and say what to write."""
     from crosslevel.cli.analyze import run_analyze
-    from crosslevel.cli.options import family_named
     from crosslevel.cli.select import names_in
 
     converged = run_analyze(
         file, formula, context=names_in(context) or [], group=group, keep=names_in(keep), criterion=criterion,
-        family=family_named(family), n_boot=boot, seed=seed, level=level, missing=missing, json=json, folder=out,
-        overwrite=overwrite, sheet=sheet, encoding=encoding, quiet=quiet,
+        n_boot=boot, seed=seed, level=level, missing=missing, json=json, folder=out, overwrite=overwrite, sheet=sheet,
+        encoding=encoding, quiet=quiet, **outcome_named(family, quadrature, trials, exposure),
     )  # fmt: skip
     if not converged:
         raise typer.Exit(NOT_CONVERGED)

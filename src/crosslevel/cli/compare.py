@@ -1,6 +1,6 @@
 """The command that puts estimators side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,9 @@ from crosslevel.inference.df import AUTO
 
 if TYPE_CHECKING:
     from crosslevel.estimators.compare import Comparison
-    from crosslevel.estimators.mixed import MixedFit
+    from crosslevel.estimators.fitted_mixed import FittedMixed
     from crosslevel.estimators.ols import OLSFit
+    from crosslevel.estimators.responses.glm_fit import GLMFit
     from crosslevel.types import Frame
 
 
@@ -25,6 +26,7 @@ def run_compare(
     baseline: int,
     terms: list[str] | None,
     level: float,
+    outcome: Mapping[str, Any],
     json: bool,
     path: Path | None,
     sheet: str | None,
@@ -36,13 +38,14 @@ def run_compare(
     Parameters
     ----------
     file, sheet, encoding : the data.
-    formulas : a mixed model where there is a random term, else a linear regression. Beside a single mixed model stands
-        the linear regression of its fixed part.
+    formulas : a mixed model where there is a random term, else a regression. Beside a single mixed model stands the
+        regression of its fixed part.
     ddf : degrees of freedom of mixed models, by each of which they are tested.
-    cluster : clusters of linear regressions; the first mixed model's if None.
+    cluster : clusters of regressions; the first mixed model's if None.
     baseline : position, from 1, of the estimator that widths are relative to.
     terms : the coefficients to compare.
     level : confidence level.
+    outcome : family, quadrature, trials and exposure, as in `mixed`.
     json, path : how the result is printed, and where it is written.
     quiet : no messages meanwhile.
     """
@@ -52,7 +55,7 @@ def run_compare(
         raise CrosslevelError(f"`--baseline` is the place of an estimator, counted from 1; got {baseline}.")
     data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
     with output.progress("Fitting", quiet):
-        fits = fitted(formulas, data, cluster)
+        fits = fitted(formulas, data, cluster, outcome)
         estimators = given(fits, ddf)
         if baseline > len(estimators):
             raise CrosslevelError(
@@ -63,37 +66,55 @@ def run_compare(
     return all(fit.converged for fit in fits)
 
 
-def fitted(formulas: Sequence[str], data: "Frame", cluster: str | None) -> "list[MixedFit | OLSFit]":
+def fitted(
+    formulas: Sequence[str], data: "Frame", cluster: str | None, outcome: Mapping[str, Any]
+) -> "list[FittedMixed | OLSFit | GLMFit]":
     """The fits in the order of the formulas.
 
     Raises
     ------
-    CrosslevelError : a single linear regression, beside which nothing would stand.
+    CrosslevelError : a single regression, beside which nothing would stand.
     """
-    from crosslevel.estimators.mixed import mixed
-    from crosslevel.estimators.ols import ols
     from crosslevel.formula.parse import parse, write_terms
 
     parsed = [parse(formula) for formula in formulas]
     if len(parsed) == 1:
         if not parsed[0].random:
             raise CrosslevelError(
-                "`FORMULA` is a single linear regression: there is nothing to compare it with. Give several formulas, "
+                "`FORMULA` is a single regression: there is nothing to compare it with. Give several formulas, "
                 "or one with a random term, such as 'y ~ x + (x | country)'."
             )
         parsed.append(parse(f"{parsed[0].response.source} ~ {write_terms(parsed[0].fixed_terms)}"))
     groups = [":".join(part.group) for formula in parsed for part in formula.random]
     clusters = cluster or (groups[0] if groups else None)
-    return [mixed(one.text, data) if one.random else ols(one.text, data, cluster=clusters) for one in parsed]
+    return [_fit(one.text, data, bool(one.random), clusters, outcome) for one in parsed]
 
 
-def given(fits: "Sequence[MixedFit | OLSFit]", ddf: Sequence[str]) -> list[Any]:
+def _fit(
+    formula: str, data: "Frame", is_mixed: bool, cluster: str | None, outcome: Mapping[str, Any]
+) -> "FittedMixed | OLSFit | GLMFit":
+    """A mixed model, or a regression with robust standard errors: linear, or of another family."""
+    if is_mixed:
+        from crosslevel.estimators.mixed import mixed
+
+        made: FittedMixed = mixed(formula, data, **outcome)
+        return made
+    if outcome["family"] == "gaussian":
+        from crosslevel.estimators.ols import ols
+
+        return ols(formula, data, cluster=cluster)
+    from crosslevel.estimators.responses.glm import glm
+
+    return glm(formula, data, cluster=cluster, **{name: outcome[name] for name in ("family", "trials", "exposure")})
+
+
+def given(fits: "Sequence[FittedMixed | OLSFit | GLMFit]", ddf: Sequence[str]) -> list[Any]:
     """What is compared: mixed models by each way of counting degrees of freedom, regressions as they are."""
-    from crosslevel.estimators.mixed import MixedFit
+    from crosslevel.estimators.fitted_mixed import FittedMixed
 
     out: list[Any] = []
     for fit in fits:
-        out += [fit if one == AUTO else (fit, one) for one in ddf] if isinstance(fit, MixedFit) else [fit]
+        out += [fit if one == AUTO else (fit, one) for one in ddf] if isinstance(fit, FittedMixed) else [fit]
     return out
 
 

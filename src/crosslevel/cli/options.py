@@ -8,12 +8,29 @@ import typer
 from crosslevel.errors import CrosslevelError
 
 if TYPE_CHECKING:
-    from crosslevel.families import Family
+    from crosslevel.families import Family as FamilyOfOutcomes
 
 NOT_CONVERGED = 1
 
 Json = Annotated[bool, typer.Option("--json", help="Print every number as JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress messages.")]
+Family = Annotated[
+    str,
+    typer.Option(
+        help="gaussian, binomial, poisson, negbinomial, nbinom1, gamma, beta, betabinomial, ordinal; with a link as in "
+        "binomial:probit"
+    ),
+]
+Quadrature = Annotated[
+    str, typer.Option(help="Of other families than gaussian: auto, laplace, pql, mql or a number of nodes")
+]
+Trials = Annotated[
+    str | None,
+    typer.Option(help="Column of the numbers of trials of proportions or numbers of successes", show_default=False),
+]
+Exposure = Annotated[
+    str | None, typer.Option(help="Column of what counts are relative to, as time", show_default=False)
+]
 
 
 def nodes_of(text: str) -> int | str:
@@ -27,7 +44,7 @@ def nodes_of(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def family_named(text: str) -> "str | Family":
+def family_named(text: str) -> "str | FamilyOfOutcomes":
     """Family as given on the command line: a name, or a name with a link.
 
     Raises
@@ -48,5 +65,18 @@ def family_named(text: str) -> "str | Family":
     if not any(field.name == "link" for field in fields(family)):  # type: ignore[arg-type]
         raise CrosslevelError(f"`--family` is {text!r}, but {name} has the link {family.link} only. Write {name}.")
     with_link: type[Any] = type(family)
-    chosen: Family = with_link(link=link)
+    chosen: FamilyOfOutcomes = with_link(link=link)
     return chosen
+
+
+def outcome_named(family: str, quadrature: str, trials: str | None, exposure: str | None) -> dict[str, Any]:
+    """What the command line says of the outcome, as arguments of the library.
+
+    Examples
+    --------
+    >>> outcome_named("poisson", "auto", None, "years")
+    {'family': 'poisson', 'quadrature': 'auto', 'trials': None, 'exposure': 'years'}
+    """
+    return {
+        "family": family_named(family), "quadrature": nodes_of(quadrature), "trials": trials, "exposure": exposure,
+    }  # fmt: skip
