@@ -232,9 +232,16 @@ RULES: dict[str, Rule] = {
 def _computed(tree: ast.expr, code: Code, learning: Learning, start: int) -> Component:
     """Component of an expression that is no transform of ours; those inside it become columns it is handed."""
     inner: dict[str, Component] = {}
-    rewritten = _Extraction(code, learning, start, inner).visit(copy.deepcopy(tree))
+    rewritten = tree
+    if any(isinstance(node, ast.Compare) or _is_ours(node) for node in ast.walk(tree)):
+        rewritten = _Extraction(code, learning, start, inner).visit(copy.deepcopy(tree))
     arithmetic = _arithmetic(tree, rewritten, code, learning, inner) if is_elementwise(rewritten) else None
     return arithmetic or _external(tree, rewritten, code, learning, start, inner)
+
+
+def _is_ours(node: ast.AST) -> bool:
+    """Whether part of an expression is a call of one of our transforms that may stand inside another function."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in RULES.keys() - {"C"}
 
 
 def _arithmetic(
@@ -306,7 +313,7 @@ class _Extraction(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Replace the call if one of our rules knows it; look inside otherwise."""
-        rule = RULES.get(node.func.id) if isinstance(node.func, ast.Name) and node.func.id != "C" else None
+        rule = RULES[node.func.id] if _is_ours(node) and isinstance(node.func, ast.Name) else None
         component = rule(node, self.code, self.learning, self.start) if rule else None
         if component is None:
             return self.generic_visit(node)

@@ -23,6 +23,14 @@ Kind: TypeAlias = Literal["integer", "float", "boolean", "categorical", "text", 
 Series: TypeAlias = "nw.Series[Any]"
 
 
+PLAIN: dict[Any, Kind] = {
+    **{np.dtype(f"{sign}int{bits}"): "integer" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    **{np.dtype(f"float{bits}"): "float" for bits in (32, 64)},
+    np.dtype(np.bool_): "boolean",
+}
+"""What numpy's own types hold, known without asking for narwhals' name of them."""
+
+
 def settled(series: Series) -> Series:
     """The column with a definite type.
 
@@ -54,6 +62,13 @@ def _settled_pandas(native: pd.Series[Any]) -> pd.Series[Any]:
 
 def kind(series: Series) -> Kind:
     """What a settled column holds."""
+    native = series.to_native()
+    if isinstance(native, pd.Series):
+        plain = PLAIN.get(native.dtype) if isinstance(native.dtype, np.dtype) else None
+        if plain is not None:
+            return plain
+        if isinstance(native.dtype, pd.CategoricalDtype):
+            return "categorical"
     dtype = series.dtype
     if dtype.is_integer():
         return "integer"
@@ -179,7 +194,7 @@ def own_categories(series: Series) -> list[Any]:
 
 def _is_pool(series: Series) -> bool:
     """Whether the categories are one pool for all columns: polars gives only an Enum an order of its own."""
-    return series.dtype == nw.Categorical and series.implementation.is_polars()
+    return not _is_pandas(series) and series.dtype == nw.Categorical and series.implementation.is_polars()
 
 
 def _with_categories(series: Series) -> pd.Series[Any]:
