@@ -153,6 +153,10 @@ class Sampling(Weights):
             raise CrosslevelError(f"`scaling` is 'size', 'effective' or 'none'; got {self.scaling!r}.")
         object.__setattr__(self, "clusters", MappingProxyType(dict(self.clusters)))
 
+    def __reduce__(self) -> tuple[type["Sampling"], tuple[str | None, dict[str, str], Scaling]]:
+        """What it is made of: the read-only view cannot be copied to other processes."""
+        return Sampling, (self.rows, dict(self.clusters), self.scaling)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of weights."""

@@ -161,7 +161,8 @@ def interval_ratios(
     chosen = [j for j in fit.terms if constant[j] and j != _intercept(fit)]
     if not chosen:
         raise CrosslevelError(
-            f"`interval_ratios` are of variables that are constant within {factor.name}; the fixed part has none."
+            f"`interval_ratios` are of variables that are constant within {factor.name}; the fixed part has none. "
+            "`median_ratio` needs none."
         )
     beta = fit.solution.beta[chosen]
     low, high, opposite = numbers.interval_ratios(beta, _variance(fit, factor, at)[0], share=share)
