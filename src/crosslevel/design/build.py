@@ -14,7 +14,8 @@ from crosslevel.design.crossing import Crossing
 from crosslevel.design.factors import GroupingFactor, grouping_factor
 from crosslevel.design.known import KnownMatrices, check_known
 from crosslevel.design.members import members_present
-from crosslevel.design.outcome import AskedOutcome, Outcome, learn_asked, read_outcome, with_exposure
+from crosslevel.design.outcome import AskedOutcome, Outcome, learn_asked, with_exposure
+from crosslevel.design.precision import read_weighted
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import Reduced, independent_columns, reduce_products
 from crosslevel.design.rows import CHUNK, RowCount, count_rows, read_blocks, sum_products
@@ -325,7 +326,7 @@ def build_design(
         memory = Repeated.of(columns, mask, columns.numeric(weights.column))
     learnt = None if outcome is None else learn_asked(outcome, parsed, columns, mask)
     spec = learn(parsed, columns, mask, memory=memory, response=None if learnt is None else learnt.component)
-    read = None if outcome is None or learnt is None else read_outcome(outcome, learnt, columns, mask)
+    read = None if outcome is None or learnt is None else read_weighted(outcome, learnt, columns, mask, weights)
     check_known(parsed, known)
     matrices = KnownMatrices(matrices=known or {}, names=tuple(column.name for column in spec.columns))
     known_errors = knows_errors(residual) or outcome is not None
@@ -337,7 +338,7 @@ def build_design(
     if outcome is not None and read is not None:
         check_one_row_each(factors, rows.used, outcome.family, read)
         used_offset = with_exposure(outcome, used_offset, offset, columns, mask)
-        read = read if row_weights is None else replace(read, weight=row_weights.rows)
+        read = read if row_weights is None or read.is_mean else replace(read, weight=row_weights.rows)
 
     products = _products(spec, columns, mask, factors, row_weights, used_offset)
     return finish_design(

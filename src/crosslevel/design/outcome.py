@@ -30,11 +30,14 @@ class AskedOutcome:
     trials : the column with the number of trials of each row, numbers for all rows of the data, or one number; None
         where the outcome says it.
     exposure : the column with the exposure of each row, or numbers for all rows of the data; None for 1.
+    is_quasi : whether precision weights that make no distribution of the family are taken as well, because only
+        coefficients and robust standard errors are wanted.
     """
 
     family: "Family"
     trials: object = None
     exposure: object = None
+    is_quasi: bool = False
 
     def columns(self, columns: Columns) -> tuple[str, ...]:
         """The data columns that are needed beside those of the formula.
@@ -65,12 +68,13 @@ class Outcome:
     Attributes
     ----------
     name : as the formula has it.
-    y : (n,) number of successes, number of the category from 0, or the value itself.
-    size : (n,) trials of binomial outcomes, else 1.
+    y : (n,) number of successes, number of the category from 0, the value itself, or the total of `size` of them.
+    size : (n,) trials of binomial outcomes; how many answers an outcome with a precision is the mean of; else 1.
     weight : (n,) how often each row's log-likelihood counts; None if each counts once.
     categories : of an ordered outcome, in order; else None.
     labels : of two labels the one that counts as 0 and the one that counts as 1; else None.
     trials : where the trials come from, in words; None where each row is one.
+    is_mean : whether the data have the mean of `size` answers, as precision weights say, and y is their total.
     learnt : the outcome as the formula has it.
     """
 
@@ -81,6 +85,7 @@ class Outcome:
     categories: tuple[Any, ...] | None = None
     labels: tuple[Any, Any] | None = None
     trials: str | None = None
+    is_mean: bool = False
     learnt: LearntOutcome = field(repr=False)
 
     @property
@@ -91,7 +96,7 @@ class Outcome:
     @property
     def has_trials(self) -> bool:
         """Whether some row is more than one trial."""
-        return bool(np.any(self.size != 1.0))
+        return self.trials is not None and bool(np.any(self.size != 1.0))
 
     @property
     def share(self) -> FloatArray:
@@ -138,7 +143,7 @@ def read_outcome(asked: AskedOutcome, learnt: LearntOutcome, columns: Columns, m
         (y,) = learnt.values(columns, mask)
         outcome = Outcome(name=learnt.name, y=y, size=np.ones(len(y)), learnt=learnt)
     asked.family.check_outcome(outcome.y, outcome.size, learnt.name)
-    _refuse_constant(outcome)
+    refuse_constant(outcome)
     return outcome
 
 
@@ -248,7 +253,7 @@ def _labelled(learnt: LearntOutcome, family: "Family", columns: Columns, mask: B
     (y,) = learnt.values(columns, mask)
     labels = (learnt.labels[0], learnt.labels[-1])
     outcome = Outcome(name=learnt.name, y=y, size=np.ones(len(y)), labels=labels, learnt=learnt)
-    _refuse_constant(outcome)
+    refuse_constant(outcome)
     return outcome
 
 
@@ -324,11 +329,11 @@ def _ordered(asked: AskedOutcome, learnt: LearntOutcome, columns: Columns, mask:
             f"family={asked.family.name!r} is for a few ordered categories. Use family='gaussian', or group the values."
         )
     outcome = Outcome(name=learnt.name, y=y, size=np.ones(len(y)), categories=categories, learnt=learnt)
-    _refuse_constant(outcome)
+    refuse_constant(outcome)
     return outcome
 
 
-def _refuse_constant(outcome: Outcome) -> None:
+def refuse_constant(outcome: Outcome) -> None:
     """Refuse an outcome that is the same everywhere."""
     share = outcome.share
     if np.all(share == share[0]):

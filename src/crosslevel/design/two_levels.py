@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from crosslevel.design.asked import check_random, cluster_columns
-from crosslevel.design.outcome import AskedOutcome, Outcome, learn_asked, read_outcome
+from crosslevel.design.outcome import AskedOutcome, Outcome, learn_asked
+from crosslevel.design.precision import read_weighted
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import independent_columns
 from crosslevel.design.rows import RowCount, count_rows, sum_products
@@ -108,9 +109,9 @@ def separate_design(
     products = sum_products(
         spec, columns, mask, clusters.codes, clusters.levels, weights=own, precision=isinstance(weights, Precision)
     )
-    read = None if outcome is None or learnt is None else read_outcome(outcome, learnt, columns, mask)
+    read = None if outcome is None or learnt is None else read_weighted(outcome, learnt, columns, mask, weights)
     return SeparateDesign(
-        outcome=None if read is None else replace(read, weight=own),
+        outcome=None if read is None else replace(read, weight=None if read.is_mean else own),
         spec=spec, columns=columns, mask=mask, rows=rows, cluster=cluster, group=group, levels=clusters.levels,
         codes=clusters.codes, products=products, weights=weights,
     )  # fmt: skip

@@ -132,7 +132,7 @@ def two_step(
     with _naming("first"):
         below = separate_design(
             first, data, cluster, also=averaged, weights=reading, missing=missing,
-            outcome=None if law is None else AskedOutcome(family=law),
+            outcome=None if law is None else AskedOutcome(family=law, is_quasi=True),
         )  # fmt: skip
     separate = _separate(below, law, pooled=first_variance == "pooled")
     above = cluster_rows(below, direct, averaged)

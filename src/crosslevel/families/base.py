@@ -34,8 +34,8 @@ class Family(ABC):
     """The distribution of one answer given its linear predictor eta, and shape parameters common to all answers.
 
     An answer is y (n,) with its size (n,): successes and trials for the binomial families, the total of so many counts
-    or amounts of the same mean for Poisson and gamma; the number of the category (0, 1, ...) for the ordered ones, where
-    the size is 1 as everywhere else.
+    or amounts of the same mean for Poisson and gamma; the number of the category (0, 1, ...) for the ordered ones,
+    where the size is 1 as everywhere else.
     """
 
     kind: ClassVar[str]

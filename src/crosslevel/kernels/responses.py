@@ -9,10 +9,10 @@ With l(eta) the log density of one answer without what is free of eta and of the
     log_constant(code, y, size)           what l leaves out
 
 `y` is the number of successes of `size` trials for the binomial families, the total of `size` independent answers of
-the same mean for Poisson counts and gamma amounts (the log density of the latter is that of their average y / size), the
+the same mean for Poisson counts and gamma amounts (for the latter the density is that of their average y / size), the
 number of the category (0, 1, ...) for the ordered families, and the outcome itself elsewhere, where `size` is 1; the
-Gaussian working family has the known precision `size`. `shape` (m,) holds the natural shape parameters. Derivatives are observed, not expected. Exponentials
-stop growing at e^700, so that one answer's terms are finite for every finite eta.
+Gaussian working family has the known precision `size`. `shape` (m,) holds the natural shape parameters. Derivatives are
+observed, not expected. Exponentials stop growing at e^700, so that one answer's terms are finite for every finite eta.
 """
 
 import math

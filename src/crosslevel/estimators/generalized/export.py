@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from crosslevel.design.precision import words_of_weights
 from crosslevel.estimators.export import plain, records
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def as_record(fit: "GeneralizedFit", *, level: float = 0.95) -> dict[str, Any]:
             "missing": dict(fit.rows.missing),
             "weightless": fit.rows.weightless,
         },
-        "weights": None if fit.design.weights is None else fit.design.weights.given.words,
+        "weights": words_of_weights(fit.design.weights, outcome),
         "fit": {key: plain(value) for key, value in fit.glance().iloc[0].items()},
         "fixed_effects": records(fit.tidy(level=level)),
         "thresholds": records(fit.thresholds(level=level)) if ordered else None,

@@ -19,13 +19,6 @@ from crosslevel.solve.generalized.solution import GeneralizedSolution
 from crosslevel.solve.generalized.solve import solve_generalized
 from crosslevel.table import open_source
 from crosslevel.types import Frame
-from crosslevel.weights import Precision
-
-INSTEAD_OF_PRECISION = {
-    "binary": "If the outcome is a share of so many trials, name the column in `trials`. ",
-    "count": "If the outcome is a mean over so many units, model the total, with the column as `exposure`. ",
-}
-"""What says how much a row tells, by kind of outcome."""
 
 
 def fit_family(formula: str, data: Frame, family: Family, given: Mapping[str, Any]) -> GeneralizedFit:
@@ -104,12 +97,6 @@ def _refuse_linear(family: Family, given: Mapping[str, Any]) -> None:
             f"`residual` is a covariance structure of normal residuals, and {name} has none. For correlations over "
             "time use a random term such as ar1(0 + C(wave) | id); for scatter beyond the family's, a random effect of "
             "every row, or a family with a dispersion."
-        )
-    if isinstance(given["weights"], Precision):
-        column, instead = given["weights"].column, INSTEAD_OF_PRECISION.get(family.kind, "")
-        raise CrosslevelError(
-            f"`weights` is cl.Precision({column!r}), a residual variance of sigma\u00b2 / {column}, and {name} has no "
-            f"residual variance. {instead}If a row stands for several equal rows, use cl.Frequency({column!r})."
         )
     if given["algebra"] == "iterative":
         raise CrosslevelError(f"`algebra` is 'iterative', which is for linear models; {name} has exact algebra only.")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.asked.new_rows import Drawn, NewLevels
-from crosslevel.estimators.generalized.rows import expected, in_words, told_predictor
+from crosslevel.estimators.generalized.rows import as_given, expected, in_words, told_predictor
 from crosslevel.estimators.predictor import chosen_factors, refuse_new_levels
 from crosslevel.estimators.simulation import drawn_effects, refuse_weights
 from crosslevel.estimators.target_rows import NewRows, TargetRows, UsedRows, new_rows
@@ -219,7 +219,7 @@ def simulate(
         for part in effects:
             eta += part.draw(rng)
         drawn = fit.family.draw(rng, eta, size, fit.solution.shape)
-        return in_words(fit, rows.spread(drawn), rows.index)
+        return in_words(fit, rows.spread(as_given(fit, drawn, size)), rows.index)
 
     if n is None:
         return draw()
@@ -235,20 +235,21 @@ def predictors_without(fit: "GeneralizedFit", rows: TargetRows) -> FloatArray:
 
 
 def trials_of(fit: "GeneralizedFit", rows: TargetRows) -> FloatArray:
-    """Trials (n,) of rows; 1 where the outcome has none.
+    """Trials (n,) of rows, or of how many answers their outcomes are means; 1 where the outcome is one answer.
 
     Raises
     ------
     CrosslevelError : new rows whose trials are not known.
     """
-    if not fit.outcome.has_trials:
+    if not (fit.outcome.has_trials or fit.outcome.is_mean):
         return np.ones(rows.n_rows)
     if not isinstance(rows, NewRows):
         return fit.outcome.size
-    asked, learnt = fit.design.asked, fit.outcome.learnt
-    if asked is not None and isinstance(asked.trials, str):
-        rows.columns.require([asked.trials], "new")
-        values = rows.columns.numeric(asked.trials)
+    asked, learnt, weights = fit.design.asked, fit.outcome.learnt, fit.design.weights
+    column = weights.given.columns[0] if fit.outcome.is_mean and weights is not None else asked and asked.trials
+    if isinstance(column, str):
+        rows.columns.require([column], "new")
+        values = rows.columns.numeric(column)
         return values if rows.mask is None else values[rows.mask]
     if learnt.kind == "pair":
         needed = [name for part in learnt.parts for name in part.variables]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from crosslevel.design.outcome import WHOLE
 from crosslevel.errors import CrosslevelError, DataError
 from crosslevel.estimators.rows import row_index
 from crosslevel.families import Family
@@ -65,7 +66,7 @@ def augment(fit: "GeneralizedFit") -> pd.DataFrame:
     is subtracted from the thresholds.
     """
     design, outcome, index = fit.design, fit.outcome, row_index(fit.design)
-    out: dict[str, Any] = {fit.spec.response_name: in_words(fit, outcome.y, index)}
+    out: dict[str, Any] = {fit.spec.response_name: in_words(fit, as_given(fit, outcome.y, outcome.size), index)}
     for factor in design.factors:
         names = (factor.name,) if factor.membership is None else factor.membership.members
         levels = pd.Index(factor.levels if factor.membership is None else [*factor.levels, None])
@@ -90,6 +91,11 @@ def told_predictor(fit: "GeneralizedFit", eta: FloatArray) -> FloatArray:
     return eta - float(fit.solution.beta[~fit.estimands.slopes][0])
 
 
+def as_given(fit: "GeneralizedFit", y: FloatArray, size: FloatArray) -> FloatArray:
+    """Outcomes (n,) as the data have them: with precisions the means of `size` answers, of which y are totals."""
+    return y / size if fit.outcome.is_mean else y
+
+
 def in_words(fit: "GeneralizedFit", y: FloatArray, index: pd.Index) -> pd.Series:
     """Outcomes (n,) as the data have them: labels and categories by name, else numbers; NaN is missing."""
     name, outcome = fit.spec.response_name, fit.outcome
@@ -111,6 +117,10 @@ def numbered(fit: "GeneralizedFit", y: object) -> FloatArray:
     outcome = fit.outcome
     levels = outcome.categories if outcome.labels is None else outcome.labels
     values = pd.Series(y)
+    if outcome.is_mean:
+        totals = np.asarray(values, dtype=np.float64) * outcome.size
+        whole, is_counted = np.round(totals), fit.family.kind in ("binary", "count")
+        return np.where(is_counted & (np.abs(totals - whole) <= WHOLE * np.fmax(1.0, whole)), whole, totals)
     if levels is None or (outcome.labels is not None and pd.api.types.is_numeric_dtype(values)):
         return np.asarray(values, dtype=np.float64)
     place = {_written(level): code for code, level in enumerate(levels)}

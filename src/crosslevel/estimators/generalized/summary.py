@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from crosslevel.design.precision import words_of_weights
 from crosslevel.display import (
     Block,
     Column,
@@ -98,7 +99,7 @@ def facts(fit: "GeneralizedFit") -> Table:
     if asked is not None and asked.trials is not None:
         rows.append(["Trials", fit.outcome.trials])
     if design.weights is not None:
-        rows.append(["Weights", design.weights.given.words])
+        rows.append(["Weights", words_of_weights(design.weights, fit.outcome)])
     if asked is not None and asked.exposure is not None:
         rows.append(["Exposure", f"{asked.exposure_column or 'numbers given'}; its logarithm is added"])
     if design.offset_column is not None or (fit.given["offset"] is not None):

@@ -70,10 +70,12 @@ def modelled(fit: "GeneralizedFit") -> str:
             f"probability that {outcome.name} is {one}, as it is in {counted(int(outcome.y.sum()))} of {counted(n)} "
             f"rows ({percent(float(outcome.y.mean()))}){beside}"
         )
-    mean = f"expected {outcome.name}{per_exposure(fit)}; its mean is {number(float(outcome.y.mean()))}"
+    average = float(outcome.y.sum() / outcome.size.sum())
+    mean = f"expected {outcome.name}{per_exposure(fit)}; its mean is {number(average)}"
     if kind == "count":
-        zeros = float(np.mean(outcome.y == 0.0))
-        return f"{mean}, its largest value {counted(int(outcome.y.max()))}, and {percent(zeros)} of the rows are zero"
+        largest, zeros = float(outcome.share.max()), float(np.mean(outcome.y == 0.0))
+        shown = number(largest) if outcome.is_mean else counted(int(largest))
+        return f"{mean}, its largest value {shown}, and {percent(zeros)} of the rows are zero"
     return mean
 
 

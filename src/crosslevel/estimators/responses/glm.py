@@ -51,7 +51,9 @@ def glm(
     vcov : "iid", "HC0" .. "HC3" (each row for itself), "CR0", "CR1", "CR1S", "CR2" or "CR3" (clusters). By default
         with a cluster "CR2" (with degrees of freedom by Satterthwaite), or "CR1" for families whose shape parameters
         the coefficients depend on; else "iid".
-    weights : cl.Precision("w"), by which log-likelihoods are multiplied, or cl.Frequency("w").
+    weights : cl.Precision("w"), with which the outcome of a row is the mean of w independent answers: the share of
+        successes in w trials, a mean count, a mean amount. Coefficients and robust standard errors need not have whole
+        totals; log-likelihoods of other families are multiplied by w. Or cl.Frequency("w").
     offset : a known part of the linear predictor: the name of a column, or one number per row.
     exposure : what counts are relative to: a column, or numbers.
     trials : the number of trials of proportions or successes: a column, numbers, or one number.
@@ -89,7 +91,7 @@ def glm(
     reading = check_reading(weights, data, "glm")
     design = build_design(
         formula, data, missing=missing, weights=reading, offset=offset, clusters=names,
-        outcome=AskedOutcome(family=law, trials=trials, exposure=exposure),
+        outcome=AskedOutcome(family=law, trials=trials, exposure=exposure, is_quasi=True),
     )  # fmt: skip
     if not len(design.x):
         raise CrosslevelError(f"`formula` has no coefficients: {formula!r}. Add predictors, or leave the intercept in.")

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from crosslevel.design.precision import words_of_weights
 from crosslevel.display import Block, Column, Document, Note, Row, Table, counted
 from crosslevel.estimators.responses.coefficient_words import coefficient_words
 from crosslevel.estimators.responses.ratio_words import ratios
@@ -55,7 +56,7 @@ def facts(fit: "GLMFit") -> Table:
     if fit.outcome.trials is not None:
         rows.append(["Trials", f"{counted(fit.outcome.size.sum())} ({fit.outcome.trials})"])
     if fit.design.weights is not None:
-        rows.append(["Weights", fit.design.weights.given.words])
+        rows.append(["Weights", words_of_weights(fit.design.weights, fit.outcome)])
     if fit.given["exposure"] is not None:
         rows.append(["Exposure", fit.given["exposure"] if isinstance(fit.given["exposure"], str) else "numbers given"])
     if fit.given["offset"] is not None:
