@@ -25,6 +25,7 @@ from crosslevel.display import (
 )
 from crosslevel.errors import CrosslevelError, FileError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
+from crosslevel.estimators.generalized.words import modelled
 from crosslevel.estimators.mixed import MixedFit
 from crosslevel.estimators.random import has_shares
 from crosslevel.report import figures
@@ -141,14 +142,16 @@ def in_short(models: Mapping[str, Fit]) -> Iterator[Block]:
     """What was found, in words."""
     yield Heading("In short")
     name, last = list(models.items())[-1]
-    yield Paragraph(data_sentence(last))
+    about = f" Modelled: {modelled(last)}." if isinstance(last, GeneralizedFit) else ""
+    yield Paragraph(data_sentence(last) + about)
     said = {key: variation_of(fit) for key, fit in models.items()}
     sentences = [f"{key}: {told}" if len(models) > 1 else told for key, told in said.items() if told]
     if sentences:
         yield Items(sentences)
     effects = list(effect_sentences(last) if isinstance(last, MixedFit) else ratio_sentences(last))
     if effects:
-        yield Paragraph(f"{name} finds:" if len(models) > 1 else "The model finds:")
+        alike = ", between rows whose random effects are the same" if isinstance(last, GeneralizedFit) else ""
+        yield Paragraph(f"{name if len(models) > 1 else 'The model'} finds{alike}:")
         yield Items(effects)
     if any(len(column.factors) > 1 for column in last.spec.columns[: last.spec.n_fixed]):
         yield Paragraph(

@@ -207,9 +207,9 @@ def between_clusters(fit: "GeneralizedFit", level: float) -> Iterator[Block]:
     zero = where_slopes_are_zero(fit)
     if fit.family.latent_variance is not None and not fit.is_singular:
         icc = fit.icc(level=level)
+        itself = "" if fit.outcome.categories else ' That of the outcome itself is smaller: fit.icc(scale="response").'
         yield Paragraph(
-            f"Intraclass correlation of the latent variable: {fixed(icc.estimate, 3)}{precision(icc)}{zero}. That of "
-            'the outcome itself is smaller: fit.icc(scale="response").'
+            f"Intraclass correlation of the latent variable: {fixed(icc.estimate, 3)}{precision(icc)}{zero}.{itself}"
         )
     if fit.family.link in RATIOS:
         frame = fit.median_ratio(level=level)
