@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import crosslevel as cl
+from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.analysis.moderation import Moderation
 from crosslevel.analysis.page import document_of
 from crosslevel.analysis.phrases import listed, several, what_varies
-from crosslevel.analysis.record import Skipped
 from crosslevel.estimators.latex import latex
 
 FORMULA = "mathach ~ within(ses, school) * sector + within(ses, school) * meanses + minority"

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import crosslevel as cl
-from crosslevel.analysis.record import Skipped
+from crosslevel.analysis.context_analysis import Skipped
 
 
 def answers() -> pd.DataFrame:

@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 import crosslevel as cl
+from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.analysis.folder import check_folder
 from crosslevel.analysis.levels import CrossLevelTerm
 from crosslevel.analysis.moderation import moderation
 from crosslevel.analysis.moderation_words import moderation_sentences
 from crosslevel.analysis.question import ask
-from crosslevel.analysis.record import Skipped
 from crosslevel.cli.app import app
 from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DataError, DesignError, FileError
 from crosslevel.report.comparison import estimate_cell

@@ -4,24 +4,21 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from crosslevel.analysis.page import call_of, document_with, versions
 from crosslevel.analysis.pictures import drawings
-from crosslevel.analysis.record import Skipped
 from crosslevel.display import page, text
 from crosslevel.errors import FileError
 from crosslevel.estimators.export import plain
+from crosslevel.families import Family
 from crosslevel.report.figures import theme
 from crosslevel.table import write_atomically
 
 if TYPE_CHECKING:
-    from crosslevel.analysis.record import Analysis
+    from crosslevel.analysis.context_analysis import ContextAnalysis
 
 RECORD = "analysis.json"
 """The file that tells a folder of an analysis from others, and lists what was written."""
@@ -68,23 +65,13 @@ def check_folder(folder: str | os.PathLike[str], *, overwrite: bool, argument: s
     return target
 
 
-def write_folder(analysis: "Analysis", folder: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """Write everything; see `Analysis.save`."""
-    return fill_folder(lambda place: _fill(place, analysis), folder, overwrite=overwrite)
-
-
-def fill_folder(fill: Callable[[Path], None], folder: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """Let `fill` write all files into a folder, which has its name only when they are all there.
-
-    Raises
-    ------
-    FileError : the folder cannot be written, or holds something.
-    """
+def write_folder(analysis: "ContextAnalysis", folder: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Write everything into a folder, which has its name only when all files are there; see `ContextAnalysis.save`."""
     target = check_folder(folder, overwrite=overwrite)
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         temporary.mkdir()
-        fill(temporary)
+        _fill(temporary, analysis)
         _take_place(temporary, target)
     except OSError as error:
         raise FileError(
@@ -97,12 +84,12 @@ def fill_folder(fill: Callable[[Path], None], folder: str | os.PathLike[str], *,
 
 
 @theme.without_collection()
-def _fill(folder: Path, analysis: "Analysis") -> None:
+def _fill(folder: Path, analysis: "ContextAnalysis") -> None:
     """Write all files into a new folder."""
     drawn = list(drawings(analysis))
     for part in ("tables", "figures"):
         (folder / part).mkdir()
-    for name, frame in tables(analysis):
+    for name, frame in analysis.tables():
         write_atomically(folder / "tables" / f"{name}.csv", frame.to_csv(), argument="folder")
     for drawing in drawn:
         write_atomically(folder / "figures" / f"{drawing.name}.svg", drawing.svg, argument="folder")
@@ -110,7 +97,8 @@ def _fill(folder: Path, analysis: "Analysis") -> None:
     document = document_with(analysis, drawn)
     write_atomically(folder / "report.html", page(document, contents=True), argument="folder")
     write_atomically(folder / "log.txt", text(document) + "\n", argument="folder")
-    write_atomically(folder / "paper.md", analysis.paper.markdown, argument="folder")
+    for name, words in analysis.texts():
+        write_atomically(folder / name, words, argument="folder")
     files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
     record = json.dumps(record_of(analysis, files), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / RECORD, record + "\n", argument="folder")
@@ -138,20 +126,19 @@ def _listed(record: Path) -> list[str]:
     return []
 
 
-def record_of(analysis: "Analysis", files: list[str]) -> dict[str, Any]:
+def record_of(analysis: "ContextAnalysis", files: list[str]) -> dict[str, Any]:
     """What is needed to do it again: call, seed, formulas, versions; and what was written."""
-    fits = {
-        "null": analysis.null, "invariant": analysis.invariant, "maximal": analysis.maximal,
-        "selected": analysis.selected,
-    }  # fmt: skip
     return {
         "call": call_of(analysis),
-        "given": {name: value for name, value in analysis.given.items()},
+        "given": {
+            name: value.description if isinstance(value, Family) else value for name, value in analysis.given.items()
+        },
         "rows_read": analysis.question.levels.rows_read,
-        "rows": analysis.selected.nobs,
+        "rows": analysis.models["Selected"].nobs,
         "clusters": analysis.question.n_clusters,
-        "formulas": {name: fit.formula for name, fit in fits.items()},
-        "converged": {name: fit.converged for name, fit in fits.items()},
+        "formulas": {name.lower(): fit.formula for name, fit in analysis.models.items()},
+        "converged": {name.lower(): fit.converged for name, fit in analysis.models.items()},
+        **analysis.facts,
         "context_effects": [
             {"term": str(term), **{str(name): plain(value) for name, value in row.items()}}
             for term, row in analysis.effects.iterrows()
@@ -160,34 +147,3 @@ def record_of(analysis: "Analysis", files: list[str]) -> dict[str, Any]:
         "versions": versions(),
         "files": files,
     }
-
-
-def tables(analysis: "Analysis") -> Iterator[tuple[str, pd.DataFrame]]:
-    """All tables by the name of their file."""
-    fit, level = analysis.selected, analysis.level
-    yield "description", analysis.description.frame
-    yield "context_effects", analysis.effects
-    yield "estimators", analysis.comparison.frame
-    yield "estimators_bootstrap", analysis.drawn.frame
-    yield "interval_widths", analysis.widths
-    yield "coefficients", fit.tidy(level=level)
-    yield "variance_components", fit.varcomp(level=level)
-    yield "selection", analysis.selection.candidates
-    yield "sensitivity", analysis.selection.sensitivity
-    yield "heterogeneity", analysis.heterogeneity.frame
-    for k, found in enumerate(analysis.interactions.values(), start=1):
-        if not isinstance(found, Skipped):
-            yield f"slopes_{k}", found.slopes.frame
-            for m, region in enumerate(found.regions, start=1):
-                suffix = f"{k}" if len(found.regions) == 1 else f"{k}_{m}"
-                yield f"regions_{suffix}", region.regions
-                yield f"regions_{suffix}_curve", region.frame
-    if not isinstance(analysis.influence, Skipped):
-        yield "influence", analysis.influence.frame
-    for name, steps in (("two_step", analysis.fgls), ("two_step_adjusted", analysis.adjusted)):
-        if not isinstance(steps, Skipped):
-            yield name, steps.tidy(level=level)
-            yield f"{name}_clusters", steps.first_step
-    yield "ladder", analysis.ladder.frame
-    yield "ladder_explained", analysis.ladder.explained
-    yield "ladder_reliability", analysis.ladder.reliability

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import crosslevel
 from crosslevel.analysis.pictures import Drawing, drawings
-from crosslevel.analysis.sections import whole
 from crosslevel.display import Block, Code, Document, Heading, Items, Paragraph, Table, page
 from crosslevel.families import Family
 from crosslevel.report.figures import theme
@@ -18,17 +17,17 @@ from crosslevel.report.page import PACKAGES, html_file
 from crosslevel.table import write_atomically
 
 if TYPE_CHECKING:
-    from crosslevel.analysis.record import Analysis
+    from crosslevel.analysis.context_analysis import ContextAnalysis
 
 
 @theme.without_collection()
-def write_page(analysis: "Analysis", path: str | os.PathLike[str]) -> Path:
-    """Write the report; see `Analysis.report`."""
+def write_page(analysis: "ContextAnalysis", path: str | os.PathLike[str]) -> Path:
+    """Write the report; see `ContextAnalysis.report`."""
     file = html_file(path)
     return write_atomically(file, page(document_with(analysis, list(drawings(analysis))), contents=True))
 
 
-def document_with(analysis: "Analysis", drawn: Sequence[Drawing]) -> Document:
+def document_with(analysis: "ContextAnalysis", drawn: Sequence[Drawing]) -> Document:
     """The whole report with its figures."""
     pictures: dict[str, list[Block]] = {}
     for drawing in drawn:
@@ -36,15 +35,15 @@ def document_with(analysis: "Analysis", drawn: Sequence[Drawing]) -> Document:
     return document_of(analysis, pictures)
 
 
-def document_of(analysis: "Analysis", pictures: Mapping[str, Sequence[Block]]) -> Document:
+def document_of(analysis: "ContextAnalysis", pictures: Mapping[str, Sequence[Block]]) -> Document:
     """The whole report as a document."""
-    fit = analysis.selected
+    fit = analysis.models["Selected"]
     outcome = fit.labels.get(fit.spec.response_name) or fit.spec.response_name
     title = f"Context effects on {outcome} by {analysis.question.group}"
-    return Document(title, [*whole(analysis, pictures), *appendix(analysis)])
+    return Document(title, [*analysis.sections(pictures), *appendix(analysis)])
 
 
-def appendix(analysis: "Analysis") -> Iterator[Block]:
+def appendix(analysis: "ContextAnalysis") -> Iterator[Block]:
     """What is needed to do it again."""
     yield Heading("To do it again")
     yield Paragraph("With the same data, the call and the versions below give the same numbers.")
@@ -55,7 +54,7 @@ def appendix(analysis: "Analysis") -> Iterator[Block]:
         yield Items(list(analysis.warned))
 
 
-def call_of(analysis: "Analysis") -> str:
+def call_of(analysis: "ContextAnalysis") -> str:
     """The call as Python."""
     given = dict(analysis.given)
     lines = [f"    {json.dumps(given.pop('formula'), ensure_ascii=False)},", "    data,"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import crosslevel
+from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.analysis.moderation_words import moderation_sentences
 from crosslevel.analysis.phrases import (
     as_percent,
@@ -16,11 +17,10 @@ from crosslevel.analysis.phrases import (
     t_test,
     what_varies,
 )
-from crosslevel.analysis.record import Skipped
 from crosslevel.analysis.sources import REFERENCES
 from crosslevel.display import Document, Equations, Paragraph, counted, fixed, percent
 from crosslevel.display.as_text import lines_of
-from crosslevel.estimators.generalized.fit import GeneralizedFit
+from crosslevel.estimators.fitted_mixed import FittedMixed
 from crosslevel.estimators.latex import latex
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.summary import cluster_sizes, equations, parts_of
@@ -188,7 +188,7 @@ def rule_of(fit: MixedFit) -> str:
     return RULES.get(fit.ddf, f" with {fit.ddf} degrees of freedom")
 
 
-def blocks_of(fit: MixedFit | GeneralizedFit) -> list[list[str]]:
+def blocks_of(fit: FittedMixed) -> list[list[str]]:
     """The blocks of random effects."""
     names = fit.design.random_names
     return [[names[k] for k in block] for block in fit.design.structure.columns]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from crosslevel.analysis.record import Skipped
+from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.display import Picture
 from crosslevel.estimators.marginal_table import SLOPE
 from crosslevel.report import figures
@@ -15,6 +15,7 @@ from crosslevel.report.page import MOST_POINTS, width_of, words_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from crosslevel.analysis.context_analysis import ContextAnalysis
     from crosslevel.analysis.record import Analysis
 
 
@@ -55,9 +56,9 @@ class Drawing:
         )  # fmt: skip
 
 
-def drawings(analysis: "Analysis") -> Iterator[Drawing]:
+def drawings(analysis: "ContextAnalysis") -> Iterator[Drawing]:
     """Draw all figures of an analysis, in the order of the report."""
-    for drawing in drawn(analysis):
+    for drawing in analysis.drawings():
         theme.settled(drawing.figure)
         yield drawing
 

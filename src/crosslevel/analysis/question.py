@@ -11,8 +11,7 @@ from crosslevel.analysis.levels import Levels, group_of, levels_of
 from crosslevel.design import Design
 from crosslevel.design.outcome import AskedOutcome
 from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DataError, DesignError
-from crosslevel.estimators.generalized.fit import GeneralizedFit
-from crosslevel.estimators.mixed_fit import MixedFit
+from crosslevel.estimators.fitted_mixed import FittedMixed
 from crosslevel.formula import DesignColumn, parse
 from crosslevel.table import Columns, Factor, group_codes
 from crosslevel.types import Frame, IntArray, Missing
@@ -80,11 +79,11 @@ class Question:
         """All slopes vary that may."""
         return self.levels.formula(self.levels.fixed, self.maximal_random)
 
-    def effects(self, fit: MixedFit | GeneralizedFit) -> tuple[str, ...]:
+    def effects(self, fit: FittedMixed) -> tuple[str, ...]:
         """Names of the context effects among a fit's coefficients: of the variables, and of what they moderate."""
         return tuple(column.name for column in self.columns(fit))
 
-    def columns(self, fit: MixedFit | GeneralizedFit) -> list[DesignColumn]:
+    def columns(self, fit: FittedMixed) -> list[DesignColumn]:
         """The design columns of the context effects."""
         design = fit.design
         names = context_names(design, self.levels, self.context)

@@ -1,47 +1,31 @@
 """The record of an analysis: every step as a field, and what follows from them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from crosslevel.analysis.context_analysis import ContextAnalysis, Skipped
 from crosslevel.analysis.ladder import Ladder
 from crosslevel.analysis.moderation import Moderation
-from crosslevel.analysis.question import Question
 from crosslevel.diagnostics.coding import CodingReport
-from crosslevel.diagnostics.describe import Description
-from crosslevel.diagnostics.influence import Influence
-from crosslevel.display import Document
+from crosslevel.display import Block, Document
 from crosslevel.estimators.compare import Comparison
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.estimators.two_step_fit import TwoStepFit
 from crosslevel.inference.bootstrap.record import Bootstrap
 from crosslevel.inference.heterogeneity import Heterogeneity
-from crosslevel.selection.record import Selection
 
 if TYPE_CHECKING:
     from crosslevel.analysis.paper import Paper
+    from crosslevel.analysis.pictures import Drawing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Skipped:
-    """A step that could not be done for this model or these data.
-
-    Attributes
-    ----------
-    reason : why, and what to do.
-    """
-
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Analysis:
+class Analysis(ContextAnalysis):
     """An analysis of context effects. A step that could not be done is a `Skipped` with its reason.
 
     Attributes
@@ -65,24 +49,17 @@ class Analysis:
     warned : warnings of all steps, each once.
     """
 
-    question: Question
-    description: Description = field(repr=False)
     coding: CodingReport = field(repr=False)
     null: MixedFit = field(repr=False)
     invariant: MixedFit = field(repr=False)
-    selection: Selection = field(repr=False)
     pooled: OLSFit = field(repr=False)
     fgls: TwoStepFit | Skipped = field(repr=False)
     adjusted: TwoStepFit | Skipped = field(repr=False)
     bootstraps: Mapping[str, Bootstrap] = field(repr=False)
-    comparison: Comparison = field(repr=False)
     drawn: Comparison = field(repr=False)
     heterogeneity: Heterogeneity = field(repr=False)
     interactions: Mapping[str, Moderation | Skipped] = field(repr=False)
-    influence: Influence | Skipped = field(repr=False)
     ladder: Ladder = field(repr=False)
-    given: Mapping[str, Any]
-    warned: tuple[str, ...]
 
     # -- what was found -------------------------------------------------------------------------------------------
     @property
@@ -100,19 +77,11 @@ class Analysis:
         return fit
 
     @property
-    def level(self) -> float:
-        """Confidence level of all intervals."""
-        return float(self.given["level"])
-
-    @property
-    def converged(self) -> bool:
-        """Whether every model reached its optimum."""
-        return all(fit.converged for fit in (self.null, self.invariant, self.maximal, self.selected))
-
-    @cached_property
-    def terms(self) -> tuple[str, ...]:
-        """Names of the context effects."""
-        return self.question.effects(self.selected)
+    def models(self) -> dict[str, MixedFit]:
+        """The mixed models by name."""
+        return {
+            "Null": self.null, "Invariant": self.invariant, "Maximal": self.maximal, "Selected": self.selected,
+        }  # fmt: skip
 
     @cached_property
     def effects(self) -> pd.DataFrame:
@@ -155,55 +124,47 @@ class Analysis:
 
         return paper_of(self)
 
+    @property
+    def skipped(self) -> dict[str, Skipped]:
+        """The steps that could not be done."""
+        steps: dict[str, object] = {
+            "two-step regression, FGLS": self.fgls,
+            "two-step regression, adjusted": self.adjusted,
+            "influence of each cluster": self.influence,
+            **{f"slopes of {text}": found for text, found in self.interactions.items()},
+        }
+        return {name: found for name, found in steps.items() if isinstance(found, Skipped)}
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What analysis.json tells of the models beyond formulas and convergence, by name."""
+        return {}
+
     # -- documents ------------------------------------------------------------------------------------------------
     def summary(self) -> Document:
         """The main results, to print or to show in a notebook."""
-        from crosslevel.analysis.sections import short
+        from crosslevel.analysis.sections import in_short, short
 
-        return short(self)
+        return short(self, in_short(self))
 
-    def report(self, path: str | PathLike[str]) -> Path:
-        """Write one HTML file with everything: words, tables and figures; nothing is loaded from anywhere.
+    def sections(self, pictures: Mapping[str, Sequence[Block]]) -> Iterator[Block]:
+        """The report without its appendix, with the figures of each section."""
+        from crosslevel.analysis.sections import whole
 
-        Parameters
-        ----------
-        path : where to write, ending in .html.
+        return whole(self, pictures)
 
-        Returns
-        -------
-        path : where it was written.
-        """
-        from crosslevel.analysis.page import write_page
+    def drawings(self) -> Iterator["Drawing"]:
+        """The figures, in the order of the report, as they are drawn."""
+        from crosslevel.analysis.pictures import drawn
 
-        return write_page(self, path)
+        return drawn(self)
 
-    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write everything into a folder: whole or not at all.
+    def tables(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """All tables by the name of their file."""
+        from crosslevel.analysis.tables import tables
 
-        report.html; tables/*.csv; figures/*.svg and *.png; log.txt, the analysis as text; paper.md, what to write;
-        analysis.json, the call, the seed, versions and every file.
+        return tables(self)
 
-        Parameters
-        ----------
-        folder : made by this; one that holds something is refused unless `overwrite` is true, and even then if it holds
-            files that no analysis wrote.
-        overwrite : whether an earlier analysis may be replaced.
-
-        Returns
-        -------
-        folder : where it was written.
-
-        Raises
-        ------
-        FileError : the folder cannot be written, or holds something.
-        """
-        from crosslevel.analysis.folder import write_folder
-
-        return write_folder(self, folder, overwrite=overwrite)
-
-    def __str__(self) -> str:
-        return str(self.summary())
-
-    def _repr_html_(self) -> str:
-        """Return the summary for a notebook."""
-        return self.summary()._repr_html_()
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """What to write, as paper.md."""
+        yield "paper.md", self.paper.markdown

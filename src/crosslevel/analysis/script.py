@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
+from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.analysis.ladder import ladder
 from crosslevel.analysis.moderation import moderation
 from crosslevel.analysis.progress import Steps, recorded
 from crosslevel.analysis.question import Question, ask
-from crosslevel.analysis.record import Analysis, Skipped
+from crosslevel.analysis.record import Analysis
 from crosslevel.analysis.second import second_of
 from crosslevel.analysis.tried import tried
 from crosslevel.design.outcome import AskedOutcome

@@ -1,14 +1,14 @@
 """The documents of an analysis: short for the terminal, whole for the page."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.analysis.ladder_words import ladder_blocks
 from crosslevel.analysis.paper import blocks_of
 from crosslevel.analysis.phrases import decimals_of, interval, listed, several, what_varies
-from crosslevel.analysis.record import Skipped
 from crosslevel.display import (
     Block,
     Code,
@@ -33,31 +33,36 @@ from crosslevel.report.comparison import comparison
 from crosslevel.report.findings import data_sentence, variation_sentence
 
 if TYPE_CHECKING:
+    from crosslevel.analysis.context_analysis import ContextAnalysis
     from crosslevel.analysis.record import Analysis
-    from crosslevel.estimators.mixed_fit import MixedFit
 
 Pictures = Mapping[str, Sequence[Block]]
 """The figures of each section."""
 
 
-def short(analysis: "Analysis") -> Document:
-    """The main results."""
-    fit = analysis.selected
-    title = f"Context effects on {fit.spec.response_name} by {analysis.question.group}"
-    return Document(title, [*in_short(analysis), *concerns(analysis)])
+def short(analysis: "ContextAnalysis", found: Iterable[Block]) -> Document:
+    """What was found, with what must be read before the numbers."""
+    title = f"Context effects on {analysis.models['Selected'].spec.response_name} by {analysis.question.group}"
+    return Document(title, [*found, *concerns(analysis)])
 
 
 def in_short(analysis: "Analysis") -> Iterator[Block]:
     """Data, models and context effects in a few lines."""
     yield Paragraph(f"{data_sentence(analysis.selected)} {variation_sentence(analysis.null)}")
-    yield Items(
+    yield varying(analysis)
+    yield effects_table(analysis)
+
+
+def varying(analysis: "ContextAnalysis") -> Items:
+    """Which slopes vary in each model."""
+    words = {name: what_varies(blocks_of(fit)) for name, fit in analysis.models.items() if name != "Null"}
+    return Items(
         [
-            f"Invariant model: {what_varies(blocks_of(analysis.invariant))}.",
-            f"Maximal model: {what_varies(blocks_of(analysis.maximal))}.",
-            f"Selected by {analysis.selection.criterion.title}: {what_varies(blocks_of(analysis.selected))}.",
+            f"Invariant model: {words['Invariant']}.",
+            f"Maximal model: {words['Maximal']}.",
+            f"Selected by {analysis.selection.criterion.title}: {words['Selected']}.",
         ]
     )
-    yield effects_table(analysis)
 
 
 def effects_table(analysis: "Analysis") -> Table:
@@ -78,17 +83,18 @@ def effects_table(analysis: "Analysis") -> Table:
             cells = [fixed(row[column], decimals) for column in columns[:3]]
             p = p_value(row[columns[3]]) if len(columns) > 3 else None
             rows.append([name, fixed(estimate, decimals) or None, *cells, p])
-    level = percent(analysis.level, decimals=0)
-    heads: list[str | Column] = [
-        "Context effect",
-        *(Column(name, align="decimal") for name in ("Estimate", "SE", f"{level} low", "high", "p")),
-    ]
     count = len(analysis.bootstraps["Selected"].batch)
     notes = [
         f"Of the selected model. Degrees of freedom of t: {analysis.selected.ddf}. Bootstrap: percentiles of "
         f"{several(count, 'draw')} of whole clusters, seed {analysis.given['seed']}."
     ]
-    return Table(heads, rows, title="Context effects", notes=notes)
+    return Table(heads_of("Context effect", analysis.level), rows, title="Context effects", notes=notes)
+
+
+def heads_of(first: str, level: float) -> list[str | Column]:
+    """Heads of a table of estimates with intervals of a confidence level and p-values."""
+    limits = (f"{percent(level, decimals=0)} low", "high")
+    return [first, *(Column(name, align="decimal") for name in ("Estimate", "SE", *limits, "p"))]
 
 
 def freedom(df: float) -> str:
@@ -120,7 +126,7 @@ def estimators_table(analysis: "Analysis") -> Table:
     return Table(heads, rows, title="Context effects by every estimator", notes=notes)
 
 
-def concerns(analysis: "Analysis") -> Iterator[Block]:
+def concerns(analysis: "ContextAnalysis") -> Iterator[Block]:
     """What must be read before the numbers."""
     question = analysis.question
     if question.too_many:
@@ -131,34 +137,15 @@ def concerns(analysis: "Analysis") -> Iterator[Block]:
             "for each random effect are kept).",
             kind="warning",
         )
-    for name, fit in (("Null", analysis.null), ("Invariant", analysis.invariant)):
-        if not fit.converged:
-            yield Note(f"{name} model: {fit.status}", kind="warning")
-    for note in analysis.selected.notes:
+    for name in ("Null", "Invariant"):
+        if not analysis.models[name].converged:
+            yield Note(f"{name} model: {analysis.models[name].status}", kind="warning")
+    for note in analysis.models["Selected"].notes:
         yield Note(f"Selected model: {note}", kind="warning")
     for note in analysis.selection.notes:
         yield Note(f"Search: {note}", kind="warning")
-    for name, found in skipped(analysis).items():
+    for name, found in analysis.skipped.items():
         yield Note(f"Not done: {name}. {found.reason}")
-
-
-def models_of(analysis: "Analysis") -> dict[str, "MixedFit"]:
-    """The mixed models by name."""
-    return {
-        "Null": analysis.null, "Invariant": analysis.invariant, "Maximal": analysis.maximal,
-        "Selected": analysis.selected,
-    }  # fmt: skip
-
-
-def skipped(analysis: "Analysis") -> dict[str, Skipped]:
-    """The steps that could not be done."""
-    steps: dict[str, object] = {
-        "two-step regression, FGLS": analysis.fgls,
-        "two-step regression, adjusted": analysis.adjusted,
-        "influence of each cluster": analysis.influence,
-        **{f"slopes of {text}": found for text, found in analysis.interactions.items()},
-    }
-    return {name: found for name, found in steps.items() if isinstance(found, Skipped)}
 
 
 # -- the whole report ---------------------------------------------------------------------------------------------
@@ -208,7 +195,7 @@ def models(analysis: "Analysis") -> Iterator[Block]:
         "the maximal model lets all of them vary; the selected model is what the data support between these two."
     )
     yield Paragraph(null_words(analysis))
-    fits = models_of(analysis)
+    fits = analysis.models
     yield Items([f"{name}: {fit.formula}" for name, fit in fits.items()])
     yield comparison({name: fit for name, fit in fits.items() if name != "Null"})
     yield Paragraph("Log-likelihood, AIC and BIC are by REML, which compares models with the same fixed effects.")

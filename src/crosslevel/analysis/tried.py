@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from crosslevel.analysis.record import Skipped
+from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.errors import CrosslevelError
 
 Made = TypeVar("Made")

@@ -51,21 +51,11 @@ def run_analyze(
 def deliver(found: "Analysis | GeneralizedAnalysis", *, json: bool, place: Path | None) -> None:
     """Print the main results, or every number, and where the rest is."""
     if json:
-        print(output.dumped(_recorded(found)))
+        from crosslevel.analysis.folder import record_of
+
+        print(output.dumped(record_of(found, [])))
         return
     print(text(found.summary()))
     if place is not None:
         where = "paper.md has what to write" if (place / "paper.md").exists() else "it ends with what to write"
         print(f"\nThe analysis is in {place.resolve()} (open report.html; {where}).")
-
-
-def _recorded(found: "Analysis | GeneralizedAnalysis") -> dict[str, Any]:
-    """Every number as plain values."""
-    from crosslevel.analysis.folder import record_of
-    from crosslevel.analysis.record import Analysis
-
-    if isinstance(found, Analysis):
-        return record_of(found, [])
-    from crosslevel.analysis.generalized.page import record_of as record_of_generalized
-
-    return record_of_generalized(found, [])

@@ -193,6 +193,11 @@ class FittedMixed(ABC):
         """Whether the gradient vanishes and no variance could usefully be added."""
         return self.solution.status is Status.CONVERGED
 
+    @property
+    @abstractmethod
+    def notes(self) -> tuple[str, ...]:
+        """What deserves a second look, in words, with what to do."""
+
     # -- other models ---------------------------------------------------------------------------------------------
     def update(self, formula: str | None = None, **changes: Any) -> Any:
         """Fit with a changed formula ("~ . + x") or other arguments of `mixed`."""

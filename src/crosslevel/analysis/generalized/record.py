@@ -1,33 +1,29 @@
 """The record of an analysis of an outcome with a family: every step as a field, and what follows from them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from os import PathLike
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from crosslevel.analysis.context_analysis import ContextAnalysis, Skipped
 from crosslevel.analysis.generalized.ladder import GeneralizedLadder
-from crosslevel.analysis.question import Question
-from crosslevel.analysis.record import Skipped
 from crosslevel.diagnostics.coding import CodingReport
-from crosslevel.diagnostics.describe import Description
-from crosslevel.diagnostics.influence import Influence
-from crosslevel.display import Document
-from crosslevel.estimators.compare import Comparison
+from crosslevel.display import Block, Document
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.marginal_table import Margins
 from crosslevel.estimators.responses.conditional_fit import ConditionalFit
 from crosslevel.estimators.responses.glm_fit import GLMFit
 from crosslevel.estimators.two_step_fit import TwoStepFit
 from crosslevel.inference.bootstrap.record import Bootstrap
-from crosslevel.selection.record import Selection
+
+if TYPE_CHECKING:
+    from crosslevel.analysis.pictures import Drawing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GeneralizedAnalysis:
+class GeneralizedAnalysis(ContextAnalysis):
     """An analysis of context effects on an outcome with a family. A step that could not be done is a `Skipped`.
 
     Attributes
@@ -50,23 +46,16 @@ class GeneralizedAnalysis:
     warned : warnings of all steps, each once.
     """
 
-    question: Question
-    description: Description = field(repr=False)
     coding: CodingReport | Skipped = field(repr=False)
     null: GeneralizedFit = field(repr=False)
     invariant: GeneralizedFit = field(repr=False)
-    selection: Selection = field(repr=False)
     pooled: GLMFit = field(repr=False)
     conditional: ConditionalFit | Skipped = field(repr=False)
     two_step: TwoStepFit | Skipped = field(repr=False)
     bootstrap: Bootstrap = field(repr=False)
-    comparison: Comparison = field(repr=False)
     average_effects: Mapping[str, Margins | Skipped] = field(repr=False)
     interactions: Mapping[str, Margins | Skipped] = field(repr=False)
-    influence: Influence | Skipped = field(repr=False)
     ladder: GeneralizedLadder = field(repr=False)
-    given: Mapping[str, Any]
-    warned: tuple[str, ...]
 
     # -- what was found -------------------------------------------------------------------------------------------
     @property
@@ -89,21 +78,6 @@ class GeneralizedAnalysis:
         return {
             "Null": self.null, "Invariant": self.invariant, "Maximal": self.maximal, "Selected": self.selected,
         }  # fmt: skip
-
-    @property
-    def level(self) -> float:
-        """Confidence level of all intervals."""
-        return float(self.given["level"])
-
-    @property
-    def converged(self) -> bool:
-        """Whether every model reached its optimum."""
-        return all(fit.converged for fit in self.models.values())
-
-    @cached_property
-    def terms(self) -> tuple[str, ...]:
-        """Names of the context effects."""
-        return self.question.effects(self.selected)
 
     @cached_property
     def effects(self) -> pd.DataFrame:
@@ -140,46 +114,37 @@ class GeneralizedAnalysis:
         }
         return {name: found for name, found in steps.items() if isinstance(found, Skipped)}
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What analysis.json tells of the models beyond formulas and convergence, by name."""
+        return {"nodes": {name.lower(): fit.quadrature.nodes for name, fit in self.models.items()}}
+
     # -- documents ------------------------------------------------------------------------------------------------
     def summary(self) -> Document:
         """The main results, to print or to show in a notebook."""
-        from crosslevel.analysis.generalized.sections import short
+        from crosslevel.analysis.generalized.sections import in_short
+        from crosslevel.analysis.sections import short
 
-        return short(self)
+        return short(self, in_short(self))
 
-    def report(self, path: str | PathLike[str]) -> Path:
-        """Write one HTML file with everything: words, tables and figures; nothing is loaded from anywhere.
+    def sections(self, pictures: Mapping[str, Sequence[Block]]) -> Iterator[Block]:
+        """The report without its appendix, with the figures of each section."""
+        from crosslevel.analysis.generalized.sections import whole
 
-        Parameters
-        ----------
-        path : where to write, ending in .html.
-        """
-        from crosslevel.analysis.generalized.page import write_page
+        return whole(self, pictures)
 
-        return write_page(self, path)
+    def drawings(self) -> Iterator["Drawing"]:
+        """The figures, in the order of the report, as they are drawn."""
+        from crosslevel.analysis.generalized.pictures import drawn
 
-    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write everything into a folder, whole or not at all.
+        return drawn(self)
 
-        report.html; tables/*.csv; figures/*.svg and *.png; log.txt, the analysis as text; analysis.json, the call, the
-        seed, versions and every file.
+    def tables(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """All tables by the name of their file."""
+        from crosslevel.analysis.generalized.tables import tables
 
-        Parameters
-        ----------
-        folder : where; one that holds something is refused unless `overwrite` is true.
-        overwrite : whether an earlier analysis may be replaced.
+        return tables(self)
 
-        Raises
-        ------
-        FileError : the folder cannot be written, or holds something.
-        """
-        from crosslevel.analysis.generalized.page import write_folder
-
-        return write_folder(self, folder, overwrite=overwrite)
-
-    def __str__(self) -> str:
-        return str(self.summary())
-
-    def _repr_html_(self) -> str:
-        """Return the summary for a notebook."""
-        return self.summary()._repr_html_()
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """None: what to write stands in the report."""
+        return iter(())

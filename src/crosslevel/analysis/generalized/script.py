@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.analysis.generalized.ladder import generalized_ladder, given_of
 from crosslevel.analysis.generalized.record import GeneralizedAnalysis
 from crosslevel.analysis.levels import CrossLevelTerm
 from crosslevel.analysis.moderation import bare
 from crosslevel.analysis.progress import Steps
 from crosslevel.analysis.question import Question, ask
-from crosslevel.analysis.record import Skipped
 from crosslevel.analysis.second import second_of
 from crosslevel.analysis.tried import tried
 from crosslevel.design.outcome import AskedOutcome

@@ -1,11 +1,12 @@
 """The documents of an analysis of an outcome with a family: short for the terminal, whole for the page."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.analysis.generalized.ladder_words import ladder_blocks
 from crosslevel.analysis.generalized.words import (
     effect_label,
@@ -15,53 +16,32 @@ from crosslevel.analysis.generalized.words import (
     results,
     variation_words,
 )
-from crosslevel.analysis.paper import blocks_of
-from crosslevel.analysis.phrases import decimals_of, listed, several, what_varies
-from crosslevel.analysis.record import Skipped
-from crosslevel.analysis.sections import below, freedom, part
+from crosslevel.analysis.phrases import decimals_of, several
+from crosslevel.analysis.sections import Pictures, below, concerns, freedom, heads_of, part, varying
 from crosslevel.display import (
     Block,
     Column,
-    Document,
     Equations,
     Heading,
     Items,
-    Note,
     Paragraph,
     Row,
     Section,
     Table,
     fixed,
     p_value,
-    percent,
 )
 from crosslevel.report.findings import data_sentence
 
 if TYPE_CHECKING:
     from crosslevel.analysis.generalized.record import GeneralizedAnalysis
 
-Pictures = Mapping[str, Sequence[Block]]
-"""The figures of each section."""
-
-
-def short(analysis: "GeneralizedAnalysis") -> Document:
-    """The main results."""
-    fit = analysis.selected
-    title = f"Context effects on {fit.spec.response_name} by {analysis.question.group}"
-    return Document(title, [*in_short(analysis), *concerns(analysis)])
-
 
 def in_short(analysis: "GeneralizedAnalysis") -> Iterator[Block]:
     """Data, models and context effects in a few lines."""
     fit = analysis.selected
     yield Paragraph(f"{data_sentence(fit)} Family: {fit.family.description}. {variation_words(analysis.null)}")
-    yield Items(
-        [
-            f"Invariant model: {what_varies(blocks_of(analysis.invariant))}.",
-            f"Maximal model: {what_varies(blocks_of(analysis.maximal))}.",
-            f"Selected by {analysis.selection.criterion.title}: {what_varies(blocks_of(fit))}.",
-        ]
-    )
+    yield varying(analysis)
     yield effects_table(analysis)
     yield from outcome_tables(analysis)
 
@@ -80,18 +60,13 @@ def effects_table(analysis: "GeneralizedAnalysis") -> Table:
         if "ratio" in row.index:
             shown = [fixed(row[name], 3) for name in ("ratio", "ratio_low", "ratio_high")]
             rows.append([ratio_name(analysis.selected).capitalize(), shown[0], None, *shown[1:], None])
-    level = percent(analysis.level, decimals=0)
-    heads: list[str | Column] = [
-        "Context effect",
-        *(Column(name, align="decimal") for name in ("Estimate", "SE", f"{level} low", "high", "p")),
-    ]
     count = len(analysis.bootstrap.batch)
     smaller = "" if analysis.selected.family.link == "log" else "; population averages are smaller"
     notes = [
         f"Of the selected model, between rows with the same random effects{smaller}. Bootstrap: percentiles of "
         f"{several(count, 'draw')} of whole clusters, seed {analysis.given['seed']}."
     ]
-    return Table(heads, rows, title="Context effects", notes=notes)
+    return Table(heads_of("Context effect", analysis.level), rows, title="Context effects", notes=notes)
 
 
 def outcome_tables(analysis: "GeneralizedAnalysis") -> Iterator[Block]:
@@ -108,39 +83,12 @@ def outcome_tables(analysis: "GeneralizedAnalysis") -> Iterator[Block]:
                 fixed(float(row[column]), decimals) for column in ("estimate", "std_error", "conf_low", "conf_high")
             ]
             rows.append([shown, *cells, p_value(float(row["p_value"]))])
-    level = percent(analysis.level, decimals=0)
-    heads: list[str | Column] = [
-        "Average effect",
-        *(Column(head, align="decimal") for head in ("Estimate", "SE", f"{level} low", "high", "p")),
-    ]
     what = outcome_words(analysis.selected)
     notes = [
         f"Change of the {what} with a unit more, or from one category to the other, averaged over rows and over the "
         "random effects."
     ]
-    yield Table(heads, rows, title=f"On the {what}", notes=notes)
-
-
-def concerns(analysis: "GeneralizedAnalysis") -> Iterator[Block]:
-    """What must be read before the numbers."""
-    question = analysis.question
-    if question.too_many:
-        yield Note(
-            f"{question.n_clusters} clusters are too few to let all slopes vary: "
-            f"{listed(question.too_many).replace('`', '')} "
-            f"{'has' if len(question.too_many) == 1 else 'have'} no random slope in any model (at least two clusters "
-            "for each random effect are kept).",
-            kind="warning",
-        )
-    for name in ("Null", "Invariant"):
-        if not analysis.models[name].converged:
-            yield Note(f"{name} model: {analysis.models[name].status}", kind="warning")
-    for note in analysis.selected.notes:
-        yield Note(f"Selected model: {note}", kind="warning")
-    for note in analysis.selection.notes:
-        yield Note(f"Search: {note}", kind="warning")
-    for name, found in analysis.skipped.items():
-        yield Note(f"Not done: {name}. {found.reason}")
+    yield Table(heads_of("Average effect", analysis.level), rows, title=f"On the {what}", notes=notes)
 
 
 # -- the whole report ---------------------------------------------------------------------------------------------

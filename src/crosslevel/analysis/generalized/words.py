@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.analysis.paper import blocks_of
 from crosslevel.analysis.phrases import decimals_of, interval, listed, several, what_varies
-from crosslevel.analysis.record import Skipped
 from crosslevel.display import fixed, p_statement, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.marginal_table import SLOPE
