@@ -47,6 +47,37 @@ def test_restarts_find_nothing_lower(name: str) -> None:
         assert again.deviance == pytest.approx(solution.deviance, abs=1e-8)
 
 
+def sparse_counts(seed: int) -> pd.DataFrame:
+    """One to seven rows in each of 15 clusters, with counts near zero."""
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(15), rng.integers(1, 8, 15))
+    x, _ = rng.standard_normal((2, len(g)))
+    mean = np.exp(-1.5 + 0.4 * x + rng.standard_normal(15)[g] + 0.4 * x * rng.standard_normal(15)[g])
+    return pd.DataFrame({"count": rng.poisson(mean), "x": x, "g": g})
+
+
+def test_few_rows_for_each_random_effect_can_have_several_minima() -> None:
+    _, rows = rows_of("count ~ x + (x | g)", sparse_counts(132), "nbinom2")
+    criterion = criterion_of(rows)
+    first = Search(start=starting_parameters(rows, prior=None)[0])
+    alone = solve_criterion(criterion, quadrature="laplace", search=first)
+    found = solve_criterion(criterion, quadrature="laplace")
+    assert alone.status is found.status is Status.CONVERGED
+    assert found.deviance < alone.deviance - 0.05
+
+
+@pytest.mark.parametrize("seed", [43, 63, 112, 122])
+def test_a_negative_binomial_model_is_no_worse_than_its_limit(seed: int) -> None:
+    # on the way the information that a shape parameter shares with the others can exceed its own
+    data = sparse_counts(seed)
+    found, limit = (
+        solve_generalized(rows_of("count ~ x + (x | g)", data, family)[1], quadrature="laplace")
+        for family in ("nbinom2", "poisson")
+    )
+    assert found.status is Status.CONVERGED
+    assert found.deviance < limit.deviance + 1e-6
+
+
 def test_the_optimum_is_that_of_a_dense_twin() -> None:
     _, rows = rows_of("y ~ x + (x | g)", simulated(3, clusters=12, slope_sd=0.8), "binomial")
     solution = solve_generalized(rows, quadrature="laplace")

@@ -80,9 +80,17 @@ def _columns(
 
 def _positive(information: FloatArray) -> FloatArray:
     """The information with negative eigenvalues, in units of its diagonal, turned to small positive ones."""
-    size = np.sqrt(np.maximum(np.diag(information), 1e-300))
-    values, vectors = np.linalg.eigh(information / size / size[:, None])
-    if not len(values) or values[0] >= 0.0:
+    diagonal = np.abs(np.diag(information))  # what shape parameters lose to the others can exceed what they have
+    size = np.sqrt(np.maximum(diagonal, 1e-12 * max(float(diagonal.max(initial=0.0)), 1e-280)))
+    scaled = information / size / size[:, None]
+    try:
+        np.linalg.cholesky(scaled)
+    except np.linalg.LinAlgError:
+        pass
+    else:
+        return information
+    values, vectors = np.linalg.eigh(scaled)
+    if values[0] >= 0.0:
         return information
     out = (vectors * np.maximum(np.abs(values), 1e-3)) @ vectors.T
     return np.asarray(out * size * size[:, None])

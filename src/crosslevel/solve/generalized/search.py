@@ -20,8 +20,8 @@ MAX_STEPS = 200
 FEW_LEVELS = 8
 """Levels of a factor up to which the search starts from two points, as it does with fewer than three per effect."""
 
-SAME = 1e-8
-"""Difference of the ends of two searches that are one."""
+SPARSE, SPARSE_MORE, CHEAP = 3, 10, 2000
+"""It does so too with no more than so many rows for each random effect, and so many more, if the effects are few."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +54,7 @@ def find(criterion: GeneralizedCriterion, search: Search) -> tuple[Minimum[Any],
         starting_parameters(criterion.rows, prior=search.prior) if search.start is None else (search.start,)
     )
     if len(starts) > 1:
-        more = starts[1:] if has_few_levels(criterion.rows) else ()
+        more = starts[1:] if may_have_several_minima(criterion.rows) else ()
         starts = (starts[0], *more, *_tied(objective, starts[0]))
     if len(starts) == 1:
         return _run(objective, starts[0], search)
@@ -64,9 +64,11 @@ def find(criterion: GeneralizedCriterion, search: Search) -> tuple[Minimum[Any],
     return replace(minimum, evaluations=minimum.evaluations + sum(end.evaluations for end in ends)), hessian
 
 
-def has_few_levels(rows: ResponseRows) -> bool:
-    """Whether some factor's levels are so few that there may be several minima."""
-    return any(term.n_levels <= max(FEW_LEVELS, 3 * term.q) for term in rows.terms)
+def may_have_several_minima(rows: ResponseRows) -> bool:
+    """Whether levels of some factor are few, or rows for the random effects."""
+    effects = sum(term.n_levels * term.q for term in rows.terms)
+    few_rows = effects <= CHEAP and len(rows.y) < SPARSE * effects + SPARSE_MORE
+    return few_rows or any(term.n_levels <= max(FEW_LEVELS, 3 * term.q) for term in rows.terms)
 
 
 def _tied(objective: Objective, first: FloatArray) -> list[FloatArray]:
