@@ -144,12 +144,3 @@ def test_what_weights_leave_undefined_is_refused():
         fit.bootstrap(10, "parametric")
     boot = fit.bootstrap(20, seed=1, progress=False)
     assert boot.counts["used"] == 20
-
-
-@pytest.mark.parametrize(
-    ("family", "outcome", "words"),
-    [("binomial", "y", "trials"), ("poisson", "f", "exposure"), ("gamma", "w2", r"cl\.Frequency")],
-)
-def test_precisions_need_a_residual_variance(family, outcome, words):
-    with pytest.raises(cl.errors.CrosslevelError, match=words):
-        cl.mixed(f"{outcome} ~ x + (1 | school)", data(), family=family, weights=cl.Precision("w"))

@@ -2,7 +2,8 @@
 
 The three readings of one column lead to different models, so that none is ever assumed:
 
-- `Precision`: the row is a mean of w measurements, or measured w times as precisely. Var(e) = sigma^2 / w.
+- `Precision`: the row is a mean of w measurements, or measured w times as precisely. Var(e) = sigma^2 / w, and with
+  other families phi V(mu) / w.
 - `Frequency`: the row stands for w rows that are all alike.
 - `Sampling`: the row stands for w units of the population, of which one was drawn.
 """
@@ -52,7 +53,9 @@ class Weights(ABC):
 class Precision(Weights):
     """Precision weights: Var(e_i) = sigma^2 / w_i, as `weights=` in lme4.
 
-    Rows stay rows: n does not change, and weights times a constant change sigma only.
+    Rows stay rows: n does not change, and weights times a constant change sigma only. With `family=` "binomial",
+    "poisson" or "gamma" the outcome of a row is the mean of w_i independent answers: w_i are numbers of trials, for
+    instance, and are no longer free of a constant.
 
     Parameters
     ----------

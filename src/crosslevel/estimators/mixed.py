@@ -90,7 +90,8 @@ def mixed(
         fixed parts), the only one of other families.
     missing : "drop" the rows with missing values in the model's variables, and count them; or "raise".
     weights : cl.Precision("w"), cl.Frequency("w") or cl.Sampling("w", clusters={"school": "w2"}): what a weight means
-        is never guessed. Sampling weights need method "ml"; their standard errors come from the sandwich.
+        is never guessed. Sampling weights need method "ml"; their standard errors come from the sandwich. With a
+        precision the outcome of a "binomial", "poisson" or "gamma" row is the mean of w independent answers.
     offset : a part of the outcome, or of another family's linear predictor, that is known: the name of a column, or one
         number per row. Fitted values and predictions contain it.
     residual : covariance structure of the residuals, Var(e) = sigma^2 R, such as cl.residual.By("sector"),
