@@ -102,7 +102,7 @@ class Conditional:
             self.scale, self.reml, score, p_sum, tt, pp, pq, tc, cc,
         )  # fmt: skip
         if with_cc:
-            low, high = np.tril_indices(q, -1)
+            low, high = _below_diagonal(q)
             cc[high, low] = cc[low, high].transpose(0, 2, 1)
         return PsiDerivatives(
             score=_mirrored(score), p_sum=_mirrored(p_sum), tt=_mirrored(tt), pp=_mirrored_pairs(pp),
@@ -347,3 +347,9 @@ def _triangle(q: int) -> tuple[IntArray, IntArray]:
     """For each element of a (q, q) matrix, the larger and the smaller of its indices."""
     i, j = np.indices((q, q))
     return np.maximum(i, j), np.minimum(i, j)
+
+
+@cache
+def _below_diagonal(q: int) -> tuple[IntArray, IntArray]:
+    """Rows and columns of the elements below the diagonal of a (q, q) matrix."""
+    return np.tril_indices(q, -1)

@@ -174,7 +174,7 @@ def _categorical_codes(series: Series) -> Coded:
     if _is_pool(series):
         return level_codes(series.cast(nw.String))
     native = _with_categories(series)
-    return category_codes(native.cat.codes.to_numpy(), native.cat.categories.tolist())
+    return category_codes(np.asarray(native.array.codes), native.array.categories.tolist())
 
 
 def integers(series: Series) -> IntArray | None:

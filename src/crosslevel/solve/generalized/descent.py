@@ -102,8 +102,9 @@ class Model:
     def step(self, damping: float) -> tuple[FloatArray, float]:
         """Step (r,) and the decrease it promises; negative curvature is turned round, flat directions stay."""
         if damping == 0.0 and self.chol is not None:
-            half = np.linalg.solve(self.chol, self.gradient / self.size)
-            return -np.linalg.solve(self.chol.T, half) / self.size, 0.5 * float(half @ half)
+            slope = self.gradient / self.size
+            move = np.linalg.solve(self.scaled, slope)
+            return -move / self.size, 0.5 * float(slope @ move)
         values, vectors = self.spectrum
         turned = vectors.T @ (self.gradient / self.size)
         curvature = np.abs(values) + damping
@@ -243,18 +244,18 @@ def corrected(information: FloatArray, pairs: list[tuple[FloatArray, FloatArray]
     Source: Nocedal & Wright (2006), Numerical Optimization, equations 6.19 and 18.14 to 18.16.
     """
     out = information
-    for step, change in pairs:
-        image = out @ step
-        curvature, along = float(step @ image), float(step @ change)
-        if not (curvature > TINY and np.abs(change).max(initial=0.0) < BEYOND):
-            continue
-        if along < LEAST_SHARE * curvature:
-            share = (1.0 - LEAST_SHARE) * curvature / (curvature - along)
-            change = share * change + (1.0 - share) * image
-            along = float(step @ change)
-        with np.errstate(over="ignore", invalid="ignore"):
-            better = out + np.outer(change, change) / along - np.outer(image, image) / curvature
-        out = better if np.abs(better).max(initial=0.0) < BEYOND else out
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step, change in pairs:
+            image = out @ step
+            curvature, along = float(step @ image), float(step @ change)
+            if not (curvature > TINY and np.abs(change).max() < BEYOND):
+                continue
+            if along < LEAST_SHARE * curvature:
+                share = (1.0 - LEAST_SHARE) * curvature / (curvature - along)
+                change = share * change + (1.0 - share) * image
+                along = float(step @ change)
+            better = out + change[:, None] * (change / along) - image[:, None] * (image / curvature)
+            out = better if np.abs(better).max() < BEYOND else out
     return out
 
 
