@@ -84,9 +84,9 @@ def _outer_first(design: "Design") -> list[int]:
             crossed = [one.name, other.name]
             break
     if crossed:
-        other = "satterthwaite" if design.outcome is None else "m-l-1"
+        instead = "satterthwaite" if design.outcome is None else "m-l-1"
         raise CrosslevelError(
             "between-within degrees of freedom are those of levels within levels, and rows belong to several levels of "
-            f'{" and ".join(crossed)} that are not nested in each other. Write ddf="{other}".'
+            f'{" and ".join(crossed)} that are not nested in each other. Write ddf="{instead}".'
         )
     return order
