@@ -60,6 +60,27 @@ def _blocks(structure: BlockStructure, effects: IntArray) -> BlockStructure:
     return BlockStructure(kinds=tuple(kinds), columns=tuple(columns), q=len(effects))
 
 
+def among_all(matrices: Sequence[FloatArray], kept: Kept, larger: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
+    """Matrices of the effects that stay among zeros for those that are gone.
+
+    Parameters
+    ----------
+    matrices : (q_kept, q_kept) of each factor of which something stays.
+    kept : for each factor of the larger model the effects that stay.
+    larger : (q, q) of each factor of the larger model, for its size.
+
+    Returns
+    -------
+    matrices (q, q) of each factor of the larger model.
+    """
+    out = [np.zeros_like(matrix) for matrix in larger]
+    mine = iter(matrices)
+    for whole, effects in zip(out, kept, strict=True):
+        if effects:
+            whole[np.ix_(effects, effects)] = next(mine)
+    return tuple(out)
+
+
 def with_effects(design: Design, kept: Kept) -> Design:
     """The design of the smaller model.
 

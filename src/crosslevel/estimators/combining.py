@@ -9,7 +9,7 @@ import numpy as np
 
 from crosslevel.design import Design
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.asked.fixed import method_of
+from crosslevel.estimators.asked.fixed import method_of, refuse_both
 from crosslevel.inference.df import DfMethod
 from crosslevel.inference.estimates import Single
 from crosslevel.types import CodeArray, FloatArray, IntArray
@@ -134,11 +134,7 @@ def combiner_of(fit: Any, ddf: str | None, vcov: str | None) -> Combiner:
         beta = fit.solved.beta if whole else fit.params.to_numpy()
         return _of_covariance(design, beta, found, found.name, found.description)
     if vcov is not None:
-        if ddf is not None:
-            raise CrosslevelError(
-                f"`ddf` is {ddf!r} and `vcov` is {vcov!r}, but a cluster-robust covariance has degrees of freedom of "
-                "its own. Leave one of them out."
-            )
+        refuse_both(ddf, vcov)
         covariance = fit.robust(vcov).covariance
         beta = fit.estimates.beta
         told = fit.terms if hasattr(fit, "family") else np.arange(len(beta))

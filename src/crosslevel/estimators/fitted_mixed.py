@@ -42,6 +42,11 @@ class FittedMixed(ABC):
     # -- what was fitted ------------------------------------------------------------------------------------------
     @property
     @abstractmethod
+    def method(self) -> str:
+        """Which likelihood is maximised, "reml" or "ml"."""
+
+    @property
+    @abstractmethod
     def estimator(self) -> str:
         """The estimator in a few words, as heading of a column."""
 

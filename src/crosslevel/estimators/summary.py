@@ -34,7 +34,7 @@ from crosslevel.inference.df import adjusts, df_method
 from crosslevel.inference.icc import IntraclassCorrelation
 
 if TYPE_CHECKING:
-    from crosslevel.estimators.generalized.fit import GeneralizedFit
+    from crosslevel.estimators.fitted_mixed import FittedMixed
     from crosslevel.estimators.mixed import MixedFit
 
 METHODS = {"reml": "restricted maximum likelihood (REML)", "ml": "maximum likelihood (ML)"}
@@ -97,7 +97,7 @@ def facts(fit: "MixedFit") -> Table:
     return Table(["", ""], rows)
 
 
-def rows_used(fit: "MixedFit | GeneralizedFit") -> str:
+def rows_used(fit: "FittedMixed") -> str:
     """Rows read, used and dropped, and why."""
     read, used = fit.rows.read, fit.rows.used
     stand = f", which stand for {counted(fit.nobs)}" if fit.nobs != used else ""
@@ -112,7 +112,7 @@ def rows_used(fit: "MixedFit | GeneralizedFit") -> str:
     return "; ".join(parts)
 
 
-def cluster_sizes(fit: "MixedFit | GeneralizedFit", group: str | None = None) -> str:
+def cluster_sizes(fit: "FittedMixed", group: str | None = None) -> str:
     """Smallest, mean and largest cluster."""
     return rows_in_each(fit.sizes_of(group))
 
@@ -125,7 +125,7 @@ def rows_in_each(sizes: Any) -> str:
     return f"{low} to {high} rows in each, mean {fixed(sizes.mean(), 1)}"
 
 
-def warnings(fit: "MixedFit | GeneralizedFit") -> Iterator[Block]:
+def warnings(fit: "FittedMixed") -> Iterator[Block]:
     """What must be read before the numbers."""
     if not fit.converged:
         yield Note(fit.status, kind="warning")
@@ -133,7 +133,7 @@ def warnings(fit: "MixedFit | GeneralizedFit") -> Iterator[Block]:
         yield Note(note, kind="warning")
 
 
-def parts_of(fit: "MixedFit | GeneralizedFit") -> list[Part]:
+def parts_of(fit: "FittedMixed") -> list[Part]:
     """The predictors of the model, as its equations need them."""
     design = fit.design
     constant = constant_components(design) if design.is_single else {}
@@ -168,12 +168,17 @@ def equations(fit: "MixedFit", parts: list[Part]) -> Iterator[Block]:
 
 
 def distributions(fit: "MixedFit", parts: list[Part]) -> Iterator[str]:
-    """What is assumed of the random effects."""
+    """What is assumed of the random effects and of the residuals."""
+    yield from distributions_of_effects(fit, parts)
+    yield of_residuals(fit, "r_{ij}")
+
+
+def distributions_of_effects(fit: "FittedMixed", parts: list[Part]) -> Iterator[str]:
+    """What is assumed of the random effects, block by block."""
     place = {coefficient.factors: k for k, coefficient in enumerate(coefficients(parts))}
     blocks = [block for term in fit.spec.terms for block in term.blocks]
     members = [[place[fit.spec.columns[j].factors] for j in block.columns] for block in blocks]
     yield from of_effects(members, [known_part.matrix_of(block) for block in blocks])
-    yield of_residuals(fit, "r_{ij}")
 
 
 def of_residuals(fit: "MixedFit", symbol: str) -> str:
@@ -378,14 +383,14 @@ def reliabilities(fit: "MixedFit") -> str:
     return f"Reliability of the clusters' own coefficients, on average: {', '.join(shown)}."
 
 
-def where_slopes_are_zero(fit: "MixedFit | GeneralizedFit") -> str:
+def where_slopes_are_zero(fit: "FittedMixed") -> str:
     """With random slopes the variance between clusters depends on the predictors."""
     effects = [name for factor in fit.design.factors for name in fit.design.effects_of(factor)]
     slopes = [name for name in dict.fromkeys(effects) if name != "Intercept"]
     return f", where {' and '.join(slopes)} {'is' if len(slopes) == 1 else 'are'} zero" if slopes else ""
 
 
-def fit_statistics(fit: "MixedFit | GeneralizedFit") -> Table:
+def fit_statistics(fit: "FittedMixed") -> Table:
     """Log-likelihood and its kin, side by side."""
     reml = fit.method == "reml"
     columns = [

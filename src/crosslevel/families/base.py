@@ -1,12 +1,13 @@
 """What a family of outcomes has to say: the distribution of one answer given the linear predictor eta."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from crosslevel.errors import DataError
+from crosslevel.errors import CrosslevelError, DataError
 from crosslevel.families.links import LINKS
 from crosslevel.kernels import responses
 from crosslevel.types import BoolArray, FloatArray
@@ -160,6 +161,20 @@ class Family(ABC):
         constants = np.array([responses.log_constant(self.code, y[i], size[i]) for i in range(n)])
         return Terms(
             log_density=filled[0] + constants, first=filled[1], second=filled[2], third=filled[3], by_shape=by_shape
+        )
+
+
+def check_link(family: str, link: str, links: Collection[str]) -> None:
+    """Refuse a link that a family does not know.
+
+    Raises
+    ------
+    CrosslevelError : the message lists those it knows.
+    """
+    if link not in links:
+        raise CrosslevelError(
+            f"`link` of the {family} family has to be one of {', '.join(map(repr, links))}, not {link!r}. "
+            "Leave it out for 'logit'."
         )
 
 

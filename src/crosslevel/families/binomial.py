@@ -6,8 +6,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import stats
 
-from crosslevel.errors import CrosslevelError
-from crosslevel.families.base import Family, refuse
+from crosslevel.families.base import Family, check_link, refuse
 from crosslevel.families.links import LINKS
 from crosslevel.kernels import responses
 from crosslevel.types import FloatArray
@@ -57,11 +56,7 @@ class Binomial(Family):
     adds_up: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.link not in CODES:
-            raise CrosslevelError(
-                f"`link` of the binomial family has to be one of {', '.join(map(repr, CODES))}, not {self.link!r}. "
-                "Leave it out for 'logit'."
-            )
+        check_link(self.name, self.link, CODES)
 
     @property
     def name(self) -> str:

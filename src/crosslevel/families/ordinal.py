@@ -5,8 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from crosslevel.errors import CrosslevelError
-from crosslevel.families.base import Family, refuse
+from crosslevel.families.base import Family, check_link, refuse
 from crosslevel.families.links import LINKS
 from crosslevel.kernels import responses
 from crosslevel.types import FloatArray
@@ -44,11 +43,7 @@ class Ordinal(Family):
     kind: ClassVar[str] = "ordered"
 
     def __post_init__(self) -> None:
-        if self.link not in CODES:
-            raise CrosslevelError(
-                f"`link` of the ordinal family has to be one of {', '.join(map(repr, CODES))}, not {self.link!r}. "
-                "Leave it out for 'logit'."
-            )
+        check_link(self.name, self.link, CODES)
 
     @property
     def name(self) -> str:

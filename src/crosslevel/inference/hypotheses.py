@@ -18,10 +18,14 @@ Source: SAS/STAT User's Guide, "The Four Types of Estimable Functions"; Yates (1
 """
 
 import numpy as np
+import pandas as pd
 
 from crosslevel.design import Design
 from crosslevel.errors import CrosslevelError
+from crosslevel.inference.df import DfMethod
+from crosslevel.inference.estimates import NO_TEST, Estimates, Joint
 from crosslevel.inference.term_spaces import ROUNDING, TermSpace, column_roots, term_spaces
+from crosslevel.inference.wald import coefficient_table, joint_table
 from crosslevel.types import FloatArray
 
 RANK = 1e-8
@@ -143,3 +147,37 @@ def _null_space(matrix: FloatArray) -> FloatArray:
         return np.eye(matrix.shape[1])
     _, sizes, right = np.linalg.svd(matrix)
     return np.asarray(right[np.count_nonzero(sizes > RANK * max(float(sizes.max(initial=0.0)), 1e-300)) :])
+
+
+def terms_tested(design: Design, type: int, method: DfMethod, estimates: Estimates) -> pd.DataFrame:
+    """F tests of the terms of the fixed part; see `term_contrasts`.
+
+    Returns
+    -------
+    frame indexed by term: df_num, df_den, statistic, p_value; no test of a term of which nothing is left.
+    """
+    return joint_table({name: _joint(method, estimates, rows) for name, rows in term_contrasts(design, type).items()})
+
+
+def combinations_tested(
+    names: tuple[str, ...], rows: FloatArray, method: DfMethod, estimates: Estimates, *, level: float, joint: bool
+) -> pd.DataFrame:
+    """Combinations C beta, each with its test and interval, or all of them in one F test.
+
+    Parameters
+    ----------
+    names : of the combinations.
+    rows : (m, p) C.
+    method, estimates : how degrees of freedom are counted, and what of.
+    level : confidence level.
+    joint : whether to test that all are zero.
+    """
+    if joint:
+        return joint_table({"; ".join(names): _joint(method, estimates, independent_rows(rows))})
+    found = method.single(estimates, rows)
+    return coefficient_table(names, rows @ estimates.beta, found.std_error, found.df, level=level)
+
+
+def _joint(method: DfMethod, estimates: Estimates, rows: FloatArray) -> Joint:
+    """F test that independent combinations C beta (r, p) are zero; no test of none."""
+    return method.joint(estimates, rows) if len(rows) else NO_TEST

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from crosslevel.design import Design
 from crosslevel.design.submodel import (
     Kept,
     Part,
+    among_all,
     parts_of,
     sub_crossing,
     sub_reduced,
@@ -39,12 +38,7 @@ class Submodel:
 
     def factors(self, larger: Solution) -> tuple[FloatArray, ...]:
         """For each factor of the larger model (q, q) Lambda in the units of the data, zero for what is gone."""
-        out = [np.zeros_like(factor) for factor in larger.factors]
-        mine = iter(self.solution.factors)
-        for whole, effects in zip(out, self.kept, strict=True):
-            if effects:
-                whole[np.ix_(effects, effects)] = next(mine)
-        return tuple(out)
+        return among_all(self.solution.factors, self.kept, larger.factors)
 
 
 def solve_submodel(

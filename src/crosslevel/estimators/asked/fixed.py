@@ -9,9 +9,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.asked.profile import profile_intervals
 from crosslevel.estimators.asked.robust import robust
 from crosslevel.inference.df import AUTO, DfMethod, df_method, suited_method
-from crosslevel.inference.estimates import NO_TEST, Joint
-from crosslevel.inference.wald import check_level, coefficient_table, joint_table
-from crosslevel.types import FloatArray
+from crosslevel.inference.wald import check_level, coefficient_table
 
 if TYPE_CHECKING:
     from crosslevel.estimators.mixed_fit import MixedFit
@@ -40,15 +38,25 @@ def coefficient_tests(
     CrosslevelError : no such method, or it is not defined for this model; `ddf` and `vcov` are both given.
     """
     if vcov is not None:
-        if ddf is not None:
-            raise CrosslevelError(
-                f"`ddf` is {ddf!r} and `vcov` is {vcov!r}, but a cluster-robust covariance has degrees of freedom of "
-                "its own. Leave one of them out."
-            )
+        refuse_both(ddf, vcov)
         return robust(fit, vcov).tests(level=level)
     method, estimates = method_of(fit, ddf), fit.estimates
     found = method.single(estimates, np.eye(len(estimates.beta)))
     return coefficient_table(fit.design.fixed_names, estimates.beta, found.std_error, found.df, level=level)
+
+
+def refuse_both(ddf: str | None, vcov: str) -> None:
+    """Refuse degrees of freedom beside a covariance that has its own.
+
+    Raises
+    ------
+    CrosslevelError : both are given.
+    """
+    if ddf is not None:
+        raise CrosslevelError(
+            f"`ddf` is {ddf!r} and `vcov` is {vcov!r}, but a cluster-robust covariance has degrees of freedom of its "
+            "own. Leave one of them out."
+        )
 
 
 def method_of(fit: "MixedFit", ddf: str | None) -> DfMethod:
@@ -111,9 +119,9 @@ def anova(fit: "MixedFit", *, type: int = 3, ddf: str | None = None) -> pd.DataF
     term
     C(Days)     9.0   153.0       18.7      0.0
     """
-    from crosslevel.inference.hypotheses import term_contrasts
+    from crosslevel.inference.hypotheses import terms_tested
 
-    return joint_table({name: _joint(fit, rows, ddf) for name, rows in term_contrasts(fit.design, type).items()})
+    return terms_tested(fit.design, type, method_of(fit, ddf), fit.estimates)
 
 
 def contrast(
@@ -150,18 +158,9 @@ def contrast(
     at day 5    303.74       9.58  17.0       31.7      0.0    283.53     323.96
     """
     from crosslevel.inference.contrasts import Coefficients, contrast_matrix
+    from crosslevel.inference.hypotheses import combinations_tested
 
     design, estimates = fit.design, fit.estimates
     coefficients = Coefficients.of(design.fixed_names, [design.spec.columns[j].factors for j in design.x])
     names, rows = contrast_matrix(contrasts, coefficients)
-    if joint:
-        from crosslevel.inference.hypotheses import independent_rows
-
-        return joint_table({"; ".join(names): _joint(fit, independent_rows(rows), ddf)})
-    found = method_of(fit, ddf).single(estimates, rows)
-    return coefficient_table(names, rows @ estimates.beta, found.std_error, found.df, level=level)
-
-
-def _joint(fit: "MixedFit", rows: FloatArray, ddf: str | None) -> Joint:
-    """F test that independent combinations C beta (r, p) are zero; no test of none."""
-    return method_of(fit, ddf).joint(fit.estimates, rows) if len(rows) else NO_TEST
+    return combinations_tested(names, rows, method_of(fit, ddf), estimates, level=level, joint=joint)

@@ -7,12 +7,12 @@ import pandas as pd
 
 from crosslevel.design import Design
 from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.asked.fixed import refuse_both
 from crosslevel.inference.df import AUTO, DfMethod, df_method
 from crosslevel.inference.distributions import normal_quantile
-from crosslevel.inference.estimates import NO_TEST, Estimates, Joint
-from crosslevel.inference.wald import check_level, coefficient_table, joint_table
+from crosslevel.inference.estimates import Estimates
+from crosslevel.inference.wald import check_level, coefficient_table
 from crosslevel.solve.generalized.solution import GeneralizedSolution
-from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.generalized.fit import GeneralizedFit
@@ -78,11 +78,7 @@ def coefficient_tests(
     CrosslevelError : no such method, or one for linear models only; `ddf` and `vcov` are both given.
     """
     if vcov is not None:
-        if ddf is not None:
-            raise CrosslevelError(
-                f"`ddf` is {ddf!r} and `vcov` is {vcov!r}, but a cluster-robust covariance has degrees of freedom of "
-                "its own. Leave one of them out."
-            )
+        refuse_both(ddf, vcov)
         return fit.robust(vcov).tests(level=level)
     method, estimates = method_of(fit, ddf), fit.estimates
     found = method.single(estimates, np.eye(len(estimates.beta))[fit.terms])
@@ -125,9 +121,9 @@ def anova(fit: "GeneralizedFit", *, type: int = 3, ddf: str | None = None) -> pd
     -------
     frame indexed by term: df_num, df_den, statistic, p_value.
     """
-    from crosslevel.inference.hypotheses import term_contrasts
+    from crosslevel.inference.hypotheses import terms_tested
 
-    return joint_table({name: _joint(fit, rows, ddf) for name, rows in term_contrasts(fit.design, type).items()})
+    return terms_tested(fit.design, type, method_of(fit, ddf), fit.estimates)
 
 
 def contrast(
@@ -149,23 +145,14 @@ def contrast(
     df_num (the rank of the contrasts), df_den, statistic, p_value.
     """
     from crosslevel.inference.contrasts import Coefficients, contrast_matrix
+    from crosslevel.inference.hypotheses import combinations_tested
 
     design, estimates = fit.design, fit.estimates
     factors = [design.spec.columns[design.x[j]].factors for j in fit.terms]
     names, told = contrast_matrix(contrasts, Coefficients.of(fit.term_names, factors))
     rows = np.zeros((len(told), len(estimates.beta)))
     rows[:, fit.terms] = told
-    if joint:
-        from crosslevel.inference.hypotheses import independent_rows
-
-        return joint_table({"; ".join(names): _joint(fit, independent_rows(rows), ddf)})
-    found = method_of(fit, ddf).single(estimates, rows)
-    return coefficient_table(names, rows @ estimates.beta, found.std_error, found.df, level=level)
-
-
-def _joint(fit: "GeneralizedFit", rows: FloatArray, ddf: str | None) -> Joint:
-    """F test that independent combinations C beta (r, p) are zero; no test of none."""
-    return method_of(fit, ddf).joint(fit.estimates, rows) if len(rows) else NO_TEST
+    return combinations_tested(names, rows, method_of(fit, ddf), estimates, level=level, joint=joint)
 
 
 def thresholds(fit: "GeneralizedFit", *, level: float = 0.95) -> pd.DataFrame:

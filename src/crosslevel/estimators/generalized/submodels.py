@@ -3,11 +3,9 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from crosslevel.design import Design
 from crosslevel.design.response_rows import response_rows
-from crosslevel.design.submodel import Kept, with_effects
+from crosslevel.design.submodel import Kept, among_all, with_effects
 from crosslevel.inference.generalized.estimands import Estimands
 from crosslevel.inference.generalized.refits import Refitter
 from crosslevel.solve.generalized.solution import GeneralizedSolution
@@ -35,12 +33,7 @@ class GeneralizedSubmodel:
 
     def factors(self, larger: GeneralizedSolution) -> tuple[FloatArray, ...]:
         """For each factor of the larger model (q, q) Lambda in the units of the data, zero for what is gone."""
-        out = [np.zeros_like(factor) for factor in larger.factors]
-        mine = iter(self.solution.factors)
-        for whole, effects in zip(out, self.kept, strict=True):
-            if effects:
-                whole[np.ix_(effects, effects)] = next(mine)
-        return tuple(out)
+        return among_all(self.solution.factors, self.kept, larger.factors)
 
     def refitter(self, larger: Refitter) -> Refitter:
         """What fits it again."""

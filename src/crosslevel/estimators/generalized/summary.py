@@ -12,7 +12,6 @@ from crosslevel.display import (
     Column,
     Document,
     Equations,
-    Note,
     Paragraph,
     Row,
     Table,
@@ -23,7 +22,7 @@ from crosslevel.display import (
 )
 from crosslevel.estimators import known_part
 from crosslevel.estimators.codings import references
-from crosslevel.estimators.equations import Part, by_level, coefficients, in_one, of_effects, with_factors
+from crosslevel.estimators.equations import Part, by_level, in_one, with_factors
 from crosslevel.estimators.generalized.words import (
     QUASI,
     integration,
@@ -38,6 +37,7 @@ from crosslevel.estimators.random import intercepts
 from crosslevel.estimators.summary import (
     by_slope,
     cluster_sizes,
+    distributions_of_effects,
     effect_rows,
     fit_statistics,
     parts_of,
@@ -45,6 +45,7 @@ from crosslevel.estimators.summary import (
     precision,
     rows_used,
     shown_decimals,
+    warnings,
     where_slopes_are_zero,
 )
 from crosslevel.inference.df import df_method
@@ -111,14 +112,6 @@ def facts(fit: "GeneralizedFit") -> Table:
     return Table(["", ""], rows)
 
 
-def warnings(fit: "GeneralizedFit") -> Iterator[Block]:
-    """What must be read before the numbers."""
-    if not fit.converged:
-        yield Note(fit.status, kind="warning")
-    for note in fit.notes:
-        yield Note(note, kind="warning")
-
-
 def told_parts(fit: "GeneralizedFit") -> list[Part]:
     """The predictors of the model, without an intercept that thresholds stand for."""
     told = set(fit.term_names)
@@ -135,16 +128,8 @@ def equations(fit: "GeneralizedFit", parts: list[Part]) -> Iterator[Block]:
         return
     level_1, level_2 = by_level(response, parts, left)
     yield Equations([*first, *level_1], title="Level 1 (rows i)")
-    yield Equations([*level_2, *distributions(fit, parts)], title=f"Level 2 ({fit.group} j)")
+    yield Equations([*level_2, *distributions_of_effects(fit, parts)], title=f"Level 2 ({fit.group} j)")
     yield Equations([in_one(response, parts, left)], title="In one equation")
-
-
-def distributions(fit: "GeneralizedFit", parts: list[Part]) -> Iterator[str]:
-    """What is assumed of the random effects."""
-    place = {coefficient.factors: k for k, coefficient in enumerate(coefficients(parts))}
-    blocks = [block for term in fit.spec.terms for block in term.blocks]
-    members = [[place[fit.spec.columns[j].factors] for j in block.columns] for block in blocks]
-    yield from of_effects(members, [known_part.matrix_of(block) for block in blocks])
 
 
 def fixed_effects(fit: "GeneralizedFit", parts: list[Part], level: float) -> Table:
