@@ -209,8 +209,8 @@ class OneFactorLikelihood:
         spread = self.conditional_covariances(at)[0]
         score = at.squares - at.squares @ spread @ at.squares
         score -= at.gradients[:, :, None] * at.gradients[:, None, :]
-        mixed = np.eye(self.term.q) + at.squares @ (at.factor @ at.factor.T)
-        tilt = np.linalg.solve(mixed, at.tilt[:, :, None]) * at.gradients[:, None, :]
+        left = at.tilt[:, :, None] - at.squares @ (spread @ at.tilt[:, :, None])  # (I + A Psi)^-1 = I - A B
+        tilt = left * at.gradients[:, None, :]
         score += 0.5 * (tilt + tilt.transpose(0, 2, 1))
         return np.asarray((weight * score).sum(axis=0))
 
