@@ -225,3 +225,11 @@ class TestPriors:
         assert find_separation(rows) is not None
         # the rows that are not separated have no weight: then kind separates nothing
         assert find_separation(replace(rows, weight=np.where(rows.x[:, 2] > 0.0, 0.0, 1.0))) is None
+
+
+def test_an_outcome_that_is_reproduced_is_told() -> None:
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"g": np.repeat(np.arange(12), 2), "x": rng.standard_normal(24)})
+    data["y"] = np.exp(rng.standard_normal(12)[data["g"]] * data["x"] + rng.standard_normal(12)[data["g"]])
+    (note,) = (note for note in told("y ~ x + (x | g)", data, "gamma") if "reproduces" in note)
+    assert "Leave slopes out" in note

@@ -17,6 +17,9 @@ HUGE_EFFECT = 15.0
 SIMPLER = {"nbinom2": "poisson", "nbinom1": "poisson", "betabinomial": "binomial"}
 """Families, and what they become when the outcome varies no more than that."""
 
+EXACT = 1e8
+"""Shape of a positive outcome or precision of a share at which rows do not differ from their expected outcomes."""
+
 REMEDY = "Use prior=cl.prior.Weak(), which keeps estimates finite; or merge categories, or leave the predictor out."
 
 
@@ -40,7 +43,7 @@ def troubles(solution: GeneralizedSolution, names: Sequence[str], groups: Sequen
         out.append(words)
     if found is None or found.kind != "complete":  # then nothing is left for the random effects to tell
         out += _huge_variances(solution, groups)
-    return (*out, *_limits(solution))
+    return (*out, *_reproduced(solution), *_limits(solution))
 
 
 def separation_of(solution: GeneralizedSolution) -> Separation | None:
@@ -133,6 +136,19 @@ def _huge_effects(solution: GeneralizedSolution, names: Sequence[str]) -> str | 
         f"Huge effects: {named}. Probabilities go from 0 to 1 along these predictors, so that few rows tell how large "
         "the coefficients are. Look for outliers and units; profile intervals are better than standard errors here."
     )
+
+
+def _reproduced(solution: GeneralizedSolution) -> list[str]:
+    """Words for outcomes of which the model leaves nothing to chance, so that its likelihood has no maximum."""
+    family = solution.criterion.rows.family
+    if family.kind not in ("positive", "share") or not solution.shape[0] > EXACT:
+        return []
+    (name,) = family.shape_names()
+    return [
+        f"The model reproduces the outcome: the {name} is {solution.shape[0]:.3g}, so that rows do not differ from "
+        "what is expected of them, and the likelihood grows without end. There are too many random effects for the "
+        "rows, or the outcome is constant within clusters. Leave slopes out, or add rows per cluster."
+    ]
 
 
 def _limits(solution: GeneralizedSolution) -> list[str]:
