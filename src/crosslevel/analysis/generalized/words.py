@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from crosslevel.analysis.generalized.record import GeneralizedAnalysis
     from crosslevel.estimators.generalized.fit import GeneralizedFit
 
-RATIO_NAMES = {"logit": "odds ratio", "log": "rate ratio", "cloglog": "hazard ratio"}
+RATIO_NAMES = {"logit": "odds ratio", "log": "ratio of means", "cloglog": "hazard ratio"}
 """What exponentials of coefficients are, by link."""
 
 
 def ratio_name(fit: "GeneralizedFit") -> str:
     """What exponentials of a fit's coefficients are."""
-    return RATIO_NAMES[fit.family.link]
+    return "rate ratio" if fit.family.kind == "count" else RATIO_NAMES[fit.family.link]
 
 
 def variation_words(fit: "GeneralizedFit") -> str:

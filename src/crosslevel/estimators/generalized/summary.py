@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from crosslevel.design.precision import words_of_weights
@@ -54,8 +55,8 @@ if TYPE_CHECKING:
     from crosslevel.estimators.generalized.fit import GeneralizedFit
     from crosslevel.inference.lrt import BoundaryTest
 
-RATIOS = {"logit": "odds", "log": "rate"}
-"""What ratios are of, by link."""
+RATIOS = {"logit": "odds ratio", "log": "ratio of means", "cloglog": "hazard ratio"}
+"""What exponentials of coefficients are, by link; of counts they are rate ratios."""
 
 
 def summarise(fit: "GeneralizedFit", *, level: float = 0.95) -> Document:
@@ -92,7 +93,8 @@ def facts(fit: "GeneralizedFit") -> Table:
     label = fit.labels.get(fit.spec.response_name)
     rows += [["Outcome", f"{fit.spec.response_name}: {label}"]] if label else []
     rows += [["Family", fit.family.description], ["Modelled", modelled(fit)]]
-    method = "maximum likelihood (ML)" if fit.solution.prior is None else "mode of the posterior: likelihood and prior"
+    method = QUASI.get(fit.quadrature.kind, "maximum likelihood (ML)")
+    method = method if fit.solution.prior is None else "mode of the posterior: likelihood and prior"
     rows.append(["Method", "pseudo-maximum likelihood (ML)" if design.is_sampled else method])
     rows += [["Integration", integration(fit)]] if design.factors else []
     rows += [["Prior", repr(fit.solution.prior)]] if fit.solution.prior is not None else []
@@ -187,7 +189,8 @@ def shape_parameters(fit: "GeneralizedFit", level: float) -> Iterator[Table]:
 
 def between_clusters(fit: "GeneralizedFit", level: float) -> Iterator[Block]:
     """How much the clusters matter: intraclass correlation, median ratios, test of the random effects."""
-    if not any(place >= 0 for place in intercepts(fit.design)):
+    is_estimated = not len(fit.params) or np.isfinite(fit.bse).any()  # not if all outcomes are separated
+    if not is_estimated or not any(place >= 0 for place in intercepts(fit.design)):
         return
     zero = where_slopes_are_zero(fit)
     if fit.family.latent_variance is not None and not fit.is_singular:
@@ -199,8 +202,9 @@ def between_clusters(fit: "GeneralizedFit", level: float) -> Iterator[Block]:
     if fit.family.link in RATIOS:
         frame = fit.median_ratio(level=level)
         listed = ", ".join(f"{fixed(row['estimate'], 2)} ({group})" for group, row in frame.iterrows())
+        name = "rate ratio" if fit.family.kind == "count" else RATIOS[fit.family.link]
         yield Paragraph(
-            f"Median {RATIOS[fit.family.link]} ratio: {listed}, between rows that are alike, of the higher and the "
+            f"Median {name}: {listed}, between rows that are alike, of the higher and the "
             f"lower of two clusters drawn at random{zero}."
         )
     test = overall_test(fit)

@@ -51,29 +51,35 @@ def shape_meaning(fit: "GeneralizedFit") -> list[str]:
 
 def modelled(fit: "GeneralizedFit") -> str:
     """What the model is about: which category, how many trials, what counts, with how often it occurs."""
-    outcome, kind, n = fit.outcome, fit.family.kind, fit.outcome.n
+    outcome, kind, n = fit.outcome, fit.family.kind, fit.nobs
+    weights = fit.design.weights
+    times = np.ones(outcome.n)
+    if weights is not None and weights.is_frequency and weights.rows is not None:
+        times = weights.rows
     if kind == "ordered":
-        sizes = np.bincount(outcome.y.astype(np.int64), minlength=len(outcome.categories or ()))
+        sizes = np.bincount(outcome.y.astype(np.int64), times, minlength=len(outcome.categories or ()))
         listed = ", ".join(
             f"{name} ({counted(int(size))})" for name, size in zip(outcome.categories or (), sizes, strict=True)
         )
         return f"{len(sizes)} ordered categories, with their rows: {listed}; positive coefficients mean higher ones"
     if kind == "binary" and outcome.has_trials:
+        successes, trials = float(times @ outcome.y), float(times @ outcome.size)
         return (
-            f"probability of success: {counted(int(outcome.y.sum()))} of {counted(int(outcome.size.sum()))} trials "
-            f"({percent(float(outcome.y.sum() / outcome.size.sum()))})"
+            f"probability of success: {counted(round(successes))} of {counted(round(trials))} trials "
+            f"({percent(successes / trials)})"
         )
     if kind == "binary":
         one, zero = (1, 0) if outcome.labels is None else (outcome.labels[1], outcome.labels[0])
         beside = "" if outcome.labels is None else f"; {zero} counts as 0"
         return (
-            f"probability that {outcome.name} is {one}, as it is in {counted(int(outcome.y.sum()))} of {counted(n)} "
-            f"rows ({percent(float(outcome.y.mean()))}){beside}"
+            f"probability that {outcome.name} is {one}, as it is in {counted(round(float(times @ outcome.y)))} of "
+            f"{counted(n)} rows ({percent(float(np.average(outcome.y, weights=times)))}){beside}"
         )
-    average = float(outcome.y.sum() / outcome.size.sum())
-    mean = f"expected {outcome.name}{per_exposure(fit)}; its mean is {number(average)}"
+    average = float(times @ outcome.y / (times @ outcome.size))
+    subject = f"{outcome.name} itself has the mean" if per_exposure(fit) else "its mean is"
+    mean = f"expected {outcome.name}{per_exposure(fit)}; {subject} {number(average)}"
     if kind == "count":
-        largest, zeros = float(outcome.share.max()), float(np.mean(outcome.y == 0.0))
+        largest, zeros = float(outcome.share.max()), float(np.average(outcome.y == 0.0, weights=times))
         shown = number(largest) if outcome.is_mean else counted(int(largest))
         return f"{mean}, its largest value {shown}, and {percent(zeros)} of the rows are zero"
     return mean
