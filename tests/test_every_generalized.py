@@ -280,3 +280,11 @@ def test_categories_may_be_written_as_numbers() -> None:
     fit = fitted("ordinal")
     again = fit.refit(rows()["rank"].astype(float))
     np.testing.assert_allclose(again.params, fit.params, atol=1e-5)
+
+
+def test_models_without_fixed_effects() -> None:
+    fit = cl.mixed("y ~ 0 + (1 | c)", rows(), family="binomial", quadrature="laplace")
+    assert len(fit.params) == 0
+    assert fit.profile(progress=False).conf_int().index.tolist() == ["sd(Intercept|c)"]
+    assert (cl.influence(fit, "wc", progress=False).frame["sd(Intercept|c)"] > 0.0).all()
+    assert "nan" not in str(fit)

@@ -97,7 +97,7 @@ class Influence:
         """(b_j - b)'V^-1 (b_j - b) / p, b_j without cluster j; NaN where a coefficient cannot be estimated."""
         changes = self.changes.to_numpy()
         half = np.linalg.solve(np.linalg.cholesky(self.vcov), changes.T)
-        return self._by_cluster(np.sum(half**2, axis=0) / len(self.terms), "cooks_distance")
+        return self._by_cluster(np.sum(half**2, axis=0) / max(len(self.terms), 1), "cooks_distance")
 
     @cached_property
     def log_covratio(self) -> pd.Series:

@@ -57,7 +57,8 @@ class Estimands:
     def slopes(self) -> BoolArray:
         """(p,) which coefficients are told: all but the intercept of an ordered outcome."""
         out = np.ones(self.layout.p, dtype=np.bool_)
-        out[self.rows.coordinates.intercept] = not self.is_ordered
+        if self.is_ordered:
+            out[self.rows.coordinates.intercept] = False
         return out
 
     @cached_property

@@ -189,6 +189,8 @@ def predictor_lines(base: GeneralizedBase, estimands: Estimands) -> Iterator[Nam
 
 def threshold_lines(base: GeneralizedBase, estimands: Estimands) -> Iterator[Named]:
     """The lines of the thresholds of an ordered outcome: c_k less the intercept."""
+    if not estimands.thresholds:
+        return
     layout, coordinates = estimands.layout, estimands.rows.coordinates
     constant = float(coordinates.coefficients(np.zeros(layout.p))[coordinates.intercept])
     for k, name in enumerate(estimands.thresholds):
