@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.analysis.levels import Levels, levels_of
+from crosslevel.analysis.step_up import StepUp, record_of_test, step_test
 from crosslevel.design.outcome import AskedOutcome
 from crosslevel.display import Document
-from crosslevel.estimators.comparison import LikelihoodRatioTest, lrtest
+from crosslevel.estimators.comparison import LikelihoodRatioTest
 from crosslevel.estimators.mixed import mixed, other_family, solve_design
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.types import Frame, Missing
@@ -50,7 +51,7 @@ class Rung:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Ladder:
+class Ladder(StepUp):
     """The models of the textbooks, from the null model to the final one, and what each step brings.
 
     Attributes
@@ -61,12 +62,16 @@ class Ladder:
     """
 
     rungs: tuple[Rung, ...] = field(repr=False)
-    levels: Levels = field(repr=False)
 
     @property
     def steps(self) -> dict[str, MixedFit]:
         """Fits by the name of the step."""
         return {rung.name: rung.fit for rung in self.rungs}
+
+    @property
+    def tests(self) -> dict[str, LikelihoodRatioTest]:
+        """Tests by the name of the step, of those that are tested against a smaller model."""
+        return {rung.name: rung.test for rung in self.rungs if rung.test is not None}
 
     @property
     def final(self) -> MixedFit:
@@ -130,12 +135,6 @@ class Ladder:
         from crosslevel.analysis.ladder_words import ladder_document
 
         return ladder_document(self)
-
-    def __str__(self) -> str:
-        return str(self.document())
-
-    def _repr_html_(self) -> str:
-        return self.document()._repr_html_()
 
 
 @overload
@@ -251,8 +250,7 @@ def _rung(name: str, formula: str, smaller: Rung | None, levels: Levels) -> Rung
     fit = mixed(formula, levels.frame, missing="raise")
     given = {**fit.given, "method": "ml"}
     by_ml = replace(fit, given=given, solution=solve_design(fit.design, given))
-    adds = smaller is not None and fit.n_params > smaller.fit.n_params  # not if all terms it adds are determined
-    test = lrtest(smaller.fit, fit) if adds and smaller is not None else None
+    test = step_test(None if smaller is None else smaller.fit, fit)
     against = "" if smaller is None else smaller.name
     return Rung(name=name, fit=fit, deviance_ml=by_ml.deviance, against=against, test=test)
 
@@ -268,10 +266,7 @@ def _record(rung: Rung) -> dict[str, object]:
         "deviance_ml": rung.deviance_ml,
         "against": rung.against,
         "method": "" if test is None else test.method,
-        "statistic": np.nan if test is None else test.statistic,
-        "df": np.nan if test is None else float(test.df),
-        "p_value": np.nan if test is None else test.p_value,
-        "naive_p_value": np.nan if test is None else test.naive_p_value,
+        **record_of_test(test),
     }
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crosslevel.analysis.phrases import capital, listed
 from crosslevel.display import (
     Block,
     Column,
@@ -25,7 +26,12 @@ from crosslevel.display import (
 )
 
 if TYPE_CHECKING:
-    from crosslevel.analysis.ladder import Ladder, Rung
+    from crosslevel.analysis.ladder import Ladder
+    from crosslevel.analysis.step_up import StepUp
+    from crosslevel.estimators.comparison import LikelihoodRatioTest
+
+SLOPE = "random slope of "
+"""How the names of steps begin that let one slope vary."""
 
 CLEAR = 0.05
 """A p-value below it is called clear."""
@@ -68,20 +74,15 @@ def rows_words(ladder: "Ladder") -> str:
     )
 
 
-def numbers_of(ladder: "Ladder") -> dict[str, str]:
-    """The number of each step."""
-    return {rung.name: str(k) for k, rung in enumerate(ladder.rungs, start=1)}
-
-
-def titled(ladder: "Ladder", rung: "Rung") -> str:
+def titled(ladder: "StepUp", name: str) -> str:
     """A step with its number."""
-    return f"{numbers_of(ladder)[rung.name]} {rung.name[0].upper()}{rung.name[1:]}"
+    return f"{ladder.numbers[name]} {capital(name)}"
 
 
 def steps_table(ladder: "Ladder") -> Table:
     """What was fitted, and how well it fits."""
     rows: list[Row] = [
-        [titled(ladder, rung), rung.fit.n_params, rung.deviance_ml, rung.fit.deviance] for rung in ladder.rungs
+        [titled(ladder, rung.name), rung.fit.n_params, rung.deviance_ml, rung.fit.deviance] for rung in ladder.rungs
     ]
     columns: list[str | Column] = [
         "Step",
@@ -89,18 +90,18 @@ def steps_table(ladder: "Ladder") -> Table:
         Column("Deviance, ML", format="fixed", decimals=2),
         Column("Deviance, REML", format="fixed", decimals=2),
     ]
-    notes = [f"{numbers_of(ladder)[rung.name]}: {rung.fit.formula}" for rung in ladder.rungs]
+    notes = [f"{ladder.numbers[rung.name]}: {rung.fit.formula}" for rung in ladder.rungs]
     return Table(columns, rows, title="Models", notes=notes)
 
 
 def tests_table(ladder: "Ladder") -> Table:
     """Deviance tests between the steps."""
-    place, rows = numbers_of(ladder), list[Row]()
+    place, rows = ladder.numbers, list[Row]()
     for rung in ladder.rungs:
         if rung.test is not None:
             test = rung.test
             statistic, p = fixed(test.statistic, 2), p_value(test.p_value)
-            rows.append([titled(ladder, rung), place[rung.against], test.method.upper(), statistic, test.df, p])
+            rows.append([titled(ladder, rung.name), place[rung.against], test.method.upper(), statistic, test.df, p])
     columns: list[str | Column] = [
         "Step",
         "Against",
@@ -124,25 +125,33 @@ def found_words(ladder: "Ladder") -> Iterator[str]:
         f"Null model: {percent(first.icc().estimate)} of the variance lies between clusters of {ladder.levels.group} "
         f"(chi-square {fixed(found['statistic'], 2)}, {p_statement(found['p_value'])})."
     )
-    singles = [rung for rung in ladder.rungs if rung.name.startswith("random slope of ")]
-    vary = [rung.name.removeprefix("random slope of ") for rung in singles if _clear(rung)]
-    still = [rung.name.removeprefix("random slope of ") for rung in singles if not _clear(rung)]
-    if singles:
-        yield " ".join(
-            filter(
-                None,
-                [
-                    f"Tested one at a time, {_slopes(vary)} between clusters (p < .05)." if vary else "",
-                    f"For {_listed(still)} there is no clear evidence of it." if still and vary else "",
-                    f"There is no clear evidence that {_slopes(still)} between clusters." if still and not vary else "",
-                ],
-            )
-        )
-    for rung in ladder.rungs:
-        if rung.test is not None and rung.name.startswith("context"):
-            verb = "improves the model" if _clear(rung) else "does not clearly improve the model"
-            yield f"{rung.name[0].upper()}{rung.name[1:]} {verb} {_tested(rung)}."
+    vary, still = single_slopes(ladder)
+    told = [f"Tested one at a time, {slopes_vary(vary)} between clusters (p < .05)."] if vary else []
+    if still and vary:
+        told.append(f"For {listed(still)} there is no clear evidence of it.")
+    elif still:
+        told.append(f"There is no clear evidence that {slopes_vary(still)} between clusters.")
+    if told:
+        yield " ".join(told)
+    yield from context_words(ladder)
     yield from remaining_words(ladder)
+
+
+def single_slopes(ladder: "StepUp") -> tuple[list[str], list[str]]:
+    """Slopes that were tested one at a time: those that clearly vary, and the others."""
+    names = [name for name in ladder.steps if name.startswith(SLOPE)]
+    vary = [name for name in names if clear(ladder.tests.get(name))]
+    still = [name for name in names if name not in vary]
+    return [name.removeprefix(SLOPE) for name in vary], [name.removeprefix(SLOPE) for name in still]
+
+
+def context_words(ladder: "StepUp") -> Iterator[str]:
+    """Whether context improves the model."""
+    for name, test in ladder.tests.items():
+        if name.startswith("context"):
+            verb = "improves the model" if clear(test) else "does not clearly improve the model"
+            words = f"(chi-square {fixed(test.statistic, 2)}, {test.df} df, {p_statement(test.p_value)})"
+            yield f"{capital(name)} {verb} {words}."
 
 
 def remaining_words(ladder: "Ladder") -> Iterator[str]:
@@ -163,7 +172,7 @@ def explained_blocks(ladder: "Ladder") -> Iterator[Block]:
     rows: list[Row] = []
     for rung in ladder.rungs:
         own = frame.loc[rung.name]
-        rows.append(Section(titled(ladder, rung)))
+        rows.append(Section(titled(ladder, rung.name)))
         for component in own.index.drop(["rows", "clusters"], errors="ignore"):
             row = own.loc[component]
             rows.append([str(component), number(row["variance"]), *_reductions(row)])
@@ -200,7 +209,7 @@ def _prediction_table(ladder: "Ladder") -> Table:
                 for name in ("rows", "clusters")
                 for cell in (number(own["variance"][name]), _share(own["vs_null"][name]))
             ]
-            rows.append([titled(ladder, rung), *cells])
+            rows.append([titled(ladder, rung.name), *cells])
     columns: list[str | Column] = [
         "Step",
         *(Column(name, align="decimal") for name in ("Error, rows", "R²", "Error, means", "R²")),
@@ -219,7 +228,7 @@ def reliability_table(ladder: "Ladder") -> Table:
     for rung in ladder.rungs:
         own = reliability.loc[rung.name]
         slopes = "; ".join(f"{name} {fixed(own['reliability'][name], 3)}" for name in own.index.drop("Intercept"))
-        rows.append([titled(ladder, rung), icc[rung.name], own["reliability"]["Intercept"], slopes or None])
+        rows.append([titled(ladder, rung.name), icc[rung.name], own["reliability"]["Intercept"], slopes or None])
     columns: list[str | Column] = [
         "Step",
         Column("ICC", format="fixed", decimals=3),
@@ -259,7 +268,7 @@ def borne_blocks(ladder: "Ladder") -> Iterator[Block]:
     over = [str(name) for name, row in frame.iterrows() if row["predictors"] > row["rule_of_thumb"]]
     if over:
         yield Note(
-            f"The model has more than that for {_listed(over)}. What is estimated is not wrong for it, but it is not "
+            f"The model has more than that for {listed(over)}. What is estimated is not wrong for it, but it is not "
             "precise, and hard to tell from what single clusters do: look at the influence of each cluster "
             "(cl.influence), and prefer to enter context variables one at a time.",
             kind="warning",
@@ -283,23 +292,11 @@ def _share(value: float) -> str | None:
     return f"< {percent(WORST, decimals=0)}" if value < WORST else percent(value)
 
 
-def _clear(rung: "Rung") -> bool:
-    """Whether a step's test is clear."""
-    return rung.test is not None and rung.test.p_value < CLEAR
+def clear(test: "LikelihoodRatioTest | None") -> bool:
+    """Whether a test is clear; none is not."""
+    return test is not None and test.p_value < CLEAR
 
 
-def _tested(rung: "Rung") -> str:
-    """A test in brackets."""
-    assert rung.test is not None
-    test = rung.test
-    return f"(chi-square {fixed(test.statistic, 2)}, {test.df} df, {p_statement(test.p_value)})"
-
-
-def _slopes(names: list[str]) -> str:
+def slopes_vary(names: list[str]) -> str:
     """Slopes as the subject of a sentence, with the verb."""
-    return f"the slope of {names[0]} varies" if len(names) == 1 else f"the slopes of {_listed(names)} vary"
-
-
-def _listed(names: list[str]) -> str:
-    """Names joined by commas and "and"."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"the slope of {names[0]} varies" if len(names) == 1 else f"the slopes of {listed(names)} vary"

@@ -9,10 +9,11 @@ import pandas as pd
 
 from crosslevel.analysis.ladder import planned
 from crosslevel.analysis.levels import Levels, levels_of
+from crosslevel.analysis.step_up import StepUp, record_of_test, step_test
 from crosslevel.design.outcome import AskedOutcome
 from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.comparison import LikelihoodRatioTest, lrtest
+from crosslevel.estimators.comparison import LikelihoodRatioTest
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed import mixed
 from crosslevel.types import Frame, Missing
@@ -37,7 +38,7 @@ class GeneralizedRung:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GeneralizedLadder:
+class GeneralizedLadder(StepUp):
     """The models of the textbooks, from the null model to the final one, of an outcome with a family.
 
     Attributes
@@ -47,12 +48,16 @@ class GeneralizedLadder:
     """
 
     rungs: tuple[GeneralizedRung, ...] = field(repr=False)
-    levels: Levels = field(repr=False)
 
     @property
     def steps(self) -> dict[str, GeneralizedFit]:
         """Fits by the name of the step."""
         return {rung.name: rung.fit for rung in self.rungs}
+
+    @property
+    def tests(self) -> dict[str, LikelihoodRatioTest]:
+        """Tests by the name of the step, of those that are tested against a smaller model."""
+        return {rung.name: rung.test for rung in self.rungs if rung.test is not None}
 
     @property
     def final(self) -> GeneralizedFit:
@@ -83,12 +88,6 @@ class GeneralizedLadder:
         from crosslevel.analysis.generalized.ladder_words import ladder_document
 
         return ladder_document(self)
-
-    def __str__(self) -> str:
-        return str(self.document())
-
-    def _repr_html_(self) -> str:
-        return self.document()._repr_html_()
 
 
 def generalized_ladder(
@@ -128,14 +127,12 @@ def _rung(
 ) -> GeneralizedRung:
     """Fit a step and test it."""
     fit = mixed(formula, levels.frame, missing="raise", **given)
-    adds = smaller is not None and fit.n_params > smaller.fit.n_params  # not if all terms it adds are determined
-    test = lrtest(smaller.fit, fit) if adds and smaller is not None else None
+    test = step_test(None if smaller is None else smaller.fit, fit)
     return GeneralizedRung(name=name, fit=fit, against="" if smaller is None else smaller.name, test=test)
 
 
 def _record(rung: GeneralizedRung) -> dict[str, object]:
     """A row of the frame."""
-    test = rung.test
     return {
         "step": rung.name,
         "formula": rung.fit.formula,
@@ -143,10 +140,7 @@ def _record(rung: GeneralizedRung) -> dict[str, object]:
         "deviance": rung.fit.deviance,
         "nodes": rung.fit.quadrature.nodes,
         "against": rung.against,
-        "statistic": np.nan if test is None else test.statistic,
-        "df": np.nan if test is None else float(test.df),
-        "p_value": np.nan if test is None else test.p_value,
-        "naive_p_value": np.nan if test is None else test.naive_p_value,
+        **record_of_test(rung.test),
     }
 
 

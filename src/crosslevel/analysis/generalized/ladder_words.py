@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crosslevel.analysis.ladder_words import CLEAR
-from crosslevel.analysis.phrases import listed
+from crosslevel.analysis.ladder_words import CLEAR, context_words, single_slopes, slopes_vary, titled
 from crosslevel.display import (
     Block,
     Column,
@@ -24,9 +23,7 @@ from crosslevel.display import (
 )
 
 if TYPE_CHECKING:
-    from crosslevel.analysis.generalized.ladder import GeneralizedLadder, GeneralizedRung
-
-SLOPE = "random slope of "
+    from crosslevel.analysis.generalized.ladder import GeneralizedLadder
 
 
 def ladder_document(ladder: "GeneralizedLadder") -> Document:
@@ -52,11 +49,6 @@ def ladder_blocks(ladder: "GeneralizedLadder") -> Iterator[Block]:
         )
 
 
-def titled(ladder: "GeneralizedLadder", name: str) -> str:
-    """A step with its number."""
-    return f"{1 + list(ladder.steps).index(name)} {name[0].upper()}{name[1:]}"
-
-
 def steps_table(ladder: "GeneralizedLadder") -> Table:
     """What was fitted, and how well it fits."""
     rows: list[Row] = [
@@ -69,7 +61,7 @@ def steps_table(ladder: "GeneralizedLadder") -> Table:
         Column("Deviance", format="fixed", decimals=2),
         Column("Nodes", format="integer"),
     ]
-    notes = [f"{titled(ladder, rung.name).split()[0]}: {rung.fit.formula}" for rung in ladder.rungs]
+    notes = [f"{ladder.numbers[rung.name]}: {rung.fit.formula}" for rung in ladder.rungs]
     return Table(columns, rows, title="Models", notes=["Nodes of quadrature; 1 is Laplace's approximation.", *notes])
 
 
@@ -78,8 +70,7 @@ def tests_table(ladder: "GeneralizedLadder") -> Table:
     rows: list[Row] = []
     for rung in ladder.rungs:
         if rung.test is not None:
-            against = titled(ladder, rung.against).split()[0]
-            test = rung.test
+            against, test = ladder.numbers[rung.against], rung.test
             statistic, p = fixed(test.statistic, 2), p_value(test.p_value)
             rows.append([titled(ladder, rung.name), against, statistic, test.df, p])
     columns: list[str | Column] = [
@@ -125,27 +116,9 @@ def found_words(ladder: "GeneralizedLadder") -> Iterator[str]:
     group, p = ladder.levels.group, float(tested["p_value"])
     differ = f"clusters of {group} differ" if p < CLEAR else f"it is not clear that clusters of {group} differ"
     yield f"Null model: {lies}{differ} (chi-square {fixed(tested['statistic'], 2)}, {p_statement(p)})."
-    slopes = [rung for rung in ladder.rungs if rung.name.startswith(SLOPE)]
-    vary = [rung.name.removeprefix(SLOPE) for rung in slopes if _clear(rung)]
-    still = [rung.name.removeprefix(SLOPE) for rung in slopes if not _clear(rung)]
+    vary, still = single_slopes(ladder)
     if vary:
-        yield f"Tested one at a time, {_slopes(vary)} between clusters (p < .05)."
+        yield f"Tested one at a time, {slopes_vary(vary)} between clusters (p < .05)."
     if still:
-        yield f"There is no clear evidence that {_slopes(still)} between clusters."
-    for rung in ladder.rungs:
-        if rung.test is not None and rung.name.startswith("context"):
-            verb = "improves the model" if _clear(rung) else "does not clearly improve the model"
-            yield (
-                f"{rung.name[0].upper()}{rung.name[1:]} {verb} (chi-square {fixed(rung.test.statistic, 2)}, "
-                f"{rung.test.df} df, {p_statement(rung.test.p_value)})."
-            )
-
-
-def _slopes(names: list[str]) -> str:
-    """Slopes as the subject of a sentence, with the verb."""
-    return f"the slope of {names[0]} varies" if len(names) == 1 else f"the slopes of {listed(names)} vary"
-
-
-def _clear(rung: "GeneralizedRung") -> bool:
-    """Whether a step's test is clear."""
-    return rung.test is not None and rung.test.p_value < CLEAR
+        yield f"There is no clear evidence that {slopes_vary(still)} between clusters."
+    yield from context_words(ladder)
