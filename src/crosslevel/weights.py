@@ -108,7 +108,7 @@ class Frequency(Weights):
     @property
     def words(self) -> str:
         """In words."""
-        return f"frequency {self.column}: equal rows counted once each"
+        return f"frequency {self.column}: a row stands for so many equal ones"
 
 
 @dataclass(frozen=True)

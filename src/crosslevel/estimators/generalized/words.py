@@ -8,6 +8,7 @@ from crosslevel.display import counted, fixed, number, percent
 from crosslevel.kernels import responses
 from crosslevel.solve.generalized.quadrature import MOST_EFFECTS, STABLE
 from crosslevel.solve.generalized.solution import Quadrature
+from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.generalized.fit import GeneralizedFit
@@ -53,7 +54,7 @@ def modelled(fit: "GeneralizedFit") -> str:
     """What the model is about: which category, how many trials, what counts, with how often it occurs."""
     outcome, kind, n = fit.outcome, fit.family.kind, fit.nobs
     weights = fit.design.weights
-    times = np.ones(outcome.n)
+    times: FloatArray = np.ones(outcome.n)
     if weights is not None and weights.is_frequency and weights.rows is not None:
         times = weights.rows
     if kind == "ordered":
