@@ -153,7 +153,10 @@ def _response(expression: Expression, learning: Learning) -> Component:
         shown = ", ".join(repr(level) for level in levels[:5]) + (", ..." if len(levels) > 5 else "")
         advice = "Turn it into numbers first."
         if len(levels) == 2:
-            advice = f"A linear model needs 0 and 1: write I({expression.source} == {levels[1]!r}) ~ ... instead."
+            advice = (
+                "A model of its probability has family='binomial'; a linear model needs 0 and 1: write "
+                f"I({expression.source} == {levels[1]!r}) ~ ... instead."
+            )
         message = f"`formula` has the outcome `{expression.text}`, which must be numeric; it holds {shown}. {advice}"
         raise DataError(message)
     component = learn_component(expression, learning)
