@@ -17,6 +17,11 @@ def test_exponential(*, compiled: bool) -> None:
         assert_allclose(function(float(x)), np.exp(x), rtol=2.0 * EPS)
 
 
+def test_logarithm() -> None:
+    for x in [*np.geomspace(1e-300, 1e300, 2001), *np.linspace(0.5, 2.0, 3001)]:
+        assert_allclose(exponential.logarithm(float(x)), np.log(x), rtol=3.0 * EPS)
+
+
 def test_exponential_is_held_where_numbers_end() -> None:
     assert exponential.exponential(1e9) == pytest.approx(np.exp(700.0))
     assert 0.0 < exponential.exponential(-1e9) < 1e-300

@@ -21,6 +21,9 @@ LOWEST, HIGHEST = -708.0, 700.0
 ONE_BITS = 0x3FF0000000000000
 """The bits of 1.0."""
 
+ROOT_HALF_BITS, ROUNDER_BITS = 0x3FE6A09E667F3BCD, 0x4338000000000000
+"""The bits of the root of 1/2, and those of `ROUNDER`."""
+
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def exponential(x: float) -> float:
@@ -72,6 +75,32 @@ def log_one_plus(e: float) -> float:
     p = p * t + 0.3333333333333333
     p = 2.0 * s * t * p + 2.0 * s
     return p + LN2 if large else p
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def logarithm(x: float) -> float:
+    """log(x) of positive normal x: k log 2 and 2 artanh(f / (2 + f)), x = 2^k (1 + f) with 1 + f next to 1.
+
+    As 1 + f is between the roots of 1/2 and of 2, the series is that of `log_one_plus`.
+    """
+    bits = np.float64(x).view(np.int64)
+    k = (bits - ROOT_HALF_BITS) >> 52
+    f = np.int64(bits - (k << 52)).view(np.float64) - 1.0
+    power = np.int64(k + ROUNDER_BITS).view(np.float64) - ROUNDER
+    s = f / (2.0 + f)
+    t = s * s
+    p = 0.043478260869565216
+    p = p * t + 0.047619047619047616
+    p = p * t + 0.05263157894736842
+    p = p * t + 0.058823529411764705
+    p = p * t + 0.06666666666666667
+    p = p * t + 0.07692307692307693
+    p = p * t + 0.09090909090909091
+    p = p * t + 0.1111111111111111
+    p = p * t + 0.14285714285714285
+    p = p * t + 0.2
+    p = p * t + 0.3333333333333333
+    return power * LN2_HIGH + (2.0 * s * t * p + 2.0 * s + power * LN2_LOW)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})

@@ -13,7 +13,7 @@ import math
 
 import numba
 
-from crosslevel.kernels.exponential import exponential, log_one_plus
+from crosslevel.kernels.exponential import exponential, log_one_plus, logarithm
 from crosslevel.kernels.leaf import leaf
 from crosslevel.kernels.normal_tail import log_normal_cdf, log_normal_interval
 from crosslevel.kernels.response_ordered import bounds
@@ -51,16 +51,15 @@ LOG_GAMMA_0, LOG_GAMMA_1, LOG_GAMMA_2, LOG_GAMMA_3, LOG_GAMMA_4, LOG_GAMMA_5, LO
 """Coefficients of the expansions of digamma and of log Gamma, which have full precision from 9 on."""
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, inline="always", nogil=True, error_model="numpy", fastmath={"contract"})
 def logistic(x: float) -> tuple[float, float, float, float]:
     """Logarithms of 1 + e^x and of 1 + e^-x, F(x) and F(-x), F logistic."""
     small = exponential(-abs(x))
     near = 1.0 / (1.0 + small)
     far = small * near
     least = log_one_plus(small)
-    if x >= 0.0:
-        return x + least, least, near, far
-    return least, least - x, far, near
+    up = x >= 0.0
+    return max(x, 0.0) + least, least - min(x, 0.0), (near if up else far), (far if up else near)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -87,7 +86,7 @@ def rising_slope(k: float, t: float, y: float) -> tuple[float, float, float]:
     return math.log(product) + t, slope, y - slope
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@numba.njit(cache=True, inline="always", nogil=True, error_model="numpy", fastmath={"contract"})
 def excess_slope(x: float, t: float) -> tuple[float, float]:
     """K(x) of `special.gamma_excess` and its derivative in t = log x.
 
@@ -108,15 +107,15 @@ def excess_slope(x: float, t: float) -> tuple[float, float]:
     rest, slope = rest * square + LOG_GAMMA_0, slope * square + DIGAMMA_0
     rest *= share
     slope *= square
-    if not small:
-        return 0.5 * t - HALF_LOG_TWO_PI - rest, 0.5 + x * slope
     w = (1.0 + x) * (8.0 + x)
     outer, inner = w * (w + 6.0), (w + 10.0) * (w + 12.0)
     under = outer * inner
     over = (2.0 * x + 9.0) * ((2.0 * w + 6.0) * inner + (2.0 * w + 22.0) * outer)
-    log_s = math.log(s)
-    log_gamma = (s - 0.5) * log_s - s + HALF_LOG_TWO_PI + rest - math.log(under)
-    return t + x * t - x - log_gamma, 1.0 + x * (t - (log_s - 0.5 * share - slope - over / under))
+    log_s = logarithm(s)
+    log_gamma = (s - 0.5) * log_s - s + HALF_LOG_TWO_PI + rest - logarithm(under)
+    low, low_slope = t + x * t - x - log_gamma, 1.0 + x * (t - (log_s - 0.5 * share - slope - over / under))
+    high, high_slope = 0.5 * t - HALF_LOG_TWO_PI - rest, 0.5 + x * slope
+    return (low if small else high), (low_slope if small else high_slope)
 
 
 @leaf()
@@ -219,7 +218,7 @@ def _gamma_amount(
         change[i] = -weight[i] * (size[i] * eta[i] + ratio)
 
 
-@leaf()
+@leaf(fastmath={"contract"})
 def _beta_share(
     precision: float, log_y: FloatArray, log_rest: FloatArray, weight: FloatArray, eta: FloatArray,
     value: FloatArray, first: FloatArray, change: FloatArray,
