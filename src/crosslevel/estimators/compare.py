@@ -288,7 +288,8 @@ def _differences(entries: Sequence[Entry]) -> Iterator[str]:
         listed = "; ".join(f"{name} {counted(count)}" for name, count in rows.items())
         yield (
             f"The estimators have different numbers of rows ({listed}), so that differences between them may be those "
-            "of the rows. Drop rows with missing values first, and fit all to the same."
+            "of the rows. Drop rows with missing values first, and fit all to the same. Two-step regressions leave out "
+            "clusters without an estimate of their own, too."
         )
     for group in dict.fromkeys(group for entry in entries for group in entry.ngroups):
         clusters = {entry.name: entry.ngroups[group] for entry in entries if group in entry.ngroups}
