@@ -13,7 +13,7 @@ SHARES = np.array([1e-9, 0.02, 0.4, 0.5, 0.9, 1.0 - 1e-7])
 ANSWERS = {
     responses.NEGATIVE_BINOMIAL_2: (COUNTS, np.ones(9)),
     responses.NEGATIVE_BINOMIAL_1: (COUNTS, np.ones(9)),
-    responses.GAMMA: (np.array([1e-8, 0.01, 0.7, 1.0, 30.0, 1e6]), np.ones(6)),
+    responses.GAMMA: (np.array([1e-8, 0.01, 0.7, 1.0, 30.0, 1e6]), np.array([1.0, 0.5, 2.0, 7.0, 30.0, 1.0])),
     responses.BETA: (SHARES, np.ones(6)),
     responses.BETA_BINOMIAL: (np.array([0.0, 1.0, 4.0, 10.0, 0.0, 90.0]), np.array([1.0, 1.0, 9.0, 10.0, 30.0, 200.0])),
 }

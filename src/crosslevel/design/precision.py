@@ -69,22 +69,12 @@ def read_means(
     DataError : labels, or totals that are no counts.
     """
     family = asked.family
-    if not family.adds_up:
-        why = NO_MEANS.get(family.name, "a mean of its outcomes has no distribution of the family")
-        raise DesignError(
-            f"`weights` is cl.Precision({column!r}), with which the outcome of a row is the mean of {column} answers; "
-            f"with family={family.name!r} {why}. If a row stands for several equal rows, use cl.Frequency({column!r})."
-        )
+    _refuse_family(asked, column)
     _refuse_other_sizes(asked, learnt, column)
     values = columns.numeric(column)
-    size = np.array(values if mask is None else values[mask], dtype=np.float64)
+    size: FloatArray = values if mask is None else values[mask]
     (y,) = learnt.values(columns, mask)
-    if learnt.kind == "labels" and len(learnt.labels) > 2:
-        raise DataError(
-            f"`formula` has the outcome {learnt.name!r} with {len(learnt.labels)} labels; family={family.name!r} needs "
-            f"two. Say which counts as 1, as in I({learnt.name} == {learnt.labels[-1]!r}) ~ ..."
-        )
-    total = y * size
+    total: FloatArray = y * size
     if family.kind == "binary":
         _refuse_no_shares(y, learnt.name)
     if family.kind in ("binary", "count"):
@@ -99,8 +89,21 @@ def read_means(
     )  # fmt: skip
 
 
+def _refuse_family(asked: AskedOutcome, column: str) -> None:
+    """Refuse families of which the mean of several answers has no distribution."""
+    family = asked.family
+    if not family.adds_up:
+        why = NO_MEANS.get(family.name, "a mean of its outcomes has no distribution of the family")
+        raise DesignError(
+            f"`weights` is cl.Precision({column!r}), with which the outcome of a row is the mean of {column} answers; "
+            f"with family={family.name!r} {why}. If a row stands for several equal rows, use cl.Frequency({column!r})."
+        )
+
+
 def _refuse_other_sizes(asked: AskedOutcome, learnt: LearntOutcome, column: str) -> None:
     """Refuse outcomes that have their trials already, and single answers where means are needed."""
+    if asked.trials is not None and not asked.family.has_trials:
+        raise DesignError(f"`trials` is given, but family={asked.family.name!r} knows none. Leave it out.")
     has_trials = f"{learnt.name} has its trials already" if learnt.kind == "pair" else "`trials` says that as well"
     if asked.trials is not None or learnt.kind == "pair":
         raise DesignError(
@@ -113,6 +116,11 @@ def _refuse_other_sizes(asked: AskedOutcome, learnt: LearntOutcome, column: str)
             f"`weights` is cl.Precision({column!r}), with which the outcome is the share of successes in {column} "
             f"trials, but {learnt.name!r} has labels, one answer in each row. If a row stands for several equal rows, "
             f"use cl.Frequency({column!r}); if it was drawn with some probability, cl.Sampling."
+        )
+    if learnt.kind == "labels" and len(learnt.labels) > 2:
+        raise DataError(
+            f"`formula` has the outcome {learnt.name!r} with {len(learnt.labels)} labels; family={asked.family.name!r} "
+            f"needs two. Say which counts as 1, as in I({learnt.name} == {learnt.labels[-1]!r}) ~ ..."
         )
 
 
