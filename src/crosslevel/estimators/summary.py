@@ -129,8 +129,7 @@ def warnings(fit: "FittedMixed") -> Iterator[Block]:
     """What must be read before the numbers."""
     if not fit.converged:
         yield Note(fit.status, kind="warning")
-    for note in fit.notes:
-        yield Note(note, kind="warning")
+    yield from (Note(note, kind="warning") for note in fit.notes)
 
 
 def parts_of(fit: "FittedMixed") -> list[Part]:
@@ -393,10 +392,8 @@ def where_slopes_are_zero(fit: "FittedMixed") -> str:
 def fit_statistics(fit: "FittedMixed") -> Table:
     """Log-likelihood and its kin, side by side."""
     reml = fit.method == "reml"
-    columns = [
-        Column(name, format="fixed", decimals=2)
-        for name in ("REML log-likelihood" if reml else "Log-likelihood", "Deviance", "AIC", "BIC")
-    ]
+    names = ("REML log-likelihood" if reml else "Log-likelihood", "Deviance", "AIC", "BIC")
+    columns = [Column(name, format="fixed", decimals=2) for name in names]
     more = [Column("Parameters", format="count"), Column("Rows", format="count")]
     row = [fit.loglik, fit.deviance, fit.aic, fit.bic, fit.n_params, fit.nobs]
     note = 'Compare these between models with the same fixed effects only; for others, fit with method="ml".'

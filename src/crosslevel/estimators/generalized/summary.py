@@ -97,7 +97,7 @@ def facts(fit: "GeneralizedFit") -> Table:
     method = method if fit.solution.prior is None else "mode of the posterior: likelihood and prior"
     rows.append(["Method", "pseudo-maximum likelihood (ML)" if design.is_sampled else method])
     rows += [["Integration", integration(fit)]] if design.factors else []
-    rows += [["Prior", repr(fit.solution.prior)]] if fit.solution.prior is not None else []
+    rows += [["Prior", fit.solution.prior.words]] if fit.solution.prior is not None else []
     rows.append(["Rows", rows_used(fit)])
     if asked is not None and asked.trials is not None:
         rows.append(["Trials", fit.outcome.trials])
