@@ -238,7 +238,7 @@ def section(report: dict[str, Any]) -> str:
     words = f"""# Generalized linear mixed models: {about["date"]}
 
 Made by `python benchmarks/generalized.py`. {about["processor"]}; {about["system"]}; {about["packages"]}. Load average
-{about["load"][0]:.1f} to {about["load"][1]:.1f}.One thread for every tool but crosslevel, which spreads clusters
+{about["load"][0]:.1f} to {about["load"][1]:.1f}. One thread for every tool but crosslevel, which spreads clusters
 over both cores: compare CPU seconds. Medians over rounds, from data frame to standard errors; "above" is -2
 log-likelihood above the lowest. The first fit of a process is not counted where fits are quick. Tools that took more
 than 20 s ran once, those that took more than 110 s were stopped; the bootstrap has two threads.
