@@ -411,3 +411,17 @@ def test_the_page(fit, wine):
         html = page(model.summary())
         assert "<table" in html
         assert model._repr_html_().startswith("<")
+
+
+def test_probabilities_of_far_categories_do_not_cancel() -> None:
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"g": np.repeat(np.arange(10), 12), "x": rng.standard_normal(120)})
+    latent = data["x"] + rng.standard_normal(10)[data["g"]] + rng.logistic(size=120)
+    data["rank"] = np.digitize(latent, [-1.0, 1.0])
+    far = pd.DataFrame({"g": [-1], "x": [-60.0]})
+    mixed = cl.mixed("rank ~ x + (1 | g)", data, family="ordinal", quadrature=1)
+    pooled = cl.glm("rank ~ x", data, family="ordinal")
+    for fit in (mixed, pooled):
+        cut, slope = fit.thresholds(), float(fit.params["x"])
+        highest = float(fit.predict(far).iloc[0, -1])
+        assert 0.0 < highest == pytest.approx(np.exp(-60.0 * slope - cut["estimate"].iloc[-1]), rel=1e-10)

@@ -106,10 +106,6 @@ class Family(ABC):
         """Derivative (n,) of `mean` in eta."""
         return LINKS[self.link].slope(eta)
 
-    def mean_curvature(self, eta: FloatArray) -> FloatArray:
-        """Second derivative (n,) of `mean` in eta."""
-        return LINKS[self.link].curvature(eta)
-
     def outcome_mean(self, eta: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
         """Mean (n,) of the outcome y: of all trials, or of the number of the category."""
         return size * self.mean(eta)

@@ -1,4 +1,4 @@
-"""Inverse link functions with their first two derivatives, exact in both tails."""
+"""Inverse link functions with their derivatives, exact in both tails."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,14 +20,13 @@ class Link:
     Parameters
     ----------
     mean : F(eta).
-    slope, curvature : derivatives of F.
+    slope : derivative of F.
     quantile : eta of a mean: the link itself.
     latent_variance : variance of a variable with the distribution function F, None if F is none.
     """
 
     mean: Callable[[FloatArray], FloatArray]
     slope: Callable[[FloatArray], FloatArray]
-    curvature: Callable[[FloatArray], FloatArray]
     quantile: Callable[[FloatArray], FloatArray]
     latent_variance: float | None = None
 
@@ -50,10 +49,6 @@ def _logistic_slope(eta: FloatArray) -> FloatArray:
     return np.asarray(special.expit(eta) * special.expit(-eta))
 
 
-def _logistic_curvature(eta: FloatArray) -> FloatArray:
-    return np.asarray(-_logistic_slope(eta) * np.tanh(0.5 * eta))
-
-
 def _logit(mu: FloatArray) -> FloatArray:
     return np.asarray(special.logit(mu))
 
@@ -64,10 +59,6 @@ def _normal(eta: FloatArray) -> FloatArray:
 
 def _normal_slope(eta: FloatArray) -> FloatArray:
     return np.asarray(np.exp(-0.5 * np.minimum(np.abs(eta), 50.0) ** 2) / SQRT_2PI)
-
-
-def _normal_curvature(eta: FloatArray) -> FloatArray:
-    return -eta * _normal_slope(eta)
 
 
 def _normal_quantile(mu: FloatArray) -> FloatArray:
@@ -82,21 +73,17 @@ def _gumbel_slope(eta: FloatArray) -> FloatArray:
     return np.asarray(np.exp(eta - growth(eta)))
 
 
-def _gumbel_curvature(eta: FloatArray) -> FloatArray:
-    return -_gumbel_slope(eta) * np.expm1(np.minimum(eta, LARGEST_EXPONENT))
-
-
 def _gumbel_quantile(mu: FloatArray) -> FloatArray:
     return np.asarray(np.log(-np.log1p(-mu)))
 
 
 LINKS = {
-    "logit": Link(mean=_logistic, slope=_logistic_slope, curvature=_logistic_curvature, quantile=_logit,
+    "logit": Link(mean=_logistic, slope=_logistic_slope, quantile=_logit,
                   latent_variance=np.pi**2 / 3.0),
-    "probit": Link(mean=_normal, slope=_normal_slope, curvature=_normal_curvature, quantile=_normal_quantile,
+    "probit": Link(mean=_normal, slope=_normal_slope, quantile=_normal_quantile,
                    latent_variance=1.0),
-    "cloglog": Link(mean=_gumbel, slope=_gumbel_slope, curvature=_gumbel_curvature, quantile=_gumbel_quantile,
+    "cloglog": Link(mean=_gumbel, slope=_gumbel_slope, quantile=_gumbel_quantile,
                     latent_variance=np.pi**2 / 6.0),
-    "log": Link(mean=growth, slope=growth, curvature=growth, quantile=np.log),
-    "identity": Link(mean=np.asarray, slope=np.ones_like, curvature=np.zeros_like, quantile=np.asarray),
+    "log": Link(mean=growth, slope=growth, quantile=np.log),
+    "identity": Link(mean=np.asarray, slope=np.ones_like, quantile=np.asarray),
 }  # fmt: skip

@@ -104,11 +104,6 @@ class Ordinal(Family):
         responses.fill_terms(self.code, y, one, one, np.repeat(eta, n_categories), shape, filled)
         return np.asarray(np.exp(filled[0]).reshape(n, n_categories))
 
-    def probability_slopes(self, eta: FloatArray, shape: FloatArray) -> FloatArray:
-        """Derivatives (n, C) of `probabilities` in eta."""
-        slopes = LINKS[self.link].slope(eta[:, None] - np.concatenate([[0.0], shape]))
-        return np.asarray(-np.diff(slopes, axis=1, prepend=0.0, append=0.0))
-
     def outcome_mean(self, eta: FloatArray, size: FloatArray, shape: FloatArray) -> FloatArray:
         """Mean number (n,) of the category, from 0."""
         return np.asarray(self.above(eta, shape).sum(axis=1))

@@ -1,5 +1,6 @@
 """Tests and intervals of coefficients, thresholds and shape parameters of generalized models."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -8,11 +9,13 @@ import pandas as pd
 from crosslevel.design import Design
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.asked.fixed import refuse_both
+from crosslevel.families import Family
 from crosslevel.inference.df import AUTO, DfMethod, df_method
 from crosslevel.inference.distributions import normal_quantile
 from crosslevel.inference.estimates import Estimates
 from crosslevel.inference.wald import check_level, coefficient_table
 from crosslevel.solve.generalized.solution import GeneralizedSolution
+from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from crosslevel.estimators.generalized.fit import GeneralizedFit
@@ -171,19 +174,29 @@ def thresholds(fit: "GeneralizedFit", *, level: float = 0.95) -> pd.DataFrame:
     ------
     CrosslevelError : the outcome has no ordered categories.
     """
-    if fit.family.kind != "ordered":
-        raise CrosslevelError(
-            f"`thresholds` are those between ordered categories; family={fit.family.name!r} has none. "
-            "Its coefficients, the intercept among them, are in `fit.params`."
-        )
+    refuse_thresholds(fit.family)
     solution, estimands = fit.solution, fit.estimands
     n = len(estimands.thresholds)
     estimate = estimands.predictor_values(solution.parameters)[-n:]
     jacobian = estimands.predictor_jacobian(solution.parameters)[-n:]
     error = np.sqrt(np.einsum("ik,kl,il->i", jacobian, solution.working_vcov, jacobian))
+    return threshold_table(estimands.thresholds, estimate, error, level=level)
+
+
+def refuse_thresholds(family: Family) -> None:
+    """Raise `CrosslevelError` for a family without ordered categories."""
+    if family.kind != "ordered":
+        raise CrosslevelError(
+            f"`thresholds` are those between ordered categories; family={family.name!r} has none. "
+            "Its coefficients, the intercept among them, are in `fit.params`."
+        )
+
+
+def threshold_table(names: Sequence[str], estimate: FloatArray, error: FloatArray, *, level: float) -> pd.DataFrame:
+    """Thresholds (m,) with standard errors and normal intervals, by name."""
     half = normal_quantile(0.5 + check_level(level) / 2.0) * error
     columns = {"estimate": estimate, "std_error": error, "conf_low": estimate - half, "conf_high": estimate + half}
-    return pd.DataFrame(columns, index=pd.Index(estimands.thresholds, name="threshold"))
+    return pd.DataFrame(columns, index=pd.Index(list(names), name="threshold"))
 
 
 def shape_parameters(fit: "GeneralizedFit", *, level: float = 0.95) -> pd.DataFrame:

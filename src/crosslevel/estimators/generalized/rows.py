@@ -8,7 +8,7 @@ import pandas as pd
 from crosslevel.design.outcome import WHOLE
 from crosslevel.errors import CrosslevelError, DataError
 from crosslevel.estimators.rows import row_index
-from crosslevel.families import Family
+from crosslevel.families.ordinal import Ordinal
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -20,21 +20,11 @@ def linear_predictor(fit: "GeneralizedFit") -> FloatArray:
     return fit.solution.criterion.rows.in_data_order(fit.solution.state.eta)
 
 
-def category_probabilities(family: Family, eta: FloatArray, shape: FloatArray, n_categories: int) -> FloatArray:
-    """(n, C) probabilities of ordered categories at linear predictors eta (n,)."""
-    ones, out = np.ones(len(eta)), np.empty((len(eta), n_categories))
-    for k in range(n_categories):
-        below, at_most = family.cdf(k * ones, eta, ones, shape)
-        out[:, k] = at_most - below
-    return out
-
-
 def expected(fit: "GeneralizedFit", eta: FloatArray, index: pd.Index, name: str) -> "pd.Series | pd.DataFrame":
     """Expected outcome of one trial at linear predictors (n,); probabilities by category where they are ordered."""
-    if fit.family.kind == "ordered":
-        categories = fit.outcome.categories or ()
-        values = category_probabilities(fit.family, eta, fit.solution.shape, len(categories))
-        return pd.DataFrame(values, index=index, columns=pd.Index(categories, name=fit.spec.response_name))
+    if isinstance(fit.family, Ordinal):
+        columns = pd.Index(fit.outcome.categories or (), name=fit.spec.response_name)
+        return pd.DataFrame(fit.family.probabilities(eta, fit.solution.shape), index=index, columns=columns)
     return pd.Series(fit.family.mean(eta), index=index, name=name)
 
 

@@ -142,10 +142,9 @@ class GLMFit(DesignRegression):
         name = vcov or default_vcov(self.design, self.solved, names)
         return response_covariance(self.design, self.solved, name, names)
 
-    @cached_property
-    def thresholds(self) -> pd.DataFrame:
-        """Thresholds between the categories of an ordered outcome: estimate, std_error; empty for other families."""
-        return glm_rows.thresholds(self)
+    def thresholds(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Thresholds between the categories of an ordered outcome: estimate, std_error, conf_low, conf_high."""
+        return glm_rows.thresholds(self, level=level)
 
     @cached_property
     def shape(self) -> pd.Series:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.generalized.coefficients import refuse_thresholds, threshold_table
 from crosslevel.estimators.responses.predicted_means import (
     MeanModel,
     linear_predictor,
@@ -16,6 +17,7 @@ from crosslevel.estimators.responses.predicted_means import (
     target_rows,
 )
 from crosslevel.estimators.rows import row_index
+from crosslevel.families.ordinal import Ordinal
 from crosslevel.inference.clusterings import clustering_named
 from crosslevel.inference.response_covariance import joint_covariance
 from crosslevel.solve.response_regression import ResponseRegression, regress_responses
@@ -25,22 +27,24 @@ if TYPE_CHECKING:
     from crosslevel.estimators.responses.glm_fit import GLMFit
 
 
-def thresholds(fit: "GLMFit") -> pd.DataFrame:
-    """Thresholds -b_0, -b_0 + c_1, ... with standard errors."""
-    names, estimates, errors = list[str](), np.zeros(0), np.zeros(0)
-    if fit.family.kind == "ordered" and fit.outcome.categories is not None:
-        shown = [str(category) for category in fit.outcome.categories]
-        names = [f"{low}|{high}" for low, high in pairwise(shown)]
-        place = int(np.flatnonzero(fit.design.x == fit.design.constant)[0])
-        solved, p = fit.solved, len(fit.solved.beta)
-        estimates = -solved.beta[place] + np.append(0.0, solved.shape)
-        jacobian = np.zeros((len(names), len(solved.joint)))
-        jacobian[:, place] = -1.0
-        jacobian[1:, p:] = fit.family.shape_jacobian(solved.joint[p:])
-        matrix = joint_covariance(fit.design, solved, fit.whole.name, fit.clusters).matrix
-        errors = np.sqrt(np.einsum("ta,ab,tb->t", jacobian, matrix, jacobian))
-    frame = {"estimate": estimates, "std_error": errors}
-    return pd.DataFrame(frame, index=pd.Index(names, name="threshold", dtype=object))
+def thresholds(fit: "GLMFit", *, level: float = 0.95) -> pd.DataFrame:
+    """Thresholds -b_0, -b_0 + c_1, ... with standard errors and normal intervals; see `GLMFit.thresholds`.
+
+    Raises
+    ------
+    CrosslevelError : the outcome has no ordered categories.
+    """
+    refuse_thresholds(fit.family)
+    shown = [str(category) for category in fit.outcome.categories or ()]
+    place = int(np.flatnonzero(fit.design.x == fit.design.constant)[0])
+    solved, p = fit.solved, len(fit.solved.beta)
+    jacobian = np.zeros((len(shown) - 1, len(solved.joint)))
+    jacobian[:, place] = -1.0
+    jacobian[1:, p:] = fit.family.shape_jacobian(solved.joint[p:])
+    matrix = joint_covariance(fit.design, solved, fit.whole.name, fit.clusters).matrix
+    errors = np.sqrt(np.einsum("ta,ab,tb->t", jacobian, matrix, jacobian))
+    names = [f"{low}|{high}" for low, high in pairwise(shown)]
+    return threshold_table(names, -solved.beta[place] + np.append(0.0, solved.shape), errors, level=level)
 
 
 def shape_parameters(fit: "GLMFit") -> pd.Series:
@@ -76,7 +80,7 @@ def pearson(fit: "GLMFit") -> FloatArray:
 def augment(fit: "GLMFit") -> pd.DataFrame:
     """The rows used; the fitted value of an ordered outcome is the expected number of its category."""
     outcome = fit.outcome.share
-    fitted = _means(fit, fit.solved.eta)
+    fitted = fit.family.outcome_mean(fit.solved.eta, np.ones(len(outcome)), fit.solved.shape)
     columns: dict[str, object] = {fit.outcome.name: outcome}
     for name in fit.clusters:
         found = clustering_named(fit.design, name)
@@ -85,24 +89,6 @@ def augment(fit: "GLMFit") -> pd.DataFrame:
     if fit.family.kind != "ordered":
         columns["pearson"] = pearson(fit)
     return pd.DataFrame(columns, index=row_index(fit.design))
-
-
-def _means(fit: "GLMFit", eta: FloatArray) -> FloatArray:
-    """(n,) means of one trial; of an ordered outcome expected numbers of the categories, from 0."""
-    if fit.family.kind == "ordered":
-        chances = _chances(fit, eta)
-        return np.asarray(chances @ np.arange(chances.shape[1]))
-    return fit.family.mean(eta)
-
-
-def _chances(fit: "GLMFit", eta: FloatArray) -> FloatArray:
-    """(n, C) probabilities of the categories."""
-    assert fit.outcome.categories is not None
-    one, out = np.ones(len(eta)), np.empty((len(eta), len(fit.outcome.categories)))
-    for k in range(out.shape[1]):
-        below, upto = fit.family.cdf(k * one, eta, one, fit.solved.shape)
-        out[:, k] = upto - below
-    return out
 
 
 def predicted(fit: "GLMFit", new: Frame | None, *, scale: str, se: bool, level: float) -> pd.Series | pd.DataFrame:
@@ -117,7 +103,8 @@ def predicted(fit: "GLMFit", new: Frame | None, *, scale: str, se: bool, level: 
             "without standard errors."
         )
     rows = target_rows(fit.design, new)
-    chances = _chances(fit, linear_predictor(model, rows)[0])
+    assert isinstance(fit.family, Ordinal)
+    chances = fit.family.probabilities(linear_predictor(model, rows)[0], fit.solved.shape)
     columns = {str(name): rows.spread(chances[:, k]) for k, name in enumerate(categories)}
     return pd.DataFrame(columns, index=rows.index)
 

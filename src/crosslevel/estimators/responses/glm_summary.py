@@ -81,9 +81,10 @@ def _coefficients(fit: "GLMFit", level: float) -> Table:
 def _parameters(fit: "GLMFit") -> list[Table]:
     """Thresholds or shape parameters, where there are any."""
     out = []
-    if len(fit.thresholds):
+    if fit.family.kind == "ordered":
         columns: list[str | Column] = ["Between", Column("Estimate", format="number"), Column("SE", format="number")]
-        rows: list[Row] = [[str(name), *map(float, row)] for name, row in fit.thresholds.iterrows()]
+        frame = fit.thresholds()[["estimate", "std_error"]]
+        rows: list[Row] = [[str(name), *map(float, row)] for name, row in frame.iterrows()]
         note = "P(outcome up to a category) = F(threshold - linear predictor)."
         out.append(Table(columns, rows, title="Thresholds", notes=[note]))
     if len(fit.shape):
