@@ -10,6 +10,8 @@ from crosslevel.display import (
     Column,
     Document,
     Equations,
+    Facts,
+    Fold,
     Heading,
     Note,
     Paragraph,
@@ -210,3 +212,23 @@ def test_html_numbers_meet_on_the_decimal_point():
     source = html(Document("", [Table(["", "b"], [["a", 1.25], ["b", 0.000123]])]))
     assert "1.250\u2007\u2007\u2007</td>" in source
     assert "0.000123</td>" in source
+
+
+def test_facts_and_folds_are_open_in_text_and_closed_in_a_page():
+    inner = [Heading("Versions", level=2), Table(["Made with", ""], [["numpy", "2"]])]
+    document = Document("A", [Facts([("7,185", "pupils"), ("160", "schools & more")]), Fold("To do it <again>", inner)])
+    assert "pupils: 7,185 · schools & more: 160" in str(document)
+    assert "To do it <again>\n\nVersions\n" in str(document)
+    source = page(document, contents=True)
+    Tags(source)
+    assert "<div><dt>schools &amp; more</dt><dd>160</dd></div>" in source
+    assert "<details><summary>To do it &lt;again&gt;</summary>" in source
+    assert '<h3 id="to-do-it-again-versions">Versions</h3>' in source
+
+
+def test_a_live_picture_is_part_of_the_page():
+    drawn = '<svg viewBox="0 0 1 1"><title>x</title></svg>'
+    source = page(Document("", [Picture(drawn, alt="Lines & points", live=True, width=300)]))
+    assert drawn in source
+    assert 'aria-label="Lines &amp; points" style="max-width: 300px"' in source
+    assert "<img" not in source

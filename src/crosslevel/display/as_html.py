@@ -6,7 +6,19 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from crosslevel.display import style
-from crosslevel.display.blocks import Block, Code, Equations, Heading, Items, Note, Paragraph, Picture, Table
+from crosslevel.display.blocks import (
+    Block,
+    Code,
+    Equations,
+    Facts,
+    Fold,
+    Heading,
+    Items,
+    Note,
+    Paragraph,
+    Picture,
+    Table,
+)
 from crosslevel.display.cells import Grid, grid, split_at_point
 
 FIGURE_SPACE = "\u2007"
@@ -33,10 +45,12 @@ def page(title: str, blocks: Sequence[Block], *, contents: bool, language: str) 
 
 def section(title: str, blocks: Sequence[Block], *, top: int, contents: bool = False) -> str:
     """Title and blocks; the title is a heading of level `top`."""
-    parts = [f"<h{top}>{escape(title)}</h{top}>"] if title else []
-    parts += [contents_list(blocks)] if contents else []
-    parts += [block_html(block, anchor, top) for block, anchor in zip(blocks, anchors(blocks), strict=True)]
-    return '<section class="crosslevel">' + "\n".join(parts) + "</section>"
+    heading = [f"<h{top}>{escape(title)}</h{top}>"] if title else []
+    parts = [block_html(block, anchor, top) for block, anchor in zip(blocks, anchors(blocks), strict=True)]
+    if not contents:
+        return '<section class="crosslevel">' + "\n".join([*heading, *parts]) + "</section>"
+    body = '<div class="body">' + "\n".join(parts) + "</div>"
+    return '<section class="crosslevel contents">' + "\n".join([*heading, contents_list(blocks), body]) + "</section>"
 
 
 def anchors(blocks: Sequence[Block]) -> Iterator[str]:
@@ -83,6 +97,21 @@ def block_html(block: Block, anchor: str, top: int) -> str:
             return figure(block)
         case Table():
             return table_html(block)
+        case Facts():
+            pairs = "".join(
+                f"<div><dt>{broken(name)}</dt><dd>{broken(value)}</dd></div>" for value, name in block.pairs
+            )
+            return f'<dl class="facts">{pairs}</dl>'
+        case Fold():
+            return fold(block, top)
+
+
+def fold(block: Fold, top: int) -> str:
+    """Blocks under a title that opens them."""
+    prefix = re.sub(r"\W+", "-", block.title.lower()).strip("-")
+    names = (f"{prefix}-{anchor}" if anchor else "" for anchor in anchors(block.blocks))
+    inside = "\n".join(block_html(part, name, top) for part, name in zip(block.blocks, names, strict=True))
+    return f"<details><summary>{escape(block.title)}</summary>{inside}</details>"
 
 
 def broken(text: str) -> str:
@@ -97,9 +126,14 @@ def subscripts(equation: str) -> str:
 
 def figure(picture: Picture) -> str:
     """A picture inside the page, with its words."""
+    caption = f"<figcaption>{broken(picture.caption)}</figcaption>" if picture.caption else ""
+    if picture.live:
+        drawn = picture.data if isinstance(picture.data, str) else picture.data.decode()
+        size = f' style="max-width: {picture.width}px"' if picture.width else ""
+        part = f'<div role="group" aria-label="{escape(picture.alt)}"{size}>{drawn}</div>'
+        return f'<figure class="live">{part}{caption}</figure>'
     data = picture.data.encode() if isinstance(picture.data, str) else picture.data
     source = f"data:{picture.media};base64,{b64encode(data).decode()}"
-    caption = f"<figcaption>{broken(picture.caption)}</figcaption>" if picture.caption else ""
     width = f' width="{picture.width}"' if picture.width else ""
     return f'<figure><img src="{source}" alt="{escape(picture.alt)}"{width}>{caption}</figure>'
 

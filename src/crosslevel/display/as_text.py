@@ -3,7 +3,19 @@
 import re
 from collections.abc import Sequence
 
-from crosslevel.display.blocks import Block, Code, Equations, Heading, Items, Note, Paragraph, Picture, Table
+from crosslevel.display.blocks import (
+    Block,
+    Code,
+    Equations,
+    Facts,
+    Fold,
+    Heading,
+    Items,
+    Note,
+    Paragraph,
+    Picture,
+    Table,
+)
 from crosslevel.display.text_table import table_lines
 from crosslevel.display.wrapping import shown_length, wrapped
 
@@ -36,6 +48,10 @@ def lines_of(block: Block, width: int) -> list[str]:
             return [f"    {line}" for line in block.text.splitlines()]
         case Table():
             return table_lines(block, width)
+        case Facts():
+            return wrapped(" · ".join(f"{name}: {value}" for value, name in block.pairs), width)
+        case Fold():
+            return [*wrapped(block.title, width), "", *render("", block.blocks, width).splitlines()]
 
 
 def underlined(text: str, mark: str, width: int) -> list[str]:

@@ -124,6 +124,7 @@ class Picture:
     caption : shown below the picture.
     media : the media type of `data`.
     width : pixels of the page it takes, where there is room; its own width if None.
+    live : an SVG whose marks answer to the pointer: it becomes part of the page instead of a picture in it.
     """
 
     data: bytes | str
@@ -132,6 +133,33 @@ class Picture:
     caption: str = ""
     media: Literal["image/svg+xml", "image/png"] = "image/svg+xml"
     width: int | None = None
+    live: bool = False
 
 
-Block: TypeAlias = Heading | Paragraph | Items | Note | Equations | Code | Table | Picture
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """A few numbers that say at a glance what a document is about.
+
+    Parameters
+    ----------
+    pairs : a number, as it is to be shown, and what it counts or measures.
+    """
+
+    pairs: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Blocks that few readers need: in a page they open under their title, in print and in plain text they stand there.
+
+    Parameters
+    ----------
+    title : what is inside.
+    blocks : of any kind.
+    """
+
+    title: str
+    blocks: "Sequence[Block]"
+
+
+Block: TypeAlias = Heading | Paragraph | Items | Note | Equations | Code | Table | Picture | Facts | Fold
