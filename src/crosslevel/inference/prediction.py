@@ -225,20 +225,28 @@ class PredictionError:
         x : (p, L) fixed columns.
         z, members : for each chosen factor (q, L) columns of the random effects, and the levels of the rows.
         """
-        coordinates = self.coordinates
-        working = [np.linalg.solve(basis.T, own) for basis, own in zip(self.bases, z, strict=True)]
-        fixed = (x - coordinates.shift[:-1, None]) / coordinates.scale[:-1, None]
+        working, _, fixed = self.working(x, z, members)
         unknown = np.zeros(x.shape[1])
-        for gain, psi, own, levels in zip(self.gains, self.psi, working, members, strict=True):
+        for psi, own, levels in zip(self.psi, working, members, strict=True):
             unknown += np.einsum("al,ab,bl->l", own, psi, own) * repeated(levels, unknown=True)
-            for codes, share in levels:
-                part = own if share is None else own * share
-                for a in range(len(own)):
-                    fixed -= with_unknown(gain[:, a])[np.maximum(codes, -1)].T * part[a]
         out: FloatArray = self.sigma**2 * unknown + np.sum((self.root.T @ fixed) ** 2, axis=0)
         if self.spread is not None:
             out = out + self.sigma**2 * self.spread.variance(working, members)
         return np.asarray(np.maximum(out, 0.0))
+
+    def working(
+        self, x: FloatArray, z: Sequence[FloatArray], members: Sequence[Members]
+    ) -> tuple[list[FloatArray], FloatArray, FloatArray]:
+        """Rows in working coordinates: z of each factor (q, L), x (p, L), and x - K'z (p, L); arguments as above."""
+        working = [np.linalg.solve(basis.T, own) for basis, own in zip(self.bases, z, strict=True)]
+        own_x = (x - self.coordinates.shift[:-1, None]) / self.coordinates.scale[:-1, None]
+        rest = own_x.copy()
+        for gain, own, levels in zip(self.gains, working, members, strict=True):
+            for codes, share in levels:
+                part = own if share is None else own * share
+                for a in range(len(own)):
+                    rest -= with_unknown(gain[:, a])[np.maximum(codes, -1)].T * part[a]
+        return working, own_x, rest
 
 
 def effects_of(solution: Solution, factor: int) -> FloatArray:
