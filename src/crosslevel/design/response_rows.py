@@ -226,17 +226,18 @@ def _working(
     shift, scale = coordinates.shift[:-1, None], coordinates.scale[:-1, None]
     bases = [random_basis(products, factor.z, factor.structure, design.constant) for factor in design.factors]
     n = design.rows.used
-    x, z = np.empty((n, len(design.x))), [np.empty((n, len(factor.z))) for factor in design.factors]
+    x, z = np.empty((len(design.x), n)), [np.empty((len(factor.z), n)) for factor in design.factors]
     place, done = np.empty(n, dtype=np.int64), 0
     place[order] = np.arange(n)
     for block, _, _ in design.blocks():
         rows = place[done : done + block.shape[1]]
         done += block.shape[1]
-        x[rows] = ((block[design.x] - shift) / scale).T
+        x[:, rows] = (block[design.x] - shift) / scale
         for factor, columns, (own_shift, basis) in zip(design.factors, z, bases, strict=True):
             origin = (own_shift + products.origin[factor.z])[:, None]
-            columns[rows] = ((block[factor.z] - origin) / np.diag(basis)[:, None]).T
-    return x, tuple(z), tuple(basis for _, basis in bases), coordinates
+            columns[:, rows] = (block[factor.z] - origin) / basis.diagonal()[:, None]
+    # column by column in memory, as sums over rows read them
+    return x.T, tuple(columns.T for columns in z), tuple(basis for _, basis in bases), coordinates
 
 
 def _fixed_coordinates(design: "Design") -> Coordinates:

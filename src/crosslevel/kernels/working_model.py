@@ -92,3 +92,48 @@ def absorb_clusters(
                 for k in range(q):
                     for m in range(q):
                         pairs[i, j, k, m] += value * p[k, m]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def add_scores(
+    factor: FloatArray, gradients: FloatArray, squares: FloatArray, chol: FloatArray, tilt: FloatArray,
+    count: FloatArray, out: FloatArray,
+) -> None:  # fmt: skip
+    """Add P - g g' + (I + A Psi)^-1 t g' of all clusters to `out` (q, q): its symmetric part is dD / dPsi by Laplace.
+
+    With A = Z'WZ, H = I + Lambda'A Lambda = C C', F = C^-1 Lambda'A: P = A - F'F and (I + A Psi)^-1 = I - F'C^-1 Lambda'.
+
+    Parameters
+    ----------
+    factor : (q, q) Lambda.
+    gradients, squares, chol, tilt : (J, q) g, (J, q, q) A, (J, q, q) C, (J, q) t.
+    count : (J,) how often each cluster counts.
+    out : (q, q) added to.
+    """
+    q = factor.shape[0]
+    half, column, turned = np.empty((q, q)), np.empty(q), np.empty(q)
+    for g in range(len(count)):
+        if count[g] == 0.0:
+            continue
+        for j in range(q):  # F, column by column, and C^-1 Lambda't
+            for i in range(q):
+                column[i] = 0.0
+                for k in range(q):
+                    column[i] += factor[k, i] * squares[g, k, j]
+            solve_lower(chol[g], column, q)
+            for i in range(q):
+                half[i, j] = column[i]
+        for i in range(q):
+            turned[i] = 0.0
+            for k in range(q):
+                turned[i] += factor[k, i] * tilt[g, k]
+        solve_lower(chol[g], turned, q)
+        for i in range(q):
+            left = tilt[g, i] - gradients[g, i]
+            for k in range(q):
+                left -= half[k, i] * turned[k]
+            for j in range(q):
+                value = squares[g, i, j] + left * gradients[g, j]
+                for k in range(q):
+                    value -= half[k, i] * half[k, j]
+                out[i, j] += count[g] * value

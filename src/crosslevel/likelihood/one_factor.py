@@ -141,18 +141,18 @@ class OneFactorLikelihood:
         parameters = np.array(parameters, dtype=np.float64)
         factor = np.ascontiguousarray(self.structure.factor(parameters[layout.theta]))
         shape = np.ascontiguousarray(rows.family.shape(parameters[layout.shape]), dtype=np.float64)
-        eta0 = rows.offset + rows.x @ parameters[layout.beta]
+        eta0 = self._predictor(parameters)
         n, (j, q), m = rows.n, (term.n_levels, term.q), layout.m
         known = near is not None and near.y is rows.y
+        value, (third, row_gradient) = np.empty(n), np.zeros((2, n))
         if near is not None and known:
             eta, first, second = near.eta.copy(), near.first.copy(), near.second.copy()
         else:
-            eta, first, second = np.zeros(n), np.zeros(n), np.zeros(n)
+            eta, first, second = np.zeros((3, n))
         mode = np.zeros((j, q)) if near is None else near.mode.copy()
-        third, row_gradient, value = np.zeros(n), np.zeros(n), np.empty(n)
-        by_cluster, minimum = np.zeros(j), np.zeros(j)
-        gradients, squares, chol, tilt = np.zeros((j, q)), np.zeros((j, q, q)), np.zeros((j, q, q)), np.zeros((j, q))
-        lambda_gradient, shape_gradient = np.zeros((j, q, q)), np.zeros((j, m))
+        by_cluster, minimum = np.zeros((2, j))
+        (gradients, tilt), (squares, chol, lambda_gradient) = np.zeros((2, j, q)), np.zeros((3, j, q, q))
+        shape_gradient = np.zeros((j, m))
         nodes, log_weights = product_grid(self.nodes, q)
 
         def work(part: IntArray) -> None:
@@ -171,6 +171,12 @@ class OneFactorLikelihood:
             shape_gradient=shape_gradient,
         )  # fmt: skip
 
+    def _predictor(self, parameters: FloatArray) -> FloatArray:
+        """(n,) linear predictor without random effects."""
+        out = self.rows.x @ parameters[self.layout.beta]
+        out += self.rows.offset
+        return np.asarray(out)
+
     def _in_parts(self, work: Callable[[IntArray], None], n_nodes: int) -> None:
         """Do the work of all parts, in threads where it is worth while."""
         small = self.rows.n * n_nodes < WORTH or len(self.parts) == 1
@@ -184,13 +190,25 @@ class OneFactorLikelihood:
     def gradient(self, at: OneFactorState) -> FloatArray:
         """Derivative (K,) of the deviance in the parameters."""
         layout, family = self.layout, self.rows.family
-        by_factor = self.structure.factor_gradient(at.parameters[layout.theta]).reshape(layout.k, self.structure.q**2)
         out = np.empty(layout.size)
-        out[layout.theta] = by_factor @ at.lambda_gradient.sum(axis=0).ravel()
+        out[layout.theta] = self._factor_changes(at) @ at.lambda_gradient.sum(axis=0).ravel()
         out[layout.beta] = at.row_gradient @ self.rows.x
         if layout.m:
             out[layout.shape] = at.shape_gradient.sum(axis=0) @ family.shape_jacobian(at.parameters[layout.shape])
         return out
+
+    def _factor_changes(self, at: OneFactorState) -> FloatArray:
+        """Derivative of Lambda in theta (k, q * q)."""
+        return self._constant_changes if self.structure.linear else self._changes(at.parameters[self.layout.theta])
+
+    @cached_property
+    def _constant_changes(self) -> FloatArray:
+        """The same at any theta, where Lambda is linear in it."""
+        return self._changes(np.ones(self.layout.k))
+
+    def _changes(self, theta: FloatArray) -> FloatArray:
+        """Derivative of Lambda in theta (k, q * q) at theta (k,)."""
+        return self.structure.factor_gradient(theta).reshape(self.layout.k, self.structure.q**2)
 
     def information(self, at: OneFactorState) -> FloatArray:
         """Information (K, K) of the working linear mixed model at the modes, positive semi-definite."""
@@ -205,14 +223,11 @@ class OneFactorLikelihood:
 
     def _laplace_scores(self, at: OneFactorState) -> FloatArray:
         """Derivative (q, q) of Laplace's deviance in Psi; close to it where the state is of several nodes."""
-        weight = self.term.weight[:, None, None]
-        spread = self.conditional_covariances(at)[0]
-        score = at.squares - at.squares @ spread @ at.squares
-        score -= at.gradients[:, :, None] * at.gradients[:, None, :]
-        left = at.tilt[:, :, None] - at.squares @ (spread @ at.tilt[:, :, None])  # (I + A Psi)^-1 = I - A B
-        tilt = left * at.gradients[:, None, :]
-        score += 0.5 * (tilt + tilt.transpose(0, 2, 1))
-        return np.asarray((weight * score).sum(axis=0))
+        from crosslevel.kernels.working_model import add_scores
+
+        out = np.zeros_like(at.factor)
+        add_scores(at.factor, at.gradients, at.squares, at.chol, at.tilt, self.term.weight, out)
+        return 0.5 * (out + out.T)
 
     def _node_scores(self, at: OneFactorState) -> FloatArray:
         """Sum over clusters (q, q) of the average of Z'WZ - Z'l' l''Z over the nodes."""
@@ -220,7 +235,7 @@ class OneFactorLikelihood:
 
         rows, term = self.rows, self.term
         nodes, log_weights = product_grid(self.nodes, term.q)
-        eta0 = rows.offset + rows.x @ at.parameters[self.layout.beta]
+        eta0 = self._predictor(at.parameters)
         out = np.zeros((term.n_levels, term.q, term.q))
 
         def work(part: IntArray) -> None:
@@ -239,7 +254,7 @@ class OneFactorLikelihood:
         n_levels = self.term.n_levels
         has_rows = np.diff(self.start) > 0
         groups = own[self.start[:-1][has_rows]]
-        by_factor = self.structure.factor_gradient(at.parameters[layout.theta]).reshape(layout.k, self.structure.q**2)
+        by_factor = self._factor_changes(at)
         jacobian = self.rows.family.shape_jacobian(at.parameters[layout.shape])
         out = np.zeros((n_groups, layout.size))
         by_level = np.hstack([at.lambda_gradient.reshape(n_levels, -1) @ by_factor.T, at.shape_gradient @ jacobian])
@@ -261,7 +276,7 @@ class OneFactorLikelihood:
 
     def with_nodes(self, nodes: int) -> "OneFactorLikelihood":
         """The same model with another number of quadrature nodes per random effect."""
-        return replace(self, nodes=nodes)
+        return self if nodes == self.nodes else replace(self, nodes=nodes)
 
     def with_rows(self, rows: ResponseRows) -> "OneFactorLikelihood":
         """The same approximation for other rows, or other weights of these."""

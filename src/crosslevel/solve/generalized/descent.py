@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 from crosslevel.optimise import Derivatives, Minimum, Status
 from crosslevel.solve.generalized.boundary import escape as off_boundary
@@ -82,11 +83,9 @@ class Model:
     @cached_property
     def chol(self) -> FloatArray | None:
         """Cholesky factor (r, r), None where some direction is flat or worse."""
-        try:
-            found = np.linalg.cholesky(self.scaled)
-        except np.linalg.LinAlgError:
-            return None
-        return found if np.diag(found).min(initial=1.0) ** 2 > FLAT else None
+        # of LAPACK itself: matrices are small, and what numpy does around it takes longer than the factorisation
+        found, failed = dpotrf(self.scaled, lower=1)
+        return found if not failed and found.diagonal().min(initial=1.0) ** 2 > FLAT else None
 
     @cached_property
     def spectrum(self) -> tuple[FloatArray, FloatArray]:
@@ -103,7 +102,7 @@ class Model:
         """Step (r,) and the decrease it promises; negative curvature is turned round, flat directions stay."""
         if damping == 0.0 and self.chol is not None:
             slope = self.gradient / self.size
-            move = np.linalg.solve(self.scaled, slope)
+            move = dpotrs(self.chol, slope, lower=1)[0] if len(slope) else slope
             return -move / self.size, 0.5 * float(slope @ move)
         values, vectors = self.spectrum
         turned = vectors.T @ (self.gradient / self.size)
@@ -232,7 +231,7 @@ def _along(
 
 def sizes(information: FloatArray) -> FloatArray:
     """Square roots (r,) of the diagonal, none of them zero."""
-    diagonal = np.diag(information)
+    diagonal = information.diagonal()
     return np.sqrt(np.maximum(diagonal, 1e-8 * max(float(diagonal.max(initial=0.0)), 1e-100)))
 
 
@@ -248,14 +247,14 @@ def corrected(information: FloatArray, pairs: list[tuple[FloatArray, FloatArray]
         for step, change in pairs:
             image = out @ step
             curvature, along = float(step @ image), float(step @ change)
-            if not (curvature > TINY and np.abs(change).max() < BEYOND):
+            if not (curvature > TINY and float(change @ change) < BEYOND**2):
                 continue
             if along < LEAST_SHARE * curvature:
                 share = (1.0 - LEAST_SHARE) * curvature / (curvature - along)
                 change = share * change + (1.0 - share) * image
                 along = float(step @ change)
             better = out + change[:, None] * (change / along) - image[:, None] * (image / curvature)
-            out = better if np.abs(better).max() < BEYOND else out
+            out = better if float(np.vdot(better, better)) < BEYOND**2 else out
     return out
 
 
