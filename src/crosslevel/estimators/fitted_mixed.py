@@ -14,6 +14,7 @@ from crosslevel.design.rows import RowCount
 from crosslevel.display import Document
 from crosslevel.estimators import random
 from crosslevel.estimators.changed_call import changed_call
+from crosslevel.estimators.written.asked import equation
 from crosslevel.formula import Spec
 from crosslevel.inference.equations import Equations
 from crosslevel.inference.estimates import Estimates
@@ -215,6 +216,8 @@ class FittedMixed(ABC):
     @abstractmethod
     def summary(self, *, level: float = 0.95) -> Document:
         """What was fitted and found, to print or to show in a notebook, with intervals of a confidence level."""
+
+    equation = equation
 
     def __str__(self) -> str:
         return str(self.summary())

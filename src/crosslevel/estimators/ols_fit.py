@@ -16,6 +16,7 @@ from crosslevel.estimators.changed_call import changed_call
 from crosslevel.estimators.design_regression import DesignRegression
 from crosslevel.estimators.notes import notes_on_rows
 from crosslevel.estimators.robust_fit import ContrastTest, RobustFit, concerns, contrast_test
+from crosslevel.estimators.written.asked import equation
 from crosslevel.inference.cluster_robust import robust_kind
 from crosslevel.inference.contrasts import Contrasts
 from crosslevel.inference.ordinary import OrdinaryCovariance, check_vcov, covariance_of
@@ -275,6 +276,8 @@ class OLSFit(DesignRegression):
         return ols(text, data, **given)
 
     # -- words ----------------------------------------------------------------------------------------------------
+    equation = equation
+
     def summary(self, *, level: float = 0.95) -> Document:
         """What was fitted and found, to print or to show in a notebook, with intervals of a confidence level."""
         from crosslevel.estimators.ols_summary import summarise

@@ -1,0 +1,1 @@
+"""A fitted model written down as equations."""
