@@ -21,12 +21,14 @@ from crosslevel.report.figures.estimators import estimators, estimators_data
 from crosslevel.report.figures.fitted_lines import fitted_lines, fitted_lines_data
 from crosslevel.report.figures.heterogeneity import heterogeneity, heterogeneity_data
 from crosslevel.report.figures.influence import influence, influence_data
+from crosslevel.report.figures.interactive import interactive
 from crosslevel.report.figures.johnson_neyman import johnson_neyman, johnson_neyman_data
 from crosslevel.report.figures.lab import study, study_data
 from crosslevel.report.figures.margins import margins, margins_data, slopes, slopes_data
 from crosslevel.report.figures.power import power, power_data
 from crosslevel.report.figures.raw import raw, raw_data, raw_lines
 from crosslevel.report.figures.residuals import residual_fitted, residual_fitted_data, residual_qq, residual_qq_data
+from crosslevel.report.figures.save import save
 from crosslevel.report.figures.selection import selection, selection_data
 from crosslevel.report.figures.shrinkage import shrinkage, shrinkage_data
 from crosslevel.report.figures.sizes import cluster_sizes, cluster_sizes_data
@@ -49,6 +51,7 @@ __all__ = [
     "heterogeneity_data",
     "influence",
     "influence_data",
+    "interactive",
     "johnson_neyman",
     "johnson_neyman_data",
     "margins",
@@ -66,6 +69,7 @@ __all__ = [
     "residual_fitted_data",
     "residual_qq",
     "residual_qq_data",
+    "save",
     "selection",
     "selection_data",
     "shrinkage",

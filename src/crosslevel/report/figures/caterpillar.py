@@ -135,10 +135,17 @@ def words(clusters: int, clear: int, level: float, comparison: bool) -> str:
     )
 
 
+def labels(data: pd.DataFrame) -> list[str]:
+    """What each cluster's mark says."""
+    ends = (data["conf_low"], data["conf_high"])
+    return theme.told(data.index, {"effect": data["estimate"], "interval": ends, "rank": data["rank"]})
+
+
 def in_rows(panel: "Axes", data: pd.DataFrame, colours: np.ndarray[tuple[int], np.dtype[np.str_]]) -> None:
     """A row per cluster, with its name."""
     panel.hlines(data["rank"], data["conf_low"], data["conf_high"], colors=list(colours), linewidth=1.5)
-    panel.scatter(data["estimate"], data["rank"], c=list(colours), s=18, linewidths=0, zorder=3)
+    dots = panel.scatter(data["estimate"], data["rank"], c=list(colours), s=18, linewidths=0, zorder=3)
+    theme.mark(dots, labels(data))
     panel.axvline(0, color=theme.INK, linewidth=0.9)
     panel.set_yticks(data["rank"].to_numpy(), theme.shortened(list(data.index), 36))
     panel.set_ylim(0.2, len(data) + 0.8)
@@ -153,7 +160,8 @@ def side_by_side(panel: "Axes", data: pd.DataFrame, colours: np.ndarray[tuple[in
     panel.vlines(
         data["rank"], data["conf_low"], data["conf_high"], colors=list(faint), linewidth=size * 0.4, alpha=0.85
     )
-    panel.scatter(data["rank"], data["estimate"], c=list(colours), s=size**2, linewidths=0, zorder=3)
+    dots = panel.scatter(data["rank"], data["estimate"], c=list(colours), s=size**2, linewidths=0, zorder=3)
+    theme.mark(dots, labels(data))
     panel.axhline(0, color=theme.INK, linewidth=0.9)
     panel.set_xlim(-0.01 * len(data), 1.01 * len(data) + 1)
     panel.grid(visible=False, axis="x")

@@ -1,5 +1,6 @@
 """The model's lines by cluster: parallel where only intercepts vary, not parallel where slopes do."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,7 +102,8 @@ def fitted_lines(fit: "MixedFit", x: str | None = None, *, ax: "Axes | None" = N
     labels = fit.labels
     with theme.drawing(ax, height=4.3) as (panel,):
         alpha = float(np.clip(40 / len(drawn), 0.3, 0.9))
-        theme.draw_lines(panel, [lines[k] for k in drawn], colors=theme.BLUE, linewidths=1.0, alpha=alpha)
+        told = labels_of(clusters[drawn], lines[drawn])
+        theme.draw_lines(panel, list(lines[drawn]), told, colors=theme.BLUE, linewidths=1.0, alpha=alpha)
         if len(drawn) <= NAMED:
             name_lines(panel, lines[drawn], theme.shortened(list(clusters[drawn]), 24))
         theme.name_axes(panel, named(x or str(predictor_of(fit)), labels), named(fit.spec.response_name, labels))
@@ -110,6 +112,12 @@ def fitted_lines(fit: "MixedFit", x: str | None = None, *, ax: "Axes | None" = N
         response = fit.spec.response_name
         title = f"{labels.get(response) or response} by {labels.get(fit.group) or fit.group}: fitted lines"
         return theme.entitle([panel], title, subtitle, own=ax is None)
+
+
+def labels_of(clusters: Sequence[object], lines: np.ndarray[tuple[int, int, int], np.dtype[np.float64]]) -> list[str]:
+    """What each line says: its cluster, and its first and last point."""
+    x, fitted = lines[:, [0, -1], 0], lines[:, [0, -1], 1]
+    return theme.told(clusters, {"fitted": (fitted[:, 0], fitted[:, 1]), "for": (x[:, 0], x[:, 1])})
 
 
 def shape(lines: np.ndarray[tuple[int, int, int], np.dtype[np.float64]]) -> str:

@@ -159,6 +159,11 @@ def raw(
     return overlay(points, lines, names, title, missing, ax)
 
 
+def labels(lines: pd.DataFrame) -> list[str]:
+    """What each cluster's line says."""
+    return theme.told(lines.index, {"rows": lines["rows"], "slope": lines["slope"], "mean": lines["mean_y"]})
+
+
 def trellis(points: pd.DataFrame, lines: pd.DataFrame, names: tuple[str, str], title: str, subtitle: str) -> "Figure":
     """A panel per cluster, in the order of their names, with shared scales."""
     columns = min(6, max(2, int(np.ceil(np.sqrt(1.4 * len(lines))))))
@@ -174,7 +179,8 @@ def trellis(points: pd.DataFrame, lines: pd.DataFrame, names: tuple[str, str], t
             if pooled is not None:
                 panel.plot(ends, np.polyval(pooled, ends), color=theme.GREY, linewidth=0.9, linestyle=(0, (4, 3)))
             x = np.array([line["x_low"], line["x_high"]])
-            panel.plot(x, line["intercept"] + line["slope"] * x, color=theme.ORANGE, linewidth=1.6)
+            (drawn,) = panel.plot(x, line["intercept"] + line["slope"] * x, color=theme.ORANGE, linewidth=1.6)
+            theme.mark(drawn, labels(lines.loc[[cluster]]))
             panel.set_title(head, fontsize=8, loc="left", pad=3, color=theme.INK)
         for panel in panels[len(lines) :]:
             panel.set_axis_off()
@@ -201,7 +207,8 @@ def overlay(
         heights = drawn[["intercept"]].to_numpy() + drawn[["slope"]].to_numpy() * ends
         segments = np.stack([ends, heights], axis=2)
         alpha = float(np.clip(40 / max(len(drawn), 1), 0.28, 0.8))
-        theme.draw_lines(panel, list(segments), colors=theme.BLUE, linewidths=0.8, alpha=alpha, zorder=2)
+        look: dict[str, Any] = {"colors": theme.BLUE, "linewidths": 0.8, "alpha": alpha, "zorder": 2}
+        theme.draw_lines(panel, list(segments), labels(drawn), **look)
         if points["x"].nunique() > 1:
             x = np.array([points["x"].min(), points["x"].max()])
             panel.plot(

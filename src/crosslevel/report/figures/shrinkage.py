@@ -148,13 +148,24 @@ def effect_name(term: str) -> str:
     return "Random intercept" if term == "Intercept" else f"Random slope of {term}"
 
 
+def labels(drawn: pd.DataFrame, terms: list[str]) -> list[str]:
+    """What each cluster's mark says."""
+    numbers = {
+        f"{effect_name(term)}: {words}": drawn[kind, term]
+        for term in terms
+        for kind, words in (("no_pooling", "alone"), ("partial_pooling", "pooled"))
+    }
+    return theme.told(drawn.index, numbers)
+
+
 def arrows(panel: "Axes", drawn: pd.DataFrame, pair: list[str]) -> None:
     """Two random effects against each other, a line from no pooling to partial pooling."""
     alone, pooled = drawn["no_pooling"][pair].to_numpy(), drawn["partial_pooling"][pair].to_numpy()
     size = float(np.clip(60 / np.sqrt(max(len(drawn), 1)), 2.4, 6))
     theme.draw_lines(panel, list(np.stack([alone, pooled], axis=1)), colors=theme.PALE, linewidths=0.8, zorder=1)
     panel.plot(*alone.T, "o", markerfacecolor="white", markeredgecolor=theme.GREY, markersize=size, zorder=2)
-    panel.plot(*pooled.T, "o", color=theme.BLUE, markersize=size, markeredgewidth=0, zorder=3)
+    (dots,) = panel.plot(*pooled.T, "o", color=theme.BLUE, markersize=size, markeredgewidth=0, zorder=3)
+    theme.mark(dots, labels(drawn, pair))
     panel.axhline(0, color=theme.INK, linewidth=0.7)
     panel.axvline(0, color=theme.INK, linewidth=0.7)
     panel.set_xlim(*view(alone[:, 0], pooled[:, 0]))
@@ -183,7 +194,8 @@ def slopes(panel: "Axes", drawn: pd.DataFrame, term: str) -> None:
     panel.plot(
         np.zeros(len(ends)), ends[:, 0], "o", markerfacecolor="white", markeredgecolor=theme.GREY, markersize=size
     )
-    panel.plot(np.ones(len(ends)), ends[:, 1], "o", color=theme.BLUE, markersize=size, markeredgewidth=0)
+    (dots,) = panel.plot(np.ones(len(ends)), ends[:, 1], "o", color=theme.BLUE, markersize=size, markeredgewidth=0)
+    theme.mark(dots, labels(drawn, [term]))
     panel.axhline(0, color=theme.INK, linewidth=0.7)
     panel.set_xlim(-0.15, 1.15)
     panel.set_ylim(*view(*ends.T))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from crosslevel.report.figures.marks import mark as mark
+from crosslevel.report.figures.marks import told as told
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -104,13 +106,27 @@ def svg(figure: "Figure") -> bytes:
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    buffer, canvas = BytesIO(), figure.canvas
+    with rc_context({"svg.hashsalt": "crosslevel", "svg.fonttype": "path"}):
+        return printed(figure, FigureCanvasSVG, "print_svg", {"Date": None, "Creator": None})
+
+
+def pdf(figure: "Figure") -> bytes:
+    """A figure as a PDF file, the same bytes every time; its letters stay letters, to be searched and edited."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
+    with rc_context({"pdf.fonttype": 42}):
+        return printed(figure, FigureCanvasPdf, "print_pdf", {"CreationDate": None, "Creator": None})
+
+
+def printed(figure: "Figure", canvas: Any, method: str, metadata: dict[str, None]) -> bytes:
+    """A figure printed by a canvas of matplotlib, and left as it was."""
+    buffer, before, dpi = BytesIO(), figure.canvas, figure.dpi
     try:
-        with rc_context({"svg.hashsalt": "crosslevel", "svg.fonttype": "path"}):
-            canvas_of_svg: Any = FigureCanvasSVG(figure)
-            canvas_of_svg.print_svg(buffer, metadata={"Date": None, "Creator": None})
+        getattr(canvas(figure), method)(buffer, metadata=metadata)
     finally:
-        figure.set_canvas(canvas)
+        figure.set_canvas(before)
+        figure.dpi = dpi
     return buffer.getvalue()
 
 
@@ -185,13 +201,15 @@ def name_figure(panel: "Axes", x: str, y: str) -> None:
     figure.supylabel(textwrap.fill(y, max(16, int(height * 9))), fontsize=9.5, color=INK)
 
 
-def draw_lines(panel: "Axes", segments: Sequence[FloatArray], **look: Any) -> None:
-    """Draw many lines as one object, each (n, 2), and let the axes grow to hold them."""
+def draw_lines(panel: "Axes", segments: Sequence[FloatArray], labels: Sequence[str] = (), **look: Any) -> None:
+    """Draw many lines as one object, each (n, 2), marked by their labels, and let the axes grow to hold them."""
     from matplotlib.collections import LineCollection
 
-    if not segments:
+    if not len(segments):
         return
-    panel.add_collection(LineCollection(list(segments), **look), autolim=False)
+    lines = panel.add_collection(LineCollection(list(segments), **look), autolim=False)
+    if len(labels):
+        mark(lines, labels)
     panel.update_datalim(np.concatenate(segments))
     panel.autoscale_view()
 
