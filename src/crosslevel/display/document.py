@@ -36,6 +36,8 @@ class Document:
     def __str__(self) -> str:
         return text(self)
 
+    __repr__ = __str__  # what a session shows for the value of an expression
+
     def _repr_html_(self) -> str:
         return html(self)
 
