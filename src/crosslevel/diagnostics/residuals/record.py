@@ -62,7 +62,7 @@ class Residuals:
 
     @property
     def concern(self) -> Concern:
-        """ "look" where a row or a cluster is further off than the largest of as many normal ones."""
+        """The light: "look" where a row or a cluster is further off than the largest of as many normal ones."""
         clusters = any(len(found) for found in self.outlying_clusters.values())
         return "look" if len(self.outlying_rows) or clusters else "none"
 
