@@ -7,7 +7,7 @@ import numpy as np
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.coordinates import Coordinates
 from crosslevel.design.products import CrossProducts
-from crosslevel.types import FloatArray, IntArray
+from crosslevel.types import BoolArray, FloatArray, IntArray
 
 ALIAS_TOLERANCE = 1e-11
 """A column is aliased when the others leave less than this share of its sum of squares (3e-6 of its length)."""
@@ -65,6 +65,93 @@ class Reduced:
         return turned, turn.T @ factor
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WorkingPlace:
+    """The coordinates in which the cross-products of some clusters are reduced.
+
+    Attributes
+    ----------
+    columns : (p + 1,) positions of [X y] among the columns of the cross-products.
+    z : (q,) positions of the random effects' columns.
+    origin : (m,) the point from which the means of the cross-products are measured.
+    z_shift, basis : (q,) and (q, q), see `random_basis`.
+    z_intercept : position of the constant among `z`, -1 if there is none.
+    inside : (p + 1,) whether a column of [X y] lies in the span of Z within every cluster.
+    coordinates : those of [X y].
+    """
+
+    columns: IntArray
+    z: IntArray
+    origin: FloatArray
+    z_shift: FloatArray
+    basis: FloatArray
+    z_intercept: int
+    inside: BoolArray
+    coordinates: Coordinates
+
+    @classmethod
+    def of(
+        cls, products: CrossProducts, coordinates: Coordinates, *, columns: IntArray, z: IntArray,
+        structure: BlockStructure, constant: int,
+    ) -> "WorkingPlace":  # fmt: skip
+        """The place of a model, `coordinates` being those of [X y] at `columns`."""
+        z_intercept = _place(constant, z)
+        z_shift, basis = random_basis(products, z, structure, constant)
+        inside = np.isin(columns, z)
+        inside &= (z_intercept >= 0) | (coordinates.shift == 0.0) | (columns == constant)
+        inside[-1] = False
+        return cls(
+            columns=columns, z=z, origin=products.origin, z_shift=z_shift, basis=basis, z_intercept=z_intercept,
+            inside=inside, coordinates=coordinates,
+        )  # fmt: skip
+
+    def reduced(self, products: CrossProducts) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """R (J, q, q) and c (J, q, p + 1) of clusters, and the remainder (p + 1, p + 1) of all of them."""
+        from crosslevel.kernels.reduction import reduce_groups
+
+        q, p1, n_clusters = len(self.z), len(self.columns), len(products.count)
+        root, image = np.zeros((n_clusters, q, q)), np.zeros((n_clusters, q, p1))
+        remainder = np.zeros((p1, p1))
+        scale, removed = self.coordinates.scale, self.coordinates.removed
+        x_shift = self.coordinates.shift - self.origin[self.columns]
+        reduce_groups(
+            products.count, products.mean, products.scatter, products.multiplicity,
+            self.z, self.z_shift, self.z_intercept, self.columns, x_shift, self.inside, root, image, remainder,
+        )  # fmt: skip
+        root /= np.diag(self.basis)
+        image /= scale
+        remainder = (remainder + np.tril(remainder, -1).T) / (scale * scale[:, None])
+
+        # y - X removed
+        image[:, :, -1] -= image[:, :, :-1] @ removed
+        change = np.append(-removed, 1.0)
+        changed = remainder @ change
+        remainder[:-1, -1] = remainder[-1, :-1] = changed[:-1]
+        remainder[-1, -1] = change @ changed
+        return root, image, remainder
+
+    def remainders(self, products: CrossProducts, image: FloatArray) -> FloatArray:
+        """(J, p + 1, p + 1) what Z does not explain of [X y]'[X y] in each cluster, `image` (J, q, p + 1) being c.
+
+        They sum to the remainder of all, whose kernel says why the scatter about the means is enough if Z has an
+        intercept.
+        """
+        columns, coordinates = self.columns, self.coordinates
+        out = products.scatter[:, columns[:, None], columns]
+        others = np.arange(len(self.z)) != self.z_intercept
+        if self.z_intercept < 0:
+            mean = products.mean[:, columns] + products.origin[columns] - coordinates.shift
+            out = out + products.count[:, None, None] * mean[:, :, None] * mean[:, None, :]
+        out = out / np.outer(coordinates.scale, coordinates.scale)
+        change = np.eye(len(columns))
+        change[:-1, -1] = -coordinates.removed
+        own = image[:, others]
+        out = change.T @ out @ change - own.transpose(0, 2, 1) @ own
+        out[:, self.inside] = 0.0
+        out[:, :, self.inside] = 0.0
+        return np.asarray(out)
+
+
 def reduce_products(
     products: CrossProducts, *, x: IntArray, y: int, z: IntArray, structure: BlockStructure, constant: int
 ) -> Reduced:
@@ -77,36 +164,10 @@ def reduce_products(
     structure : covariance structure of the q random effects.
     constant : position of the intercept among the columns of `products`, -1 when there is none.
     """
-    from crosslevel.kernels.reduction import reduce_groups
-
     columns = np.append(x, y)
-    z_intercept = _place(constant, z)
     coordinates = working_coordinates(products, columns, constant)
-    shift, scale, removed = coordinates.shift, coordinates.scale, coordinates.removed
-    x_shift = shift - products.origin[columns]
-    z_shift, basis = random_basis(products, z, structure, constant)
-
-    inside = np.isin(columns, z)
-    inside &= (z_intercept >= 0) | (shift == 0.0) | (columns == constant)
-    inside[-1] = False
-
-    q, p1, n_clusters = len(z), len(columns), len(products.count)
-    root, image = np.zeros((n_clusters, q, q)), np.zeros((n_clusters, q, p1))
-    remainder = np.zeros((p1, p1))
-    reduce_groups(
-        products.count, products.mean, products.scatter, products.multiplicity,
-        z, z_shift, z_intercept, columns, x_shift, inside, root, image, remainder,
-    )  # fmt: skip
-    root /= np.diag(basis)
-    image /= scale
-    remainder = (remainder + np.tril(remainder, -1).T) / (scale * scale[:, None])
-
-    # y - X removed
-    image[:, :, -1] -= image[:, :, :-1] @ removed
-    change = np.append(-removed, 1.0)
-    changed = remainder @ change
-    remainder[:-1, -1] = remainder[-1, :-1] = changed[:-1]
-    remainder[-1, -1] = change @ changed
+    place = WorkingPlace.of(products, coordinates, columns=columns, z=z, structure=structure, constant=constant)
+    root, image, remainder = place.reduced(products)
     if np.abs(remainder).max() <= NOTHING * products.n_rows:  # else rounding would pass for a residual
         remainder[:] = 0.0
     return Reduced(
@@ -116,7 +177,7 @@ def reduce_products(
         multiplicity=products.multiplicity,
         n_rows=products.n_rows,
         structure=structure,
-        basis=basis,
+        basis=place.basis,
         coordinates=coordinates,
         anchored=_anchored(products, x, z, constant),
         log_weight=products.log_weight,

@@ -25,6 +25,9 @@ from crosslevel.inference.wald import check_level, coefficient_table
 from crosslevel.kernels.first_use import announce_compilation
 from crosslevel.types import BoolArray, FloatArray, IntArray
 
+BATCH = 64
+"""Refits between two reports of how far they have come."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Influence:
@@ -239,10 +242,11 @@ def influence(
             "With fewer than three nothing is left to compare."
         )
     refits = _refits(fit, clusters)
-    found, reporter = [], Reporter(n=clusters.n_clusters, shown=progress, what="influence")
-    for place in range(clusters.n_clusters):
-        found.append(refits.without(place))
-        reporter.add(1)
+    found, reporter = list[Refit](), Reporter(n=clusters.n_clusters, shown=progress, what="influence")
+    for begin in range(0, clusters.n_clusters, BATCH):
+        end = min(begin + BATCH, clusters.n_clusters)
+        found += refits.each(begin, end)
+        reporter.add(end - begin)
         reporter.show()
     reporter.end()
     return Influence(

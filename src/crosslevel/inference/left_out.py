@@ -20,8 +20,10 @@ from crosslevel.errors import CrosslevelError, MemoryShortageError
 from crosslevel.inference.bootstrap.batch import names_of, values_of
 from crosslevel.inference.bootstrap.nested import NestedClusters, is_chain, outermost
 from crosslevel.inference.clusterings import Clustering
+from crosslevel.inference.df import Counted
 from crosslevel.inference.df_method import DfMethod
 from crosslevel.inference.estimates import Estimates, Single
+from crosslevel.inference.left_out_many import CompiledRefits
 from crosslevel.inference.ordinary import covariance_of
 from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.optimise import TOLERANCE, Status
@@ -99,6 +101,10 @@ class Refits(ABC):
         except np.linalg.LinAlgError:
             problem = "The coefficients are not identified without this cluster."
             return no_refit(len(self.names), self.n_coefficients, problem)
+
+    def each(self, begin: int, end: int) -> list[Refit]:
+        """Fits without the clusters begin .. end - 1, each by itself."""
+        return [self.without(place) for place in range(begin, end)]
 
     @cached_property
     def by_cluster(self) -> CrossProducts:
@@ -193,13 +199,70 @@ class MixedRefits(Refits):
         """(m,)."""
         return values_of(self.design, self.solution)
 
+    def each(self, begin: int, end: int) -> list[Refit]:
+        """Fits without the clusters begin .. end - 1: those that a compiled search finishes, and the others."""
+        if self._compiled is None:
+            return super().each(begin, end)
+        found = self._compiled.fit(begin, end)
+        out = []
+        for k in range(end - begin):
+            if not found.found[k]:
+                out.append(self.without(begin + k))
+                continue
+            key = (float(found.n_clusters[k]), float(found.n_rows[k])) if found.alike[k] else None
+            df = self._counted(begin + k, key)
+            if df is None:
+                self._near[begin + k] = found.factor[k]
+                out.append(self.without(begin + k))
+            else:
+                errors = np.sqrt(np.diag(found.vcov[k]))
+                out.append(Refit(values=found.values[k], vcov=found.vcov[k], std_error=errors, df=df))
+        return out
+
+    @cached_property
+    def _compiled(self) -> CompiledRefits | None:
+        """What fits the model again in compiled code; None for several grouping factors, and other structures."""
+        if not self.design.is_single:
+            return None
+        return CompiledRefits.of(self.design, self.solution, self.clusters, reml=self.reml)
+
+    @cached_property
+    def _near(self) -> dict[int, FloatArray]:
+        """Lambda (q, q) of refits that a compiled search has finished, in working coordinates of the whole model."""
+        return {}
+
+    @cached_property
+    def _known_df(self) -> dict[tuple[float, float], FloatArray]:
+        """Degrees of freedom (p,) that follow from counting, by clusters and rows."""
+        return {}
+
+    def _counted(self, place: int, key: tuple[float, float] | None) -> FloatArray | None:
+        """Degrees of freedom (p,) without a cluster if they are counted; None if they have to be estimated.
+
+        Where the columns are of the levels that they are of in all rows, they depend on `key`, what is left, alone.
+        """
+        if not isinstance(self.method, Counted):
+            return None
+        if key in self._known_df:
+            return self._known_df[key]
+        design = without_rows(self.design, self.clusters.codes == place, self._products(place))
+        if len(design.x) < len(self.design.x):
+            return None
+        try:
+            df = self.method.count(Estimates(design=design, solution=self.solution, reml=self.reml))
+        except CrosslevelError:
+            return None
+        if key is not None:
+            self._known_df[key] = df
+        return df
+
     def fit(self, place: int) -> Refit:
         """Maximise the likelihood of the other clusters, and test with the method of the fit."""
         left_out = self.clusters.codes == place
         design = without_rows(self.design, left_out, self._products(place))
         if any(factor.n_levels < 2 for factor in design.factors):
             raise CrosslevelError("There is one cluster left, of which no variance can be estimated.")
-        solution = self._one(design) if design.is_single else self._several(design, place)
+        solution = self._one(design, place) if design.is_single else self._several(design, place)
         if solution.status is not Status.CONVERGED:
             raise CrosslevelError(solution.status.value)
         parameters = values_of(design, solution)[len(solution.beta) :]
@@ -253,13 +316,15 @@ class MixedRefits(Refits):
         )  # fmt: skip
         return kept_levels(products, products.count > 0.0)
 
-    def _one(self, design: Design) -> Solution:
-        """Solve a model with one grouping factor, from the estimate of all rows on."""
+    def _one(self, design: Design, place: int) -> Solution:
+        """Solve a model with one grouping factor, from the estimate of all rows on, or from what was found before."""
         check_identified(design)
         criterion = ProfiledDeviance(reduced=design.reduced, reml=self.reml)
         (basis,), (working,) = self.solution.criterion.bases, self.solution.at.factors
+        if place in self._near:
+            basis, working = self.design.reduced.basis, self._near[place]
         near = nearest(criterion, (design.reduced.basis @ np.linalg.solve(basis, working),))
-        others = starting_thetas(criterion)
+        others = () if place in self._near else starting_thetas(criterion)
         starts = (near, *others) if len(others) > 1 else (near,)
         criterion, minimum = lowest(criterion, starts, tolerance=TOLERANCE, max_steps=self.max_steps)
         if minimum.status is not Status.CONVERGED:

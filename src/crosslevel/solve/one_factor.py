@@ -81,10 +81,13 @@ def starting_thetas(criterion: ProfiledDeviance) -> tuple[FloatArray, ...]:
     first = starting_theta(criterion)
     if not structure.additive.all():
         return first, *tied(structure, lambda theta: criterion.value(theta).deviance)
-    if has_one_minimum(criterion.reduced):
-        return (first,)
-    equal = (equal_variances(criterion.structures, variance) for variance in EQUAL)
-    return first, *equal, *(structure.nearest(factor) for factor in unlike(structure.q))
+    return (first,) if has_one_minimum(criterion.reduced) else (first, *more_starts(structure))
+
+
+def more_starts(structure: BlockStructure) -> tuple[FloatArray, ...]:
+    """Where to start besides, if effects that are free of each other may have several minima: (k,) each."""
+    equal = (equal_variances((structure,), variance) for variance in EQUAL)
+    return *equal, *(structure.nearest(factor) for factor in unlike(structure.q))
 
 
 def another_start(criterion: ProfiledDeviance) -> FloatArray | None:

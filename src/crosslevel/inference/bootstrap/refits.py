@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from crosslevel.design import Design
+from crosslevel.design.reduced import Reduced
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.bootstrap.batch import Batch, Outcome, failed, names_of, spreads
 from crosslevel.inference.bootstrap.draws import Draw
@@ -75,25 +76,45 @@ def in_data_units(
 ) -> Batch:
     """Estimates in the units of the data, of the draws whose minimum was found (B,); see `kernels.refits`."""
     reduced, coordinates, p = setting.reduced, setting.reduced.coordinates, setting.reduced.p
-    n_rows, factor, chol = n_rows[found], factor[found], chol[found]
+    n_rows, factor = n_rows[found], factor[found]
     nu, (log_y, log_x) = n_rows - (p if setting.reml else 0), coordinates.log_scale
-    sigma = chol[:, -1, -1] / np.sqrt(nu)
     constant = 2.0 * nu * log_y - log_weight[found] + 2.0 * log_x * setting.reml
-
-    half = coordinates.beta_map @ np.linalg.inv(np.tril(chol[:, :-1, :-1])).transpose(0, 2, 1) * sigma[:, None, None]
-    beta = (coordinates.removed - contrast[found, :-1]) @ coordinates.beta_map.T
-    if coordinates.intercept >= 0:
-        beta[:, coordinates.intercept] += coordinates.shift[-1]
-    own = np.linalg.inv(reduced.basis) @ factor * (sigma * coordinates.scale[-1])[:, None, None]
-    values = [beta, spreads(own @ own.transpose(0, 2, 1), reduced.structure), sigma[:, None] * coordinates.scale[-1]]
+    values, half = estimates(reduced, nu, factor, chol[found], contrast[found])
     least = np.linalg.svd(factor, compute_uv=False).min(axis=1, initial=np.inf)
     return Batch(
         outcome=np.full(len(nu), int(Outcome.FITTED), dtype=np.int64),
-        values=np.concatenate(values, axis=1),
+        values=values,
         std_errors=np.sqrt(np.einsum("bij,bij->bi", half, half)),
         deviance=deviance[found] + constant,
         singular=least**2 < NEGLIGIBLE**2,
     )
+
+
+def estimates(
+    reduced: Reduced, nu: FloatArray, factor: FloatArray, chol: FloatArray, contrast: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Estimates in the units of the data of B searches.
+
+    Parameters
+    ----------
+    reduced : the model whose working coordinates the searches are in.
+    nu : (B,) degrees of freedom of r^2.
+    factor, chol, contrast : (B, q, q), (B, p + 1, p + 1), (B, p + 1), see `kernels.refits`.
+
+    Returns
+    -------
+    values : (B, m) coefficients, standard deviations and correlations of the random effects, sigma.
+    half : (B, p, p) H with H H' the covariance of the coefficients.
+    """
+    coordinates, unit = reduced.coordinates, reduced.coordinates.scale[-1]
+    sigma = chol[:, -1, -1] / np.sqrt(nu)
+    half = coordinates.beta_map @ np.linalg.inv(np.tril(chol[:, :-1, :-1])).transpose(0, 2, 1) * sigma[:, None, None]
+    beta = (coordinates.removed - contrast[:, :-1]) @ coordinates.beta_map.T
+    if coordinates.intercept >= 0:
+        beta[:, coordinates.intercept] += coordinates.shift[-1]
+    own = np.linalg.inv(reduced.basis) @ factor * (sigma * unit)[:, None, None]
+    varying = spreads(own @ own.transpose(0, 2, 1), reduced.structure)
+    return np.concatenate([beta, varying, sigma[:, None] * unit], axis=1), half
 
 
 def _is_identified(setting: Setting, draw: Draw) -> bool:

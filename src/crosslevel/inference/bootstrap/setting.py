@@ -8,7 +8,7 @@ import numpy as np
 from crosslevel.covariance import BlockStructure
 from crosslevel.covariance.independent import Diagonal, Unstructured
 from crosslevel.design import Design
-from crosslevel.design.reduced import Reduced
+from crosslevel.design.reduced import Reduced, WorkingPlace
 from crosslevel.likelihood.profiled import ProfiledDeviance
 from crosslevel.memory import require_memory
 from crosslevel.optimise import MAX_STEPS, TOLERANCE
@@ -140,27 +140,14 @@ class Setting:
 
 
 def cluster_remainders(design: Design) -> FloatArray:
-    """(J, p + 1, p + 1) what Z does not explain of [X y]'[X y] in each cluster, in working coordinates.
+    """(J, p + 1, p + 1) what Z does not explain of [X y]'[X y] in each cluster, in working coordinates."""
+    return working_place(design).remainders(design.products, design.reduced.image)
 
-    They sum to `Reduced.remainder`, whose kernel says why the scatter about the means is enough if Z has an intercept.
-    """
-    reduced, products, constant = design.reduced, design.products, design.constant
-    coordinates, columns = reduced.coordinates, np.append(design.x, len(products.names) - 1)
-    has_intercept = constant >= 0 and constant in design.z
-    out = products.scatter[:, columns[:, None], columns]
-    others = np.ones(len(design.z), dtype=bool)
-    if has_intercept:
-        others[design.z == constant] = False
-    else:
-        mean = products.mean[:, columns] + products.origin[columns] - coordinates.shift
-        out = out + products.count[:, None, None] * mean[:, :, None] * mean[:, None, :]
-    out = out / np.outer(coordinates.scale, coordinates.scale)
-    change = np.eye(len(columns))
-    change[:-1, -1] = -coordinates.removed
-    image = reduced.image[:, others]
-    out = change.T @ out @ change - image.transpose(0, 2, 1) @ image
-    inside = np.isin(columns, design.z) & (has_intercept | (coordinates.shift == 0.0) | (columns == constant))
-    inside[-1] = False
-    out[:, inside] = 0.0
-    out[:, :, inside] = 0.0
-    return np.asarray(out)
+
+def working_place(design: Design) -> WorkingPlace:
+    """The coordinates of a design's reduced cross-products."""
+    columns = np.append(design.x, len(design.products.names) - 1)
+    return WorkingPlace.of(
+        design.products, design.reduced.coordinates, columns=columns, z=design.z, structure=design.structure,
+        constant=design.constant,
+    )  # fmt: skip
