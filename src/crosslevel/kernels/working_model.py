@@ -101,7 +101,8 @@ def add_scores(
 ) -> None:  # fmt: skip
     """Add P - g g' + (I + A Psi)^-1 t g' of all clusters to `out` (q, q): its symmetric part is dD / dPsi by Laplace.
 
-    With A = Z'WZ, H = I + Lambda'A Lambda = C C', F = C^-1 Lambda'A: P = A - F'F and (I + A Psi)^-1 = I - F'C^-1 Lambda'.
+    With A = Z'WZ, H = I + Lambda'A Lambda = C C' and F = C^-1 Lambda'A these are P = A - F'F and
+    (I + A Psi)^-1 = I - F'C^-1 Lambda'.
 
     Parameters
     ----------

@@ -185,8 +185,6 @@ class OnRequest:
 
     def __getitem__(self, name: str) -> Any:
         """The column in the rows that have a value in all of `variables`."""
-        import narwhals as nw
-
         parts = []
         for batch in self.source.batches(tuple(dict.fromkeys([*self.variables, name]))):
             mask, _ = batch.complete(self.variables)
@@ -195,12 +193,8 @@ class OnRequest:
             whole = pd.Series(union_categoricals(parts), name=name)
         else:
             whole = pd.concat(parts, ignore_index=True)
-        return nw.from_native(whole, series_only=True)
+        return whole
 
     def get_column(self, name: str) -> Any:
         """The same, by the name that frames have for it."""
         return self[name]
-
-    def to_native(self) -> OnRequest:
-        """No frame of any library."""
-        return self

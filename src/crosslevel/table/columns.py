@@ -32,7 +32,7 @@ class Columns:
     n_rows : number of rows.
     labels : variable labels, for the columns that have one.
     argument : the argument the frame came in, named in messages.
-    frame : the frame itself; only this class looks inside.
+    frame : a frame of pandas itself, any other as narwhals sees it; only this class looks inside.
 
     Examples
     --------
@@ -49,7 +49,7 @@ class Columns:
     n_rows: int
     labels: Mapping[str, str]
     argument: str
-    frame: nw.DataFrame[Any] = field(repr=False)
+    frame: pd.DataFrame | nw.DataFrame[Any] = field(repr=False)
     _series: dict[str, column.Series] = field(default_factory=dict, repr=False)
     _factors: dict[str, Factor] = field(default_factory=dict, repr=False)
     _kinds: dict[str, column.Kind] = field(default_factory=dict, repr=False)
@@ -69,8 +69,7 @@ class Columns:
         """
         if isinstance(frame, Columns):
             return frame
-        known = _known_frame(frame, argument)
-        names = tuple(known.columns)
+        known, names = _known_frame(frame, argument)
         if not names or not len(known):
             raise DataError(
                 f"`{argument}` has {len(known)} rows and {len(names)} columns; it needs at least one of each."
@@ -161,14 +160,12 @@ class Columns:
     def part(self, rows: slice) -> Columns:
         """Some of the rows."""
         length = len(range(*rows.indices(self.n_rows)))
-        return Columns(
-            names=self.names, n_rows=length, labels=self.labels, argument=self.argument, frame=self.frame[rows]
-        )
+        part = self.frame.iloc[rows] if isinstance(self.frame, pd.DataFrame) else self.frame[rows]
+        return Columns(names=self.names, n_rows=length, labels=self.labels, argument=self.argument, frame=part)
 
     def index(self, mask: BoolArray | None = None) -> pd.Index:
         """Row labels of a pandas frame, or row numbers of any other; of the rows where `mask` is true."""
-        native = self.frame.to_native()
-        labels = native.index if isinstance(native, pd.DataFrame) else pd.RangeIndex(self.n_rows)
+        labels = self.frame.index if isinstance(self.frame, pd.DataFrame) else pd.RangeIndex(self.n_rows)
         return labels if mask is None else labels[mask]
 
     def to_pandas(self, names: Iterable[str], rows: slice = ALL_ROWS, mask: BoolArray | None = None) -> pd.DataFrame:
@@ -195,7 +192,8 @@ class Columns:
         """The column, settled on a type once."""
         if name not in self._series:
             self.require([name], self.argument)
-            self._series[name] = column.settled(self.frame.get_column(name))
+            given = self.frame[name] if isinstance(self.frame, pd.DataFrame) else self.frame.get_column(name)
+            self._series[name] = column.settled(given)
         return self._series[name]
 
 
@@ -233,12 +231,12 @@ def _crossed(first: Factor, second: Factor) -> Factor:
     return Factor(name=f"{first.name}:{second.name}", codes=codes, levels=levels)
 
 
-def _known_frame(frame: Frame, argument: str) -> nw.DataFrame[Any]:
-    """The frame as narwhals sees it, with text as column names."""
+def _known_frame(frame: Frame, argument: str) -> tuple[pd.DataFrame | nw.DataFrame[Any], tuple[str, ...]]:
+    """A frame of pandas, or one as narwhals sees it, with text as column names; and these."""
     if isinstance(frame, Mapping):
         frame = _from_arrays(frame, argument)
     if isinstance(frame, pd.DataFrame):
-        frame = _with_text_names(frame, argument)
+        return _with_text_names(frame, argument)
     try:
         known = nw.from_native(frame)
     except ValueError as error:  # narwhals refuses duplicated names
@@ -248,7 +246,14 @@ def _known_frame(frame: Frame, argument: str) -> nw.DataFrame[Any]:
             f"`{argument}` must be a data frame (pandas, polars, pyarrow, ...) or a dict of arrays, "
             f"got {type(frame).__name__}. Read a file with `crosslevel.read(path)`."
         ) from error
-    return known.collect() if isinstance(known, nw.LazyFrame) else known
+    known = known.collect() if isinstance(known, nw.LazyFrame) else known
+    return unwrapped(known), tuple(known.columns)
+
+
+def unwrapped(frame: nw.DataFrame[Any]) -> pd.DataFrame | nw.DataFrame[Any]:
+    """A frame of pandas itself, any other as narwhals sees it."""
+    native = frame.to_native()
+    return native if isinstance(native, pd.DataFrame) else frame
 
 
 def _from_arrays(arrays: Mapping[Any, Any], argument: str) -> pd.DataFrame:
@@ -258,12 +263,12 @@ def _from_arrays(arrays: Mapping[Any, Any], argument: str) -> pd.DataFrame:
         raise DataError(f"`{argument}` must hold arrays of one dimension and equal length: {error}.") from error
 
 
-def _with_text_names(frame: pd.DataFrame, argument: str) -> pd.DataFrame:
-    """The same columns; names that are not text (numbers, parts of a hierarchy) are written as text."""
+def _with_text_names(frame: pd.DataFrame, argument: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The same columns; names that are not text (numbers, parts of a hierarchy) are written as text; and the names."""
     given: list[Any] = frame.columns.tolist()
     names = ["_".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in given]
     refuse_duplicates(names, argument)
-    return frame if names == given else frame.set_axis(names, axis="columns")
+    return (frame if names == given else frame.set_axis(names, axis="columns")), tuple(names)
 
 
 def refuse_duplicates(names: Iterable[str], argument: str) -> None:

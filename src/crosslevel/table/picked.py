@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import narwhals as nw
 import numpy as np
 
-from crosslevel.table.columns import Columns
+from crosslevel.table.columns import Columns, unwrapped
 from crosslevel.types import FloatArray, IntArray
 
 
@@ -25,16 +25,18 @@ def picked(columns: Columns, rows: Mapping[str, IntArray]) -> Columns:
     >>> found.numeric("x"), found.factor("f").levels
     (array([3., 1.]), ('b',))
     """
-    parts = [nw.maybe_reset_index(columns.frame[name][place.tolist()]).to_frame() for name, place in rows.items()]
-    frame = nw.concat(parts, how="horizontal")
+    known = nw.from_native(columns.frame, eager_only=True)
+    parts = [nw.maybe_reset_index(known[name][place.tolist()]).to_frame() for name, place in rows.items()]
+    frame = unwrapped(nw.concat(parts, how="horizontal"))
     labels = {name: text for name, text in columns.labels.items() if name in rows}
     return Columns(names=tuple(rows), n_rows=len(frame), labels=labels, argument=columns.argument, frame=frame)
 
 
 def with_numbers(columns: Columns, name: str, values: FloatArray) -> Columns:
     """The same columns and one of numbers (n_rows,) more."""
-    series = nw.new_series(name, np.ascontiguousarray(values), nw.Float64, backend=columns.frame.implementation)
+    known = nw.from_native(columns.frame, eager_only=True)
+    series = nw.new_series(name, np.ascontiguousarray(values), nw.Float64, backend=known.implementation)
     return Columns(
         names=(*columns.names, name), n_rows=columns.n_rows, labels=columns.labels, argument=columns.argument,
-        frame=columns.frame.with_columns(series),
+        frame=unwrapped(known.with_columns(series)),
     )  # fmt: skip

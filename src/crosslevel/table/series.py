@@ -20,8 +20,8 @@ from crosslevel.table.factor import (
 from crosslevel.types import BoolArray, FloatArray, IntArray
 
 Kind: TypeAlias = Literal["integer", "float", "boolean", "categorical", "text", "other"]
-Series: TypeAlias = "nw.Series[Any]"
-
+Series: TypeAlias = "pd.Series[Any] | nw.Series[Any]"
+"""A column of pandas as it is; of any other library as narwhals sees it."""
 
 PLAIN: dict[Any, Kind] = {
     **{np.dtype(f"{sign}int{bits}"): "integer" for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -36,10 +36,11 @@ def settled(series: Series) -> Series:
 
     Numbers and truth values in pandas' `object` columns, sparse columns and columns without any value get theirs.
     """
+    if isinstance(series, pd.Series):
+        return _settled_pandas(series)
     native = series.to_native()
     if isinstance(native, pd.Series):
-        plain = _settled_pandas(native)
-        return series if plain is native else nw.from_native(plain, series_only=True)
+        return _settled_pandas(native)
     if series.dtype == nw.Unknown and series.null_count() == len(series):
         return series.cast(nw.Float64)
     return series
@@ -62,14 +63,13 @@ def _settled_pandas(native: pd.Series[Any]) -> pd.Series[Any]:
 
 def kind(series: Series) -> Kind:
     """What a settled column holds."""
-    native = series.to_native()
-    if isinstance(native, pd.Series):
-        plain = PLAIN.get(native.dtype) if isinstance(native.dtype, np.dtype) else None
+    if isinstance(series, pd.Series):
+        plain = PLAIN.get(series.dtype) if isinstance(series.dtype, np.dtype) else None
         if plain is not None:
             return plain
-        if isinstance(native.dtype, pd.CategoricalDtype):
+        if isinstance(series.dtype, pd.CategoricalDtype):
             return "categorical"
-    dtype = series.dtype
+    dtype = by_narwhals(series).dtype
     if dtype.is_integer():
         return "integer"
     if dtype.is_float() or dtype.is_decimal():
@@ -84,40 +84,39 @@ def kind(series: Series) -> Kind:
 def in_words(series: Series) -> str:
     """What a settled column holds, for messages: the kind and the first values."""
     names = {"boolean": "true/false values", "categorical": "categories", "text": "text"}
-    dtype = series.to_native().dtype if _is_pandas(series) else series.dtype
-    what = names.get(kind(series), f"values of type {dtype}")
-    present = series.drop_nulls().head(3).to_list()
+    what = names.get(kind(series), f"values of type {series.dtype}")
+    present = by_narwhals(series).drop_nulls().head(3).to_list()
     return f"{what} ({', '.join(repr(value) for value in present)}, ...)" if present else what
 
 
-def _is_pandas(series: Series) -> bool:
-    return isinstance(series.to_native(), pd.Series)
+def by_narwhals(series: Series) -> nw.Series[Any]:
+    """The column as narwhals sees it."""
+    return nw.from_native(series, series_only=True)
 
 
 def numbers(series: Series, rows: slice) -> FloatArray:
     """The column as float64, NaN where missing; a view where it is float64 in memory already."""
-    native = series.to_native()
-    if not isinstance(native, pd.Series):
+    if not isinstance(series, pd.Series):
         part = series[rows]
         if series.implementation.is_pyarrow():  # its safe cast refuses integers beyond 2^53
             return np.asarray(part.to_native().cast("float64", safe=False).to_numpy(), dtype=np.float64)
         return np.asarray(part.cast(nw.Float64).to_numpy(), dtype=np.float64)
-    if isinstance(native.dtype, np.dtype):
-        return native.to_numpy()[rows].astype(np.float64, copy=False)
-    return native.array[rows].to_numpy(dtype=np.float64, na_value=np.nan)
+    if isinstance(series.dtype, np.dtype):
+        return series.to_numpy()[rows].astype(np.float64, copy=False)
+    return series.array[rows].to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def missing_values(series: Series, rows: slice) -> BoolArray | None:
     """Where the column has no value; None when it has one everywhere."""
-    native = series.to_native()
     what = kind(series)
     if what == "float":
-        plain = isinstance(native, pd.Series) and isinstance(native.dtype, np.dtype)
-        return _nan(native.to_numpy()[rows] if plain else numbers(series, rows))
-    if isinstance(native, pd.Series):
-        if what in {"integer", "boolean"} and isinstance(native.dtype, np.dtype):
+        plain = isinstance(series, pd.Series) and isinstance(series.dtype, np.dtype)
+        return _nan(series.to_numpy()[rows] if plain else numbers(series, rows))
+    if isinstance(series, pd.Series):
+        if what in {"integer", "boolean"} and isinstance(series.dtype, np.dtype):
             return None
-        mask = native.array[rows].isna()
+        array = series.array
+        mask = array.codes[rows] < 0 if isinstance(array, pd.Categorical) else array[rows].isna()
     else:
         part = series[rows]
         mask = part.is_null().to_numpy() if part.null_count() else np.zeros(0, dtype=np.bool_)
@@ -141,11 +140,11 @@ def level_codes(series: Series) -> Coded:
     if what == "float":
         return float_codes(numbers(series, slice(None)))
     if what == "boolean":
-        codes, levels = _whole_number_codes(series.cast(nw.Int8) if not _is_pandas(series) else series)
+        codes, levels = _whole_number_codes(series if isinstance(series, pd.Series) else series.cast(nw.Int8))
         return codes, [bool(level) for level in levels]
     if what == "integer":
         return _whole_number_codes(series)
-    values = series.to_native() if _is_pandas(series) else pd.arrays.ArrowExtensionArray(series.to_arrow())
+    values = series if isinstance(series, pd.Series) else pd.arrays.ArrowExtensionArray(series.to_arrow())
     try:
         return factorized_codes(values)
     except (TypeError, NotImplementedError) as error:  # lists and dicts, or types that pyarrow does not tell apart
@@ -158,12 +157,11 @@ def level_codes(series: Series) -> Coded:
 def _whole_number_codes(series: Series) -> Coded:
     """Codes of integers or truth values, with or without missing values."""
     missing = missing_values(series, slice(None))
-    native = series.to_native()
     if missing is not None:
-        present = nw.from_native(native[~missing], series_only=True) if _is_pandas(series) else series.drop_nulls()
+        present = series[~missing] if isinstance(series, pd.Series) else series.drop_nulls()
         return spread(_whole_number_codes(present), missing)
-    if isinstance(native, pd.Series) and not isinstance(native.dtype, np.dtype):
-        values = native.array.to_numpy(dtype=np.uint64 if "uint64" in str(native.dtype).lower() else np.int64)
+    if isinstance(series, pd.Series) and not isinstance(series.dtype, np.dtype):
+        values = series.array.to_numpy(dtype=np.uint64 if "uint64" in str(series.dtype).lower() else np.int64)
     else:
         values = series.to_numpy()
     return integer_codes(values.view(np.uint8) if values.dtype == np.bool_ else values)
@@ -172,35 +170,37 @@ def _whole_number_codes(series: Series) -> Coded:
 def _categorical_codes(series: Series) -> Coded:
     """Codes of a categorical column, in the order of its categories where it has one of its own."""
     if _is_pool(series):
-        return level_codes(series.cast(nw.String))
-    native = _with_categories(series)
-    return category_codes(np.asarray(native.array.codes), native.array.categories.tolist())
+        return level_codes(by_narwhals(series).cast(nw.String))
+    array = _with_categories(series).array
+    return category_codes(np.asarray(array.codes), array.categories.tolist())
 
 
 def integers(series: Series) -> IntArray | None:
     """A column of whole numbers (int64) in which none is missing; else None."""
-    if kind(series) != "integer" or series.dtype == nw.UInt64 or missing_values(series, slice(None)) is not None:
+    if kind(series) != "integer":
         return None
-    return np.asarray(series.to_numpy()).astype(np.int64, copy=False)
+    known = by_narwhals(series)
+    if known.dtype == nw.UInt64 or missing_values(series, slice(None)) is not None:
+        return None
+    return np.asarray(known.to_numpy()).astype(np.int64, copy=False)
 
 
 def own_categories(series: Series) -> list[Any]:
     """All categories of a categorical column in their own order; empty for any other column."""
     if kind(series) != "categorical" or _is_pool(series):
         return []
-    found: list[Any] = _with_categories(series[:0] if _is_pandas(series) else series).cat.categories.tolist()
+    found: list[Any] = _with_categories(series).cat.categories.tolist()
     return found
 
 
 def _is_pool(series: Series) -> bool:
     """Whether the categories are one pool for all columns: polars gives only an Enum an order of its own."""
-    return not _is_pandas(series) and series.dtype == nw.Categorical and series.implementation.is_polars()
+    return not isinstance(series, pd.Series) and series.dtype == nw.Categorical and series.implementation.is_polars()
 
 
 def _with_categories(series: Series) -> pd.Series[Any]:
     """A categorical column as pandas has it."""
-    native = series.to_native()
-    return native if isinstance(native, pd.Series) else native.to_pandas()
+    return series if isinstance(series, pd.Series) else series.to_native().to_pandas()
 
 
 def as_pandas(series: Series, rows: slice) -> pd.Series[Any]:
@@ -208,14 +208,13 @@ def as_pandas(series: Series, rows: slice) -> pd.Series[Any]:
     what = kind(series)
     missing = missing_values(series, rows)
     if what == "integer" and missing is None:
-        return pd.Series(series[rows].cast(nw.Int64).to_numpy())
+        return pd.Series(by_narwhals(series)[rows].cast(nw.Int64).to_numpy())
     if what in {"integer", "float"}:
         return pd.Series(numbers(series, rows))
     if what == "boolean" and missing is None:
         return pd.Series(numbers(series, rows).astype(np.bool_))
 
-    native = series.to_native()
-    part = native.iloc[rows] if isinstance(native, pd.Series) else native[rows].to_pandas()
+    part = series.iloc[rows] if isinstance(series, pd.Series) else series.to_native()[rows].to_pandas()
     if what in {"text", "boolean"} and str(part.dtype) not in {"object", "str"}:
         values = part.astype(object)
         return pd.Series(values.where(~part.isna(), None).to_list())
