@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from crosslevel.diagnostics.generalized.statistics import dispersion, zero_inflation
     from crosslevel.diagnostics.influence import influence
     from crosslevel.diagnostics.population import population_weight
+    from crosslevel.diagnostics.residuals.envelope import envelope
+    from crosslevel.diagnostics.residuals.homogeneity import homogeneity
+    from crosslevel.diagnostics.residuals.linearity import linearity
+    from crosslevel.diagnostics.residuals.residuals import residuals
     from crosslevel.errors import (
         ColumnNotFoundError,
         ConvergenceWarning,
@@ -59,10 +63,16 @@ if TYPE_CHECKING:
     from crosslevel.estimators.responses.gee import gee
     from crosslevel.estimators.responses.glm import glm
     from crosslevel.estimators.slopes import slopes
+    from crosslevel.estimators.translation.from_lme4 import from_lme4
+    from crosslevel.estimators.translation.from_spss import from_spss
+    from crosslevel.estimators.translation.from_stata import from_stata
+    from crosslevel.estimators.translation.translate import translate
     from crosslevel.estimators.two_step import two_step
     from crosslevel.estimators.workarounds import workarounds
     from crosslevel.report import figures as plot
     from crosslevel.report.page import report
+    from crosslevel.report.tables.descriptives import descriptives
+    from crosslevel.report.tables.table import table
     from crosslevel.selection.select import select
     from crosslevel.simulation import lab
     from crosslevel.simulation.power.power import power
@@ -93,19 +103,26 @@ __all__ = [
     "conditional_logit",
     "datasets",
     "describe",
+    "descriptives",
     "dispersion",
+    "envelope",
     "errors",
     "families",
     "first_difference",
     "fixed_effects",
+    "from_lme4",
+    "from_spss",
+    "from_stata",
     "gee",
     "glm",
     "hausman",
     "hausman_taylor",
+    "homogeneity",
     "influence",
     "johnson_neyman",
     "lab",
     "ladder",
+    "linearity",
     "lrtest",
     "margins",
     "mixed",
@@ -122,8 +139,11 @@ __all__ = [
     "read",
     "report",
     "residual",
+    "residuals",
     "select",
     "slopes",
+    "table",
+    "translate",
     "two_step",
     "workarounds",
     "zero_inflation",
@@ -150,6 +170,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "conditional_logit": ("crosslevel.estimators.responses.conditional_logit", "conditional_logit"),
     "datasets": ("crosslevel.datasets", None),
     "describe": ("crosslevel.diagnostics.describe", "describe"),
+    "descriptives": ("crosslevel.report.tables.descriptives", "descriptives"),
     "errors": ("crosslevel.errors", None),
     "families": ("crosslevel.families", None),
     "first_difference": ("crosslevel.estimators.panel.first_difference", "first_difference"),
@@ -159,6 +180,10 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "hausman": ("crosslevel.estimators.panel.hausman", "hausman"),
     "hausman_taylor": ("crosslevel.estimators.panel.hausman_taylor", "hausman_taylor"),
     "influence": ("crosslevel.diagnostics.influence", "influence"),
+    "envelope": ("crosslevel.diagnostics.residuals.envelope", "envelope"),
+    "homogeneity": ("crosslevel.diagnostics.residuals.homogeneity", "homogeneity"),
+    "linearity": ("crosslevel.diagnostics.residuals.linearity", "linearity"),
+    "residuals": ("crosslevel.diagnostics.residuals.residuals", "residuals"),
     "johnson_neyman": ("crosslevel.estimators.johnson_neyman", "johnson_neyman"),
     "lab": ("crosslevel.simulation.lab", None),
     "ladder": ("crosslevel.analysis.ladder", "ladder"),
@@ -178,6 +203,11 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "residual": ("crosslevel.residual", None),
     "select": ("crosslevel.selection.select", "select"),
     "slopes": ("crosslevel.estimators.slopes", "slopes"),
+    "table": ("crosslevel.report.tables.table", "table"),
+    "from_lme4": ("crosslevel.estimators.translation.from_lme4", "from_lme4"),
+    "from_spss": ("crosslevel.estimators.translation.from_spss", "from_spss"),
+    "from_stata": ("crosslevel.estimators.translation.from_stata", "from_stata"),
+    "translate": ("crosslevel.estimators.translation.translate", "translate"),
     "two_step": ("crosslevel.estimators.two_step", "two_step"),
     "workarounds": ("crosslevel.estimators.workarounds", "workarounds"),
     "calibration": ("crosslevel.diagnostics.generalized.calibrated", "calibration"),

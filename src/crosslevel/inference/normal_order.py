@@ -19,7 +19,7 @@ def anderson_darling(values: FloatArray) -> float:
     --------
     >>> import numpy as np
     >>> round(anderson_darling(np.array([-1.2, -0.4, 0.1, 0.3, 1.4])), 4)
-    0.1655
+    0.1791
     """
     n = len(values)
     spread = float(np.std(values, ddof=1)) if n > 2 else 0.0

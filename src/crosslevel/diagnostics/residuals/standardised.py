@@ -205,7 +205,8 @@ class GeneralizedSource(Source):
         if not self.effects:
             below, at_most = model.family.cdf(y, eta, model.size, model.shape)
             quantile = below + rng.random(len(y)) * (at_most - below)
-            return {RESIDUALS: np.asarray(ndtri(np.clip(quantile, EDGE, 1.0 - EDGE)))}
+            scores = np.asarray(ndtri(np.clip(quantile, EDGE, 1.0 - EDGE)))
+            return {RESIDUALS: model.draws.rows.in_data_order(scores)}
         out: Values = {}
         found = zip(self.fit.design.factors, model.criterion.modes(state), model.draws.rows.bases, strict=True)
         for k, (factor, modes, basis) in enumerate(found):
