@@ -142,8 +142,8 @@ def linearity(fit: AnyFit, x: str | Sequence[str] | None = None, *, level: float
     >>> cl.linearity(fit).frame[["within", "df_num", "statistic", "p_value", "bend"]].round(3)
              within  df_num  statistic  p_value   bend
     term
-    ses      school     2.0      0.345    0.708  0.020
-    meanses              2.0      0.345    0.708  0.020
+    ses      school     2.0      0.163    0.849  0.009
+    meanses             2.0      1.623    0.201  0.063
     """
     if not isinstance(fit, MixedFit | GeneralizedFit | OLSFit):
         raise CrosslevelError(

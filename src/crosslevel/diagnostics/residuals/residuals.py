@@ -57,7 +57,7 @@ def residuals(fit: AnyFit, *, seed: int | np.random.Generator | None = 1) -> Res
     >>> found.clusters["Subject"].loc[["308"], ["Intercept", "Intercept_standardized", "Days_standardized"]].round(2)
              Intercept  Intercept_standardized  Days_standardized
     Subject
-    308           2.26                    0.11               1.71
+    308           2.26                    0.11               1.74
     """
     if isinstance(fit, MixedFit):
         return of_mixed(fit)
