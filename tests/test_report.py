@@ -1,13 +1,21 @@
 """The report page."""
 
+import dataclasses
 import datetime
+import json
 import os
 import re
+import subprocess
+import sys
+import zipfile
 
+import numpy as np
+import pandas as pd
 import pytest
 from reference_cases import load_data
 
 import crosslevel as cl
+from crosslevel.report.calls import call_of
 
 FORMULAS = {
     "Null model": "Reaction ~ 1 + (1 | Subject)",
@@ -29,19 +37,26 @@ def source(models, tmp_path_factory):
 
 
 def test_the_page_needs_nothing_else(source):
-    without_pictures = re.sub(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+", "", source)
-    assert not re.search(r"https?:|<script|<link|@import|url\(|src=\"(?!\")", without_pictures.replace('src=""', ""))
+    bare = re.sub(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+", "", source)
+    # names of namespaces are no addresses; the one script is inside
+    bare = re.sub(r"xmlns(:\w+)?=\"http[^\"]+\"|'http://www.w3.org/2000/svg'", "", bare)
+    assert not re.search(r"https?:|<script .*src|<link|@import|url\((?!#)|src=\"(?!\")", bare.replace('src=""', ""))
+    assert bare.count("<script") == 1
 
 
 def test_every_picture_is_inside_and_has_words(source):
-    pictures = re.findall(r'<img src="data:image/(svg\+xml|png);base64,[^"]{500,}" alt="([^"]{30,})"', source)
-    # sizes, data; null: effects, shrinkage; growth: lines, two effects, shrinkage; two checks
-    assert len(pictures) == source.count("<img") == 10
+    still = re.findall(r'<img src="data:image/(svg\+xml|png);base64,[^"]{500,}" alt="([^"]{30,})"', source)
+    live = re.findall(r'<figure class="live"><div role="group" aria-label="([^"]{30,})"[^>]*><svg ', source)
+    assert len(still) == source.count("<img")
+    assert len(live) == source.count("<svg ")
+    # sizes, data; growth: lines, two effects, shrinkage; two checks; null: effects, shrinkage
+    assert len(still) + len(live) == 10
+    assert any("Random intercept" in words for words in live)
 
 
 def test_the_page_has_its_parts_in_order(source):
     heads = re.findall(r"<h2[^>]*>(.*?)</h2>", source)
-    assert heads == ["In short", "Data", "Models side by side", "Null model", "Growth", "Checks", "Appendix"]
+    assert heads == ["In short", "Data", "Models", "Results", "Checks", "Appendix"]
     assert "<h1>Average reaction time (ms) by Subject</h1>" in source
 
 
@@ -86,7 +101,7 @@ def test_different_rows_are_a_warning(models, tmp_path):
     data = cl.datasets.load("sleepstudy")
     fewer = cl.mixed(FORMULAS["Growth"], data.assign(Days=data["Days"].where(data["Days"] != 9)))
     page = cl.report([models["Null model"], fewer], tmp_path / "r.html").read_text(encoding="utf-8")
-    assert ">Model 2</h2>" in page
+    assert ">Model 2</h3>" in page
     assert "The models use different rows" in page
     assert "180 read, 162 used; 18 dropped for missing values in Days (18)" in page
 
@@ -130,3 +145,80 @@ def test_models_of_other_families(tmp_path):
     counts = cl.mixed("y ~ lbase + (1 | subject)", load_data("epil"), family="poisson", quadrature=1)
     page = cl.report(counts, tmp_path / "epil.html").read_text(encoding="utf-8")
     assert "expected outcome is multiplied by" in page
+
+
+def test_a_bundle_holds_what_the_page_was_made_of(models, tmp_path):
+    day = datetime.date(2017, 8, 24)
+    first = cl.report(models, tmp_path / "sleep.zip", date=day, seed=11)
+    content = first.read_bytes()
+    with zipfile.ZipFile(first) as archive:
+        names = archive.namelist()
+        record = json.loads(archive.read("sleep/bundle.json"))
+        script = archive.read("sleep/models.py").decode()
+        coefficients = archive.read("sleep/tables/02_growth_coefficients.csv").decode()
+    assert not [name for name in names if name.startswith("sleep/data")]
+    assert record["seed"] == 11
+    assert record["date"] == "2017-08-24"
+    assert record["versions"]["crosslevel"] == cl.__version__
+    assert record["models"] == FORMULAS
+    assert f'cl.mixed("{FORMULAS["Growth"]}", data)' in script
+    assert coefficients == models["Growth"].tidy().to_csv()
+    assert sum(name.startswith("sleep/figures/") for name in names) == 10
+    assert cl.report(models, tmp_path / "sleep.zip", date=day, seed=11).read_bytes() == content
+    assert os.listdir(tmp_path) == ["sleep.zip"]
+
+
+def test_the_code_of_a_bundle_with_data_gives_the_same_numbers(tmp_path):
+    data = cl.datasets.load("hsb")
+    data["w"] = 1.0 + (data["ses"] > 0)
+    fit = cl.mixed(
+        "mathach ~ within(ses, school) * sector + (1 | school)", data, method="ml",
+        weights=cl.Precision("w"),
+    )  # fmt: skip
+    cl.report({"A model": fit}, tmp_path / "b.zip", data=True)
+    zipfile.ZipFile(tmp_path / "b.zip").extractall(tmp_path)
+    again = pd.read_parquet(tmp_path / "b" / "data" / "data.parquet")
+    assert set(again.columns) == {"mathach", "ses", "school", "sector", "w"}
+    assert again.attrs["labels"]["mathach"] == data.attrs["labels"]["mathach"]
+    printed = subprocess.run(
+        [sys.executable, str(tmp_path / "b" / "models.py")], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed == f"A model\n{fit.tidy()}\n"
+
+
+def test_data_go_only_where_they_are_asked_for(models, tmp_path):
+    with pytest.raises(cl.CrosslevelError, match=r"is a page, which holds no data. Name a bundle: r\.zip"):
+        cl.report(models, tmp_path / "r.html", data=True)
+    other = cl.mixed(FORMULAS["Growth"], cl.datasets.load("sleepstudy").head(100))
+    with pytest.raises(cl.CrosslevelError, match="'A' cannot bring its data: its data are not those of 'B'"):
+        cl.report({"A": other, "B": models["Growth"]}, tmp_path / "r.zip", data=True)
+    assert os.listdir(tmp_path) == []
+
+
+CALLS = {
+    "a weight": ({"weights": cl.Sampling("w", clusters={"school": "w2"}), "method": "ml"},
+                 'method="ml", weights=cl.Sampling(rows="w", clusters={"school": "w2"})'),
+    "a structure": ({"residual": cl.residual.AR1("time", within="id")},
+                    'residual=cl.residual.AR1(time="time", within="id")'),
+    "a family": ({"family": cl.families.Binomial(link="probit"), "method": "ml", "quadrature": 1},
+                 'family=cl.families.Binomial(link="probit"), quadrature=1'),
+    "defaults": ({"max_steps": 7, "progress": False}, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "written"), CALLS.values(), ids=CALLS)
+def test_a_call_is_written_as_it_was_given(models, given, written):
+    fit = dataclasses.replace(models["Growth"], given={**models["Growth"].given, **given})
+    ending = f", {written})" if written else ")"
+    assert call_of(fit).code == f'cl.mixed("{FORMULAS["Growth"]}", data{ending}'
+    names = {"cl": cl, "data": None}
+    for argument in re.findall(r"(cl\.\w+\.?\w*\(.*\))$", written):
+        assert eval(argument, names) in given.values()
+
+
+def test_arrays_in_a_call_are_named_and_not_written(models):
+    fit = dataclasses.replace(models["Growth"], given={**models["Growth"].given, "offset": np.zeros(180)})
+    call = call_of(fit)
+    assert call.code.endswith("data, offset=offset)")
+    assert call.unwritten == ("offset",)
+    assert call.columns == ("Reaction", "Days", "Subject")

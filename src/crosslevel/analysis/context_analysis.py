@@ -1,6 +1,6 @@
 """What analyses of context effects have in common, whatever the distribution of the outcome."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +16,7 @@ from crosslevel.diagnostics.influence import Influence
 from crosslevel.display import Block, Document
 from crosslevel.estimators.compare import Comparison
 from crosslevel.estimators.fitted_mixed import FittedMixed
+from crosslevel.report.reportable import Reportable
 from crosslevel.selection.record import Selection
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ContextAnalysis(ABC):
+class ContextAnalysis(Reportable):
     """An analysis of context effects: `Analysis` of a linear outcome, `GeneralizedAnalysis` of other families.
 
     A final class gives the abstract members; nothing else is overridden.
@@ -89,6 +90,10 @@ class ContextAnalysis(ABC):
         """The report without its appendix, with the figures of each section."""
 
     @abstractmethod
+    def in_full(self, pictures: Mapping[str, Sequence[Block]]) -> Iterator[Block]:
+        """What the appendix holds before the call and the versions."""
+
+    @abstractmethod
     def drawings(self) -> Iterator["Drawing"]:
         """The figures, in the order of the report, as they are drawn."""
 
@@ -117,12 +122,13 @@ class ContextAnalysis(ABC):
         return self.question.effects(self.models["Selected"])
 
     # -- documents ------------------------------------------------------------------------------------------------
-    def report(self, path: str | PathLike[str]) -> Path:
+    def report(self, path: str | PathLike[str], *, title: str | None = None) -> Path:
         """Write one HTML file with everything: words, tables and figures; nothing is loaded from anywhere.
 
         Parameters
         ----------
         path : where to write, ending in .html.
+        title : of the page; the outcome and the clusters if None.
 
         Returns
         -------
@@ -130,7 +136,7 @@ class ContextAnalysis(ABC):
         """
         from crosslevel.analysis.page import write_page
 
-        return write_page(self, path)
+        return write_page(self, path, title)
 
     def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> Path:
         """Write everything into a folder: whole or not at all.

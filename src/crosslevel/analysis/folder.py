@@ -8,13 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosslevel.analysis.page import call_of, document_with, versions
+from crosslevel.analysis.page import call_of, document_with
 from crosslevel.analysis.pictures import drawings
-from crosslevel.display import page, text
+from crosslevel.display import text
 from crosslevel.errors import FileError
 from crosslevel.estimators.export import plain
 from crosslevel.families import Family
 from crosslevel.report.figures import theme
+from crosslevel.report.pictures import page_of
+from crosslevel.report.sections.appendix import versions
 from crosslevel.table import write_atomically
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ def _fill(folder: Path, analysis: "ContextAnalysis") -> None:
         write_atomically(folder / "figures" / f"{drawing.name}.svg", drawing.svg, argument="folder")
         write_atomically(folder / "figures" / f"{drawing.name}.png", drawing.png, argument="folder")
     document = document_with(analysis, drawn)
-    write_atomically(folder / "report.html", page(document, contents=True), argument="folder")
+    write_atomically(folder / "report.html", page_of(document), argument="folder")
     write_atomically(folder / "log.txt", text(document) + "\n", argument="folder")
     for name, words in analysis.texts():
         write_atomically(folder / name, words, argument="folder")

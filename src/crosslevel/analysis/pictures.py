@@ -10,7 +10,7 @@ from crosslevel.display import Picture
 from crosslevel.estimators.marginal_table import SLOPE
 from crosslevel.report import figures
 from crosslevel.report.figures import theme
-from crosslevel.report.page import MOST_POINTS, width_of, words_of
+from crosslevel.report.pictures import picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,14 +46,10 @@ class Drawing:
         """The figure as a PNG file."""
         return theme.png(self.figure)
 
-    @property
+    @cached_property
     def picture(self) -> Picture:
         """The figure for the page."""
-        small = theme.points(self.figure) <= MOST_POINTS
-        return Picture(
-            self.svg if small else self.png, alt=words_of(self.figure), caption=self.caption,
-            media="image/svg+xml" if small else "image/png", width=width_of(self.figure),
-        )  # fmt: skip
+        return picture(self.figure, self.caption)
 
 
 def drawings(analysis: "ContextAnalysis") -> Iterator[Drawing]:
@@ -97,11 +93,11 @@ def drawn(analysis: "Analysis") -> Iterator[Drawing]:
             caption=f"Random effects of the selected model by cluster of {group}: {effect}.",
         )  # fmt: skip
     yield Drawing(
-        name="residuals_normal", section="selected", figure=figures.residual_qq(fit),
+        name="residuals_normal", section="checks", figure=figures.residual_qq(fit),
         caption="Whether the residuals are normal.",
     )  # fmt: skip
     yield Drawing(
-        name="residuals_fitted", section="selected", figure=figures.residual_fitted(fit),
+        name="residuals_fitted", section="checks", figure=figures.residual_fitted(fit),
         caption="Whether the residuals are alike at all fitted values.",
     )  # fmt: skip
 

@@ -153,6 +153,12 @@ class Analysis(ContextAnalysis):
 
         return whole(self, pictures)
 
+    def in_full(self, pictures: Mapping[str, Sequence[Block]]) -> Iterator[Block]:
+        """What the appendix holds before the call and the versions."""
+        from crosslevel.analysis.sections import in_full
+
+        return in_full(self, pictures)
+
     def drawings(self) -> Iterator["Drawing"]:
         """The figures, in the order of the report, as they are drawn."""
         from crosslevel.analysis.pictures import drawn

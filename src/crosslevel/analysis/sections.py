@@ -15,6 +15,7 @@ from crosslevel.display import (
     Column,
     Document,
     Equations,
+    Fold,
     Heading,
     Items,
     Note,
@@ -22,6 +23,7 @@ from crosslevel.display import (
     Row,
     Section,
     Table,
+    below,
     counted,
     fixed,
     p_statement,
@@ -157,33 +159,47 @@ def whole(analysis: "Analysis", pictures: Pictures) -> Iterator[Block]:
     yield Heading("Data")
     yield from below(analysis.description.document())
     yield from pictures.get("data", ())
-    yield Heading("Coding and centring")
-    yield from below(analysis.coding.document())
+    yield Heading("Coding and centring", level=2)
+    yield from below(analysis.coding.document(), level=3)
     yield from models(analysis)
-    yield Heading("Search for the random effects")
-    yield from below(analysis.selection.document())
+    yield Heading("Search for the random effects", level=2)
+    yield from below(analysis.selection.document(), level=3)
     yield from pictures.get("search", ())
-    yield Heading("Context effects by other estimators")
+    yield from results(analysis, pictures)
+    yield Heading("Checks")
+    yield Heading("Influence of single clusters", level=2)
+    yield from part(analysis.influence, level=3)
+    yield from pictures.get("influence", ())
+    yield Heading("Residuals of the selected model", level=2)
+    yield from pictures.get("checks", ())
+    yield from paper(analysis)
+
+
+def results(analysis: "Analysis", pictures: Pictures) -> Iterator[Block]:
+    """Context effects by every estimator, differences between clusters, interactions."""
+    yield Heading("Results")
+    yield Heading("Context effects by other estimators", level=2)
     yield from pictures.get("effects", ())
     yield estimators_table(analysis)
     yield from (Note(note) for note in analysis.comparison.notes)
     yield from two_steps(analysis)
-    yield Heading("Differences between clusters")
+    yield Heading("Differences between clusters", level=2)
     yield Paragraph("Of the maximal model, in which every slope varies that may.")
-    yield from below(analysis.heterogeneity.document())
+    yield from below(analysis.heterogeneity.document(), level=3)
     yield from pictures.get("heterogeneity", ())
     yield from interactions(analysis, pictures)
-    yield Heading("Influence of single clusters")
-    yield from part(analysis.influence)
-    yield from pictures.get("influence", ())
-    yield Heading("Step by step")
-    yield Paragraph("The same model as textbooks build it, one question at a time.")
-    yield from ladder_blocks(analysis.ladder, level=2)
-    yield from paper(analysis)
-    yield Heading("The selected model")
+
+
+def in_full(analysis: "Analysis", pictures: Pictures) -> Iterator[Block]:
+    """What the appendix holds: the steps of the textbooks, and the selected model."""
+    steps = [
+        Paragraph("The same model as textbooks build it, one question at a time."),
+        *ladder_blocks(analysis.ladder, level=3),
+    ]
+    yield Fold("Step by step", steps)
     summary = analysis.selected.summary(level=analysis.level).blocks
-    yield from (block for block in summary if not isinstance(block, Equations))
-    yield from pictures.get("selected", ())
+    own = [block for block in summary if not isinstance(block, Equations)]
+    yield Fold("The selected model in full", [*own, *pictures.get("selected", ())])
 
 
 def models(analysis: "Analysis") -> Iterator[Block]:
@@ -232,11 +248,11 @@ def two_steps(analysis: "Analysis") -> Iterator[Block]:
 
 def interactions(analysis: "Analysis", pictures: Pictures) -> Iterator[Block]:
     """Simple slopes and regions of each cross-level interaction."""
-    yield Heading("Cross-level interactions")
+    yield Heading("Cross-level interactions", level=2)
     if not analysis.interactions:
         yield Paragraph("The model has no cross-level interaction: no coefficient within clusters depends on context.")
     for text, found in analysis.interactions.items():
-        yield Heading(text.replace(":", " × ").replace("`", ""), level=2)
+        yield Heading(text.replace(":", " × ").replace("`", ""), level=3)
         if isinstance(found, Skipped):
             yield from part(found)
             continue
@@ -263,17 +279,9 @@ def paper(analysis: "Analysis") -> Iterator[Block]:
     yield Items(list(found.references))
 
 
-def part(found: object) -> Iterator[Block]:
-    """The blocks of a step, or why it was not done."""
+def part(found: object, level: int = 2) -> Iterator[Block]:
+    """The blocks of a step, or why it was not done; `level` is that of its headings."""
     if isinstance(found, Skipped):
         yield Note(found.reason, kind="warning")
     else:
-        yield from below(found.document())  # type: ignore[attr-defined]
-
-
-def below(document: Document, *, title: str = "", level: int = 2) -> Iterator[Block]:
-    """The blocks of a document as a part of a section: its headings are those of parts."""
-    if title:
-        yield Heading(title, level=level)
-    for block in document.blocks:
-        yield Heading(block.text, level=min(block.level + level - 1, 3)) if isinstance(block, Heading) else block
+        yield from below(found.document(), level=level)  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from crosslevel.display.blocks import (
     Section,
     Table,
 )
-from crosslevel.display.document import Document, html, page, text
+from crosslevel.display.document import Document, below, html, page, text
 from crosslevel.display.numbers import counted, decimals_for, fixed, integer, number, p_statement, p_value, percent
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Row",
     "Section",
     "Table",
+    "below",
     "counted",
     "decimals_for",
     "fixed",

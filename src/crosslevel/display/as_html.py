@@ -32,14 +32,14 @@ def fragment(title: str, blocks: Sequence[Block]) -> str:
     return f"<style>{style.FRAGMENT}</style>\n{section(title, blocks, top=3)}"
 
 
-def page(title: str, blocks: Sequence[Block], *, contents: bool, language: str) -> str:
-    """A page of its own."""
+def page(title: str, blocks: Sequence[Block], *, contents: bool, language: str, end: str = "") -> str:
+    """A page of its own; `end` is HTML that stands at its end."""
     body = section(title, blocks, top=1, contents=contents)
     return (
         f'<!DOCTYPE html>\n<html lang="{escape(language)}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{style.FRAGMENT}{style.PAGE}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<body>\n<main>\n{body}\n</main>\n{end}</body>\n</html>\n"
     )
 
 

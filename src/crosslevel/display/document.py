@@ -1,10 +1,10 @@
 """A document and its renderings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from crosslevel.display import as_html, as_text
-from crosslevel.display.blocks import Block
+from crosslevel.display.blocks import Block, Heading
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def html(document: Document) -> str:
     return as_html.fragment(document.title, document.blocks)
 
 
-def page(document: Document, *, contents: bool = False, language: str = "en") -> str:
+def page(document: Document, *, contents: bool = False, language: str = "en", end: str = "") -> str:
     """A document as an HTML file: nothing is loaded from anywhere, light and dark, and fit for printing.
 
     Parameters
@@ -80,6 +80,7 @@ def page(document: Document, *, contents: bool = False, language: str = "en") ->
     document : what to show.
     contents : if true, a table of contents links to the headings of level 1.
     language : the language of the text, for screen readers.
+    end : HTML for the end of the page, such as the script that live pictures share.
 
     Examples
     --------
@@ -87,4 +88,25 @@ def page(document: Document, *, contents: bool = False, language: str = "en") ->
     >>> page(Document("Schools", []))[:15]
     '<!DOCTYPE html>'
     """
-    return as_html.page(document.title, document.blocks, contents=contents, language=language)
+    return as_html.page(document.title, document.blocks, contents=contents, language=language, end=end)
+
+
+def below(document: Document, *, title: str = "", level: int = 2) -> Iterator[Block]:
+    """The blocks of a document as a part of a section: its headings are those of parts.
+
+    Parameters
+    ----------
+    document : what becomes a part; its own title is left out.
+    title : of the part, if it needs one.
+    level : of its headings.
+
+    Examples
+    --------
+    >>> from crosslevel.display import Document, Heading
+    >>> [block.level for block in below(Document("Schools", [Heading("Sizes")]))]
+    [2]
+    """
+    if title:
+        yield Heading(title, level=level)
+    for block in document.blocks:
+        yield Heading(block.text, level=min(block.level + level - 1, 3)) if isinstance(block, Heading) else block

@@ -61,7 +61,7 @@ body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif; }
 main { max-width: 58rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 .crosslevel { max-width: none; }
-.crosslevel p, .crosslevel > ul, .crosslevel details > ul, .crosslevel .note { max-width: 46rem; }
+.crosslevel p, .crosslevel ul, .crosslevel .note { max-width: 46rem; }
 .crosslevel .equations p { max-width: none; }
 h1 { font-size: 1.9rem; letter-spacing: -.01em; text-wrap: balance; }
 h2 { font-size: 1.35rem; border-top: 1px solid var(--line); padding-top: 1.1em; }
@@ -93,15 +93,15 @@ details { border: 1px solid var(--line); border-radius: 6px; padding: .35em 1em;
   h3 { font-size: 11pt; }
   nav { display: none; }
   a { text-decoration: none; }
-  .crosslevel p, .crosslevel > ul, .crosslevel .note, figcaption { max-width: none; }
+  .crosslevel p, .crosslevel ul, .crosslevel .note, figcaption { max-width: none; }
   .crosslevel .scroll { overflow: visible; }
   .crosslevel pre { white-space: pre-wrap; overflow-wrap: anywhere; }
   .crosslevel details { border: 0; padding: 0; }
   .crosslevel details::details-content { content-visibility: visible; display: block; block-size: auto; }
   .crosslevel summary { list-style: none; }
-  figure img, figure.live > div { max-width: 15cm !important; }
+  figure img, figure.live > div { max-width: 13cm !important; }
   h1, h2, h3, h4, summary, caption, .name { break-after: avoid; }
-  figure, tr, .note, .equations, dl.facts { break-inside: avoid; }
+  figure, tr, .scroll, .note, .equations, dl.facts { break-inside: avoid; }
   p, li { orphans: 3; widows: 3; }
   @page { margin: 18mm 16mm; }
 }

@@ -133,6 +133,12 @@ class GeneralizedAnalysis(ContextAnalysis):
 
         return whole(self, pictures)
 
+    def in_full(self, pictures: Mapping[str, Sequence[Block]]) -> Iterator[Block]:
+        """What the appendix holds before the call and the versions."""
+        from crosslevel.analysis.generalized.sections import in_full
+
+        return in_full(self, pictures)
+
     def drawings(self) -> Iterator["Drawing"]:
         """The figures, in the order of the report, as they are drawn."""
         from crosslevel.analysis.generalized.pictures import drawn

@@ -17,17 +17,19 @@ from crosslevel.analysis.generalized.words import (
     variation_words,
 )
 from crosslevel.analysis.phrases import decimals_of, several
-from crosslevel.analysis.sections import Pictures, below, concerns, freedom, heads_of, part, varying
+from crosslevel.analysis.sections import Pictures, concerns, freedom, heads_of, part, varying
 from crosslevel.display import (
     Block,
     Column,
     Equations,
+    Fold,
     Heading,
     Items,
     Paragraph,
     Row,
     Section,
     Table,
+    below,
     fixed,
     p_value,
 )
@@ -100,33 +102,37 @@ def whole(analysis: "GeneralizedAnalysis", pictures: Pictures) -> Iterator[Block
     yield Heading("Data")
     yield from below(analysis.description.document())
     yield from pictures.get("data", ())
-    yield Heading("Coding and centring")
-    yield from part(analysis.coding)
+    yield Heading("Coding and centring", level=2)
+    yield from part(analysis.coding, level=3)
     yield Heading("Models")
     yield Items([f"{name}: {fit.formula}" for name, fit in analysis.models.items()])
     yield models_table(analysis)
-    yield Heading("Search for the random effects")
-    yield from below(analysis.selection.document())
+    yield Heading("Search for the random effects", level=2)
+    yield from below(analysis.selection.document(), level=3)
     yield from pictures.get("search", ())
-    yield Heading("Context effects by other estimators")
+    yield Heading("Results")
+    yield Heading("Context effects by other estimators", level=2)
     yield from pictures.get("effects", ())
-    yield from below(analysis.comparison.document())
-    yield Heading("Cross-level interactions")
+    yield from below(analysis.comparison.document(), level=3)
+    yield Heading("Cross-level interactions", level=2)
     yield from interactions(analysis, pictures)
-    yield Heading("Influence of single clusters")
-    yield from part(analysis.influence)
+    yield Heading("Checks")
+    yield Heading("Influence of single clusters", level=2)
+    yield from part(analysis.influence, level=3)
     yield from pictures.get("influence", ())
-    yield Heading("Step by step")
-    yield from ladder_blocks(analysis.ladder)
     yield Heading("What to write")
     yield Heading("Methods", level=2)
     yield Paragraph(" ".join(methods(analysis)))
     yield Heading("Results", level=2)
     yield Paragraph(" ".join(results(analysis)))
-    yield Heading("The selected model")
+
+
+def in_full(analysis: "GeneralizedAnalysis", pictures: Pictures) -> Iterator[Block]:
+    """What the appendix holds: the steps of the textbooks, and the selected model."""
+    yield Fold("Step by step", list(ladder_blocks(analysis.ladder)))
     summary = analysis.selected.summary(level=analysis.level).blocks
-    yield from (block for block in summary if not isinstance(block, Equations))
-    yield from pictures.get("selected", ())
+    own = [block for block in summary if not isinstance(block, Equations)]
+    yield Fold("The selected model in full", [*own, *pictures.get("selected", ())])
 
 
 def models_table(analysis: "GeneralizedAnalysis") -> Table:
@@ -166,7 +172,7 @@ def interactions(analysis: "GeneralizedAnalysis", pictures: Pictures) -> Iterato
         "sign."
     )
     for text, found in analysis.interactions.items():
-        yield Heading(text.replace(":", " × ").replace("`", ""), level=2)
+        yield Heading(text.replace(":", " × ").replace("`", ""), level=3)
         if isinstance(found, Skipped):
             yield from part(found)
             continue
