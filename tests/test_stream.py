@@ -19,7 +19,7 @@ from crosslevel.design import CrossProducts, build_design
 from crosslevel.design.stream import Streamed, stream_products
 from crosslevel.errors import CrosslevelError, DataError, FileError
 from crosslevel.formula import parse
-from crosslevel.table import Columns
+from crosslevel.table import Columns, progress, text_scan
 from crosslevel.table import batches as batching
 from crosslevel.table.batches import open_source
 from crosslevel.table.progress import Progress
@@ -119,7 +119,7 @@ def test_csv_with_decimal_commas_and_tabs_equals_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 def test_ids_with_leading_zeros_in_csv_stay_text(late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crosslevel.table.text_scan.LOOK_AHEAD", 100)
+    monkeypatch.setattr(text_scan, "LOOK_AHEAD", 100)
     data = frame().astype({"g": str})
     data.loc[data.index >= (800 if late else 0), "g"] = "0" + data["g"]
     data.to_csv(tmp_path / "rows.csv", index=False)
@@ -129,7 +129,7 @@ def test_ids_with_leading_zeros_in_csv_stay_text(late: bool, tmp_path: Path, mon
 
 
 def test_a_decimal_that_comes_late_in_csv_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crosslevel.table.text_scan.LOOK_AHEAD", 100)
+    monkeypatch.setattr(text_scan, "LOOK_AHEAD", 100)
     data = frame().assign(x=lambda rows: np.where(rows.index < 800, rows.index % 5, rows["x"]))
     data.to_csv(tmp_path / "rows.csv", index=False)
     assert_same(streamed(FORMULAS[0], tmp_path / "rows.csv"), FORMULAS[0], cl.read(tmp_path / "rows.csv"))
@@ -138,7 +138,7 @@ def test_a_decimal_that_comes_late_in_csv_is_read(tmp_path: Path, monkeypatch: p
 def test_text_that_comes_late_in_a_column_of_numbers_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosslevel.table.text_scan.LOOK_AHEAD", 100)
+    monkeypatch.setattr(text_scan, "LOOK_AHEAD", 100)
     data = frame().astype({"x": object})
     data.loc[800, "x"] = "many"
     data.to_csv(tmp_path / "rows.csv", index=False)
@@ -241,7 +241,7 @@ def test_parts_of_the_rows_may_be_without_used_rows(small_batches: None, tmp_pat
 
 def test_one_pass_where_nothing_is_remembered_and_two_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                                                  monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    monkeypatch.setattr("crosslevel.table.progress.PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
     data = frame()
     data.to_parquet(tmp_path / "rows.parquet")
     source = open_source(tmp_path / "rows.parquet")
@@ -367,7 +367,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 def test_an_interrupt_ends_the_reading_and_the_line_of_progress(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, small_batches: None
 ) -> None:
-    monkeypatch.setattr("crosslevel.table.progress.PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
     frame().to_parquet(tmp_path / "rows.parquet")
     source = open_source(tmp_path / "rows.parquet")
     assert source is not None

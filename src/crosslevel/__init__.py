@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from crosslevel.diagnostics.residuals.homogeneity import homogeneity
     from crosslevel.diagnostics.residuals.linearity import linearity
     from crosslevel.diagnostics.residuals.residuals import residuals
+    from crosslevel.diagnostics.sensitivity.latent_mean import latent_mean
+    from crosslevel.diagnostics.sensitivity.measurement_error import measurement_error
+    from crosslevel.diagnostics.sensitivity.multiverse import multiverse
     from crosslevel.errors import (
         ColumnNotFoundError,
         ConvergenceWarning,
@@ -122,10 +125,13 @@ __all__ = [
     "johnson_neyman",
     "lab",
     "ladder",
+    "latent_mean",
     "linearity",
     "lrtest",
     "margins",
+    "measurement_error",
     "mixed",
+    "multiverse",
     "mundlak",
     "mundlak_test",
     "observed_expected",
@@ -182,7 +188,10 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "influence": ("crosslevel.diagnostics.influence", "influence"),
     "envelope": ("crosslevel.diagnostics.residuals.envelope", "envelope"),
     "homogeneity": ("crosslevel.diagnostics.residuals.homogeneity", "homogeneity"),
+    "latent_mean": ("crosslevel.diagnostics.sensitivity.latent_mean", "latent_mean"),
     "linearity": ("crosslevel.diagnostics.residuals.linearity", "linearity"),
+    "measurement_error": ("crosslevel.diagnostics.sensitivity.measurement_error", "measurement_error"),
+    "multiverse": ("crosslevel.diagnostics.sensitivity.multiverse", "multiverse"),
     "residuals": ("crosslevel.diagnostics.residuals.residuals", "residuals"),
     "johnson_neyman": ("crosslevel.estimators.johnson_neyman", "johnson_neyman"),
     "lab": ("crosslevel.simulation.lab", None),
