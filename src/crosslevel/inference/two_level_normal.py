@@ -11,7 +11,7 @@ H_j = Sigma_W + n_j Sigma_B, minus twice the log-likelihood is, up to a constant
 I the information on Pi, which is profiled out; A_W the regressors' cross-products within clusters. The rows are read
 once; after that everything is done on sums by cluster.
 
-Source: McDonald & Goldstein (1989), Br. J. Math. Stat. Psychol. 42: 215-232; Muthen (1994), Sociol. Methods Res. 22:
+Source: McDonald & Goldstein (1989), Br. J. Math. Stat. Psychol. 42: 215-232; Muthén (1994), Sociol. Methods Res. 22:
 376-398.
 """
 
@@ -209,7 +209,7 @@ def two_level_normal(y: FloatArray, w: FloatArray, codes: CodeArray, *, reml: bo
     >>> y = rng.normal(size=(50, 2))[codes] + 2.0 * rng.normal(size=(500, 2))
     >>> found = two_level_normal(y, np.ones((500, 1)), codes)
     >>> found.within.round(1).tolist()
-    [[4.0, 0.1], [0.1, 3.7]]
+    [[3.9, -0.3], [-0.3, 4.3]]
     """
     unit_y, unit_w = np.std(y, axis=0), np.sqrt(np.mean(w**2, axis=0))
     moments = ClusterMoments.of(y / unit_y, w / unit_w, codes)

@@ -16,7 +16,7 @@ left of x_ij without it,
 A model that is linear in x* has, with these in its place, coefficients that are consistent.
 
 Source: Carroll, Ruppert, Stefanski & Crainiceanu (2006), Measurement Error in Nonlinear Models, chapter 4; for means of
-sampled rows Ludtke et al. (2008), Psychol. Methods 13: 203-229; Grilli & Rampichini (2011), Int. J. Biostat. 7(1).
+sampled rows Lüdtke et al. (2008), Psychol. Methods 13: 203-229; Grilli & Rampichini (2011), Int. J. Biostat. 7(1).
 """
 
 from dataclasses import dataclass, field

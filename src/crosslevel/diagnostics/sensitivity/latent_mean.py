@@ -145,7 +145,7 @@ def latent_mean(
 
     Source
     ------
-    Ludtke, Marsh, Robitzsch, Trautwein, Asparouhov & Muthen (2008), Psychol. Methods 13: 203-229; Marsh et al. (2009),
+    Lüdtke, Marsh, Robitzsch, Trautwein, Asparouhov & Muthén (2008), Psychol. Methods 13: 203-229; Marsh et al. (2009),
     Multivar. Behav. Res. 44: 764-802, with measurement error. Degrees of freedom: clusters less predictors of them less
     one, and rows less clusters less predictors of rows.
 

@@ -76,7 +76,7 @@ class MeasurementError:
 
     @property
     def concern(self) -> Concern:
-        """The light: "act" where a coefficient's sign or the result of its test changes, "look" where it moves by an SE."""
+        """The light: "act" where a sign or the result of a test changes, "look" where a coefficient moves by an SE."""
         small = 1.0 - self.level
         old, new = self.naive, self.table
         other = ((old["p_value"] < small) != (new["p_value"] < small)) | (old["estimate"] * new["estimate"] < 0.0)
@@ -168,7 +168,7 @@ def measurement_error(
     Source
     ------
     Carroll, Ruppert, Stefanski & Crainiceanu (2006), Measurement Error in Nonlinear Models, chapters 4 and 5; Stefanski
-    & Cook (1995), J. Am. Stat. Assoc. 90: 1247-1256; Ludtke et al. (2008), Psychol. Methods 13: 203-229.
+    & Cook (1995), J. Am. Stat. Assoc. 90: 1247-1256; Lüdtke et al. (2008), Psychol. Methods 13: 203-229.
 
     Examples
     --------

@@ -1,0 +1,100 @@
+"""How far results depend on choices, in sentences and tables."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crosslevel.display import Block, Column, Document, Items, Note, Paragraph, Row, Table, counted, fixed, percent
+from crosslevel.estimators.summary import shown_decimals
+
+if TYPE_CHECKING:
+    from crosslevel.diagnostics.sensitivity.multiverse import Multiverse
+
+TELLING = 0.1
+"""Share of the variance of estimates from which on a choice is named as what they depend on."""
+
+NAMED = 3
+"""Problems that are told."""
+
+
+def sentences(found: "Multiverse") -> Iterator[str]:
+    """What becomes of each term, and what to do."""
+    yield f"{counted(len(found.specifications))} specifications were fitted, the model as given among them."
+    for term in found.terms:
+        yield from _about(found, term)
+    failed = sum(each.table is None for each in found.specifications)
+    if failed:
+        yield f"{counted(failed)} of the specifications could not be fitted."
+    if found.concern == "none":
+        yield "The conclusions do not depend on these choices."
+    else:
+        yield (
+            "Report the range beside the model as given, and argue for the choices that the results depend on; a "
+            "figure is cl.plot.specification_curve."
+        )
+
+
+def write(found: "Multiverse") -> Document:
+    """Sentences and tables."""
+    words = list(sentences(found))
+    blocks: list[Block] = [Paragraph(words[0]), Items(words[1:]), _terms(found), _choices(found)]
+    problems = {each.problem: each for each in found.specifications if each.problem}
+    blocks += [Note(f"{each.formula}: {text}", kind="warning") for text, each in list(problems.items())[:NAMED]]
+    return Document(f"Specifications of {found.outcome}", blocks)
+
+
+def _about(found: "Multiverse", term: str) -> Iterator[str]:
+    """The sentence of one term."""
+    row = found.summary.loc[term]
+    if not row["specifications"]:
+        yield f"{term} has no estimate in any of them."
+        return
+    decimals = _decimals(found, term)
+    given, median, low, high = (fixed(float(row[k]), decimals) for k in ("as_given", "median", "lowest", "highest"))
+    small = f"p < {1.0 - found.level:.2g}".replace("0.", ".")
+    text = (
+        f"{term} is {given} as given, and lies between {low} and {high} (median {median}); it is positive in "
+        f"{percent(float(row['positive']), decimals=0)} and has {small} in "
+        f"{percent(float(row['significant']), decimals=0)}; {percent(float(row['agree']), decimals=0)} agree with the "
+        "model as given in sign and test."
+    )
+    shares = found.influence.loc[term]
+    if len(shares) and float(shares.max()) > TELLING:
+        text += f" It depends most on {shares.idxmax()} ({percent(float(shares.max()), decimals=0)} of the variance)."
+    yield text
+
+
+def _terms(found: "Multiverse") -> Table:
+    """The summary by term."""
+    rows: list[Row] = []
+    for term in found.terms:
+        row, decimals = found.summary.loc[term], _decimals(found, term)
+        numbers = [fixed(float(row[k]), decimals) for k in ("as_given", "lowest", "median", "highest")]
+        shares = [percent(float(row[k]), decimals=0) for k in ("positive", "significant", "agree")]
+        rows.append([term, int(row["specifications"]), *numbers, *shares])
+    heads = ("As given", "Lowest", "Median", "Highest", "Positive", "Significant", "Agree")
+    columns: list[str | Column] = [
+        "Term", Column("Models", format="count"), *(Column(head, align="decimal") for head in heads)
+    ]  # fmt: skip
+    note = "Agree: with the sign of the model as given, and the same result of the test."
+    return Table(columns, rows, title="Coefficients over specifications", notes=[note])
+
+
+def _choices(found: "Multiverse") -> Table:
+    """What the estimates depend on."""
+    rows: list[Row] = []
+    for choice in found.choices:
+        shares = [percent(float(found.influence.loc[term, choice.name]), decimals=0) for term in found.terms]
+        rows.append([choice.name, "; ".join(choice.options), *shares])
+    columns: list[str | Column] = ["Choice", "Options", *(Column(term, align="decimal") for term in found.terms)]
+    note = "Shares of the variance of estimates over specifications; the rest is due to combinations of choices."
+    return Table(columns, rows, title="What the estimates depend on", notes=[note])
+
+
+def _decimals(found: "Multiverse", term: str) -> int:
+    """Decimals that a coefficient is shown with."""
+    rows = found.of(term)
+    if not len(rows):
+        return 3
+    return shown_decimals(float(np.nanmedian(rows["std_error"])), float(rows["estimate"].abs().median()))
