@@ -1,0 +1,1 @@
+"""The same model in the syntax of other packages, and back."""
