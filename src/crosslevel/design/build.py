@@ -18,7 +18,7 @@ from crosslevel.design.outcome import AskedOutcome, Outcome, learn_asked, with_e
 from crosslevel.design.precision import read_weighted
 from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import Reduced, independent_columns, reduce_products
-from crosslevel.design.rows import CHUNK, RowCount, count_rows, read_blocks, sum_products
+from crosslevel.design.rows import CHUNK, HeldRows, RowCount, count_rows, read_blocks, sum_products
 from crosslevel.design.weighting import RowWeights, offset_column, used_rows, weigh
 from crosslevel.errors import DesignError
 from crosslevel.formula import Repeated, Spec, learn, parse
@@ -64,6 +64,7 @@ class Design:
         linear predictor, with the logarithms of exposures.
     asked : how the outcome was asked to be read; None in a linear model.
     stream : reads the rows used again, in batches; None if the data are in memory.
+    held : the rows used, if they are few.
     """
 
     spec: Spec
@@ -83,6 +84,7 @@ class Design:
     outcome: Outcome | None = field(default=None, repr=False)
     asked: AskedOutcome | None = field(default=None, repr=False)
     stream: "StreamedRows | None" = field(default=None, repr=False)
+    held: HeldRows | None = field(default=None, repr=False)
 
     @property
     def nobs(self) -> int:
@@ -235,7 +237,7 @@ class Design:
         if self.stream is not None:
             return self.stream.blocks(self.response)
         codes = self._any_codes if factor is None else factor.codes
-        return read_blocks(self.spec, self.columns, self.mask, codes, CHUNK, self.response, self.offset)
+        return read_blocks(self.spec, self.columns, self.mask, codes, CHUNK, self.response, self.offset, self.held)
 
     def component_blocks(self, name: str, factor: GroupingFactor) -> Iterator[tuple[FloatArray, CodeArray]]:
         """A component of the design columns at the used rows, some at a time: values (1, L), levels (L,)."""
@@ -270,7 +272,8 @@ class Design:
         if self.stream is not None:
             products = self.stream.products(y)
         else:
-            products = _products(self.spec, self.columns, self.mask, self.factors, self.weights, self.offset, y)
+            spec, columns, mask = self.spec, self.columns, self.mask
+            products = _products(spec, columns, mask, self.factors, self.weights, self.offset, y, self.held)
         check_columns(products)
         design = replace(self, products=products, response=y)
         check_identified(design)
@@ -340,7 +343,8 @@ def build_design(
         used_offset = with_exposure(outcome, used_offset, offset, columns, mask)
         read = read if row_weights is None or read.is_mean else replace(read, weight=row_weights.rows)
 
-    products = _products(spec, columns, mask, factors, row_weights, used_offset)
+    held = HeldRows.of(spec, columns, mask)
+    products = _products(spec, columns, mask, factors, row_weights, used_offset, held=held)
     return finish_design(
         Design(
             spec=spec,
@@ -358,6 +362,7 @@ def build_design(
             residual=bound_residual(residual, columns, mask, rows),
             outcome=read,
             asked=outcome,
+            held=held,
         )
     )
 
@@ -381,13 +386,14 @@ def _products(
     weights: RowWeights | None,
     offset: FloatArray | None,
     response: FloatArray | None = None,
+    held: HeldRows | None = None,
 ) -> CrossProducts:
     """Cross-products by level of the one factor, or of all rows."""
     single = len(factors) == 1 and not factors[0].members
     codes = factors[0].codes if single else np.zeros(columns.n_rows, dtype=np.int32)
     levels = factors[0].levels if single else ALL_ROWS
-    if weights is None:
-        return sum_products(spec, columns, mask, codes, levels, response, offset)
-    own = weights.rows if single else weights.total
-    products = sum_products(spec, columns, mask, codes, levels, response, offset, own, precision=weights.is_precision)
-    return products.reweight(weights.copies[0]) if single and weights.copies is not None else products
+    own = None if weights is None else weights.rows if single else weights.total
+    precise = weights is not None and weights.is_precision
+    products = sum_products(spec, columns, mask, codes, levels, response, offset, own, precision=precise, held=held)
+    copies = None if weights is None or not single else weights.copies
+    return products if copies is None else products.reweight(copies[0])

@@ -261,7 +261,7 @@ class Moments:
         m, length = block.shape
         few = block[:, np.linspace(0, length - 1, min(ORIGIN_ROWS, length - 1 + length % 2)).astype(np.int64)]
         return cls(
-            origin=np.median(few, axis=1),
+            origin=np.sort(few, axis=1)[:, few.shape[1] // 2],  # their number is odd
             count=np.zeros(n_clusters),
             mean=np.zeros((n_clusters, m)),
             scatter=np.zeros((n_clusters, m, m)),

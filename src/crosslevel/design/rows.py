@@ -42,6 +42,37 @@ class RowCount:
         return self.read - self.used - self.weightless
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldRows:
+    """Rows that are few, held as they were evaluated, for who asks for the same again.
+
+    Attributes
+    ----------
+    spec, columns, mask : what they were evaluated from.
+    block : (m + 1, rows used) design columns, and the outcome in the data.
+    """
+
+    spec: Spec
+    columns: Columns
+    mask: BoolArray | None
+    block: FloatArray
+
+    @classmethod
+    def of(cls, spec: Spec, columns: Columns, mask: BoolArray | None) -> "HeldRows | None":
+        """The used rows, if one chunk holds all; else None."""
+        if columns.n_rows > CHUNK:
+            return None
+        evaluator, used = spec.bind(columns, mask), columns.n_rows if mask is None else int(np.count_nonzero(mask))
+        block = np.empty((len(spec.columns) + 1, used))
+        evaluator.evaluate(out=block[:-1])
+        block[-1] = evaluator.response()
+        return cls(spec=spec, columns=columns, mask=mask, block=block)
+
+    def are_of(self, spec: Spec, columns: Columns, mask: BoolArray | None) -> bool:
+        """Whether they were evaluated from these."""
+        return spec is self.spec and columns is self.columns and mask is self.mask
+
+
 def read_blocks(
     spec: Spec,
     columns: Columns,
@@ -50,12 +81,20 @@ def read_blocks(
     chunk: int,
     response: FloatArray | None = None,
     offset: FloatArray | None = None,
+    held: HeldRows | None = None,
 ) -> Iterator[tuple[FloatArray, CodeArray, slice]]:
     """Evaluate the used rows, `chunk` at a time: design columns with the response last, clusters, place.
 
     `response` (rows used,) stands in for the outcome in the data; `offset` (rows used,) is subtracted from either.
+    Rows that are `held` are copied.
     """
     m, done = len(spec.columns), 0
+    if held is not None and held.are_of(spec, columns, mask):
+        block = held.block.copy()
+        block[m] = block[m] if response is None else response
+        block[m] -= 0.0 if offset is None else offset
+        yield block, codes if mask is None else codes[mask], slice(0, columns.n_rows)
+        return
     evaluator = spec.bind(columns, mask, response=response is None)
     for start in range(0, columns.n_rows, chunk):
         rows = slice(start, min(start + chunk, columns.n_rows))
@@ -115,6 +154,7 @@ def sum_products(
     weights: FloatArray | None = None,
     *,
     precision: bool = False,
+    held: HeldRows | None = None,
 ) -> CrossProducts:
     """Sum the cross-products of the design columns and the response (the data's, or another) over all used rows.
 
@@ -133,7 +173,7 @@ def sum_products(
     chunk = CHUNK if is_sorted else max(CHUNK, min(UNSORTED_RUN * len(levels), UNSORTED_BYTES // (8 * len(names))))
     moments: Moments | None = None
     done = 0
-    for block, block_codes, _ in read_blocks(spec, columns, mask, codes, chunk, response, offset):
+    for block, block_codes, _ in read_blocks(spec, columns, mask, codes, chunk, response, offset, held):
         if moments is None:
             moments = Moments.starting(block, len(levels), precision=precision)
         own = None if weights is None else weights[done : done + len(block_codes)]

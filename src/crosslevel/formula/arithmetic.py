@@ -4,6 +4,7 @@ They need no memory and no formulaic; the values are the same.
 """
 
 import ast
+import copy
 from collections.abc import Mapping
 from functools import lru_cache
 from types import CodeType
@@ -61,6 +62,23 @@ def leaves(tree: ast.AST) -> list[ast.Name]:
     functions = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     functions |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     return [node for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in functions]
+
+
+@lru_cache(maxsize=512)
+def neutral(tree: ast.AST, kept: frozenset[str]) -> tuple[str, dict[str, str]]:
+    """Text of an elementwise expression with other names for columns, one of which may have the name of a function.
+
+    Returns
+    -------
+    text : the expression; names in `kept` are as they were.
+    names : what the new names stand for.
+    """
+    own, names = copy.deepcopy(tree), dict[str, str]()
+    for node in leaves(own):
+        if node.id not in kept:
+            name = f"_value_{len(kept) + len(names)}"
+            names[name], node.id = node.id, name
+    return ast.unparse(own), names
 
 
 def compute(text: str, columns: Mapping[str, Any], size: int) -> FloatArray:

@@ -4,7 +4,7 @@ import ast
 import keyword
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from crosslevel.errors import FormulaError
 from crosslevel.formula.tokens import find_top_level, skip_bracketed, skip_quoted
@@ -72,9 +72,27 @@ class Code:
         alias = self.aliases.get(identifier, identifier)
         return alias if isinstance(alias, tuple) else (alias,)
 
+    @cached_property
+    def whole(self) -> str:
+        """Canonical text of all of the expression; see `text`."""
+        return self._written(self.tree)
+
+    @cached_property
+    def variables(self) -> tuple[str, ...]:
+        """Columns it uses, each once, in order of first use."""
+        return used_columns(self)
+
     def text(self, tree: ast.expr | None = None) -> str:
         """Canonical text of a part of the expression (all of it by default), backquotes restored."""
-        text = ast.unparse(self.tree if tree is None else tree).replace("\n", " ")
+        return self.whole if tree is None or tree is self.tree else self._written(tree)
+
+    def part(self, tree: ast.expr) -> "Code":
+        """A part of the expression by itself."""
+        return self if tree is self.tree else Code(tree=tree, aliases=self.aliases)
+
+    def _written(self, tree: ast.expr) -> str:
+        """Text of a part."""
+        text = ast.unparse(tree).replace("\n", " ")
         for identifier, alias in self.aliases.items():
             shown = f"`{alias}`" if isinstance(alias, str) else ":".join(_identified(name) for name in alias)
             text = re.sub(rf"\b{identifier}\b", shown.replace("\\", r"\\"), text)
@@ -112,7 +130,7 @@ def python_expression(text: str, start: int, formula: str) -> Expression:
         raise FormulaError.at(formula, start + offset, message) from None
     if isinstance(code.tree, ast.Name):
         return column_expression(code.column(code.tree.id), start)
-    return Expression(code.text(), False, used_columns(code), start)
+    return Expression(code.text(), False, code.variables, start)
 
 
 @lru_cache(maxsize=512)

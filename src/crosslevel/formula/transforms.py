@@ -12,7 +12,7 @@ import numpy as np
 
 from crosslevel.errors import DataError, FormulaError
 from crosslevel.formula import external
-from crosslevel.formula.arithmetic import is_elementwise, leaves
+from crosslevel.formula.arithmetic import is_elementwise, neutral
 from crosslevel.formula.components import (
     Arithmetic,
     ClusterMeans,
@@ -249,20 +249,18 @@ def _arithmetic(
 ) -> Component | None:
     """Component of an elementwise expression of numeric columns; None if it is not one."""
     source, arguments, truths = learning.source, dict(inner), set[str]()
-    neutral = copy.deepcopy(rewritten)
-    for node in leaves(neutral):
-        if node.id not in inner:
-            column = code.column(node.id)
-            if not external.holds_numbers(source, column):
-                return None
-            node.id = f"_value_{len(arguments)}"  # a column may have the name of a function
-            arguments[node.id] = single(column, (column,), Column(variable=column))
-            if not source.columns.is_numeric(column):
-                truths.add(node.id)
+    text, names = neutral(rewritten, frozenset(inner))
+    for name, identifier in names.items():
+        column = code.column(identifier)
+        if not external.holds_numbers(source, column):
+            return None
+        arguments[name] = single(column, (column,), Column(variable=column))
+        if not source.columns.is_numeric(column):
+            truths.add(name)
     if not arguments:
         return None
-    origin = Arithmetic(text=ast.unparse(neutral), arguments=arguments, truths=frozenset(truths))
-    component = single(code.text(tree), used_columns(Code(tree=tree, aliases=code.aliases)), origin)
+    origin = Arithmetic(text=text, arguments=arguments, truths=frozenset(truths))
+    component = single(code.text(tree), code.part(tree).variables, origin)
     try:
         values(component, (0,), source.rows(slice(0, 0)))
     except TypeError:
@@ -296,7 +294,7 @@ def _external(
         coding = Coding(variable=text, kind=learnt.kind, levels=learnt.levels, reference=learnt.reference)
     return Component(
         text=text,
-        variables=used_columns(Code(tree=tree, aliases=code.aliases)),
+        variables=code.part(tree).variables,
         names=learnt.model.names,
         full=tuple(range(learnt.model.n_full)),
         reduced=learnt.reduced,

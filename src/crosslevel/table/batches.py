@@ -77,6 +77,8 @@ def open_source(data: Frame) -> RowSource | None:
     ------
     FileError : there is no such file, or it is of a type that cannot be read in batches.
     """
+    if isinstance(data, pd.DataFrame):
+        return None
     if isinstance(data, str | os.PathLike):
         from crosslevel.table.scan import scan_path
 

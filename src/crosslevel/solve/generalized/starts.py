@@ -74,14 +74,15 @@ def _covariances(
     """
     q = term.q
     count = max(float(term.weight.sum()), 1e-300)
-    mean = np.tensordot(term.weight, products, axes=1) / count
+    mean = (term.weight @ products.reshape(-1, q * q)).reshape(q, q) / count
     least = 1e-10 * max(float(np.trace(mean)), 1e-300)
     root = np.linalg.cholesky(mean + least * np.eye(q))
     unit = np.linalg.inv(root)
-    scaled = unit @ products @ unit.T
+    scaled = (unit @ products @ unit.T).reshape(-1, q * q)
     turned = slopes @ unit.T
-    excess = np.einsum("g,gi,gj->ij", term.weight, turned, turned) - count * np.eye(q)
-    spread = np.einsum("g,gij,gkl->ikjl", term.weight, scaled, scaled).reshape(q * q, q * q)
+    excess = turned.T @ (turned * term.weight[:, None]) - count * np.eye(q)
+    pairs = (scaled.T @ (scaled * term.weight[:, None])).reshape(q, q, q, q)
+    spread = pairs.transpose(0, 2, 1, 3).reshape(q * q, q * q)
     psi = np.linalg.solve(spread + 1e-10 * count * np.eye(q * q), excess.ravel()).reshape(q, q)
     values, vectors = np.linalg.eigh(0.5 * (psi + psi.T))
     # unit' times a root of psi: variances in units in which a level tells as much as one observation
