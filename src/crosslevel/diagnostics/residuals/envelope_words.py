@@ -56,7 +56,7 @@ def sentences(found: "Envelope") -> tuple[str, ...]:
 
 def _of_part(part: "Part", wrong: bool) -> str:
     """One part in a sentence."""
-    name = part.name[:1].upper() + part.name[1:]
+    name = "Residuals" if part.name == "residuals" else part.name
     low, high = part.range_of("excess_kurtosis")
     verdict = f"{name}: {_shape(part)}" if wrong else f"{name}: distributed as the model lets expect"
     return (

@@ -19,7 +19,7 @@ from crosslevel.types import CodeArray, FloatArray, IntArray
 BANDS = 20
 """Bands of fitted values of equally many rows."""
 
-LEAST = 25
+LEAST = 10
 """Rows of a band, at least."""
 
 

@@ -20,6 +20,9 @@ MANY = 0.2
 LARGE = 1.5
 """Ratio of the largest and the least spread along the fitted values from which on something has to be done."""
 
+SLIGHT = 0.03
+"""Correlation of the size of residuals with fitted values below which there is no direction to speak of."""
+
 SHOWN = 3
 """Clusters at each end."""
 
@@ -49,7 +52,7 @@ def sentences(found: "Homogeneity") -> tuple[str, ...]:
             out = int(table["outside"].sum())
             text += f"; {counted(out)} of {counted(len(table))} are outside their 95 % range"
         elif wrong:
-            text += ", " + ("growing" if found.trend > 0 else "falling") + f" with them (r = {fixed(found.trend, 2)})"
+            text += f", {_course(found.trend)}"
         told.append(f"{text}.")
     if found.concern == "none":
         return tuple(told)
@@ -59,6 +62,13 @@ def sentences(found: "Homogeneity") -> tuple[str, ...]:
         "(residual=cl.residual.Power()), transform the outcome, or check by fit.robust()."
     )
     return tuple(told)
+
+
+def _course(trend: float) -> str:
+    """How the spread moves with the fitted values."""
+    if abs(trend) < SLIGHT:
+        return "up and down along them"
+    return f"{'growing' if trend > 0.0 else 'falling'} with them (r = {fixed(trend, 2)})"
 
 
 def write(found: "Homogeneity") -> Document:

@@ -25,6 +25,9 @@ from crosslevel.types import FloatArray
 POINTS = 101
 """Values of a predictor at which its curve is told."""
 
+STEP = 1e-4
+"""Step of the linear predictor for the derivative of the mean outcome."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Course:
@@ -37,7 +40,7 @@ class Course:
     df_num, df_den, statistic, p_value : F test that the columns a curve adds are not needed.
     bend : largest distance of the curve from its own straight line between the 5th and 95th percentile of the
         predictor, over the residual standard deviation (of other families, on the scale of the linear predictor).
-    rows : by row used: value, partial (residual plus the line's part; of other families there is none), NaN-free.
+    rows : by row used: value, partial (residual of the fit with the curve, plus the curve; none for other families).
     bins : bands of equally many rows: value, partial (mean), rows.
     curve : value, line (of the fit), curve, and conf_low and conf_high of the curve, all about their means.
     """
@@ -113,7 +116,8 @@ def linearity(fit: AnyFit, x: str | Sequence[str] | None = None, *, level: float
         y = ... + beta x_ij + gamma' (s(x_ij) - mean_j s) + ...,
 
     so that a curve within clusters is not mistaken for a context effect, nor the other way round. Partial residuals are
-    conditional residuals plus the line, e + beta x.
+    conditional residuals of the richer fit plus the curve: those of the straight fit hide a part of a curve in the
+    random effects.
 
     Parameters
     ----------
@@ -133,7 +137,7 @@ def linearity(fit: AnyFit, x: str | Sequence[str] | None = None, *, level: float
     Source
     ------
     Harrell (2015), Regression Modeling Strategies, 2nd ed., section 2.4; Snijders & Berkhof (2008), in Handbook of
-    Multilevel Analysis, section 3.3; Larsen & McCleary (1972), Technometrics 14: 781-790, for partial residuals.
+    Multilevel Analysis, section 3.3; Mallows (1986), Technometrics 28: 313-319, for augmented partial residuals.
 
     Examples
     --------
@@ -170,7 +174,6 @@ def _course(fit: AnyFit, predictor: Predictor, level: float) -> Course:
     names = _new_names(fit, len(added))
     richer = _refitted(fit, dict(zip(names, added, strict=True)))
     test, terms = _joint_test(richer, names)
-    partial, bins = _partial(fit, predictor)
     if not terms:
         raise CrosslevelError(
             f"The curve of {predictor.name!r} cannot be told from the other columns of the model, which may hold its "
@@ -185,6 +188,7 @@ def _course(fit: AnyFit, predictor: Predictor, level: float) -> Course:
     design = design - design[:, : len(x)].mean(axis=1, keepdims=True)
     height = beta @ design
     half = _quantile(richer, test[1], level) * np.sqrt(np.maximum(np.einsum("an,ab,bn->n", design, vcov, design), 0.0))
+    partial, bins = _partial(richer, x, height[: len(x)])
     curve = pd.DataFrame(
         {
             "value": grid, "line": predictor.slope * (grid - centre), "curve": height[len(x) :],
@@ -247,30 +251,22 @@ def _quantile(richer: Any, df: float, level: float) -> float:
     return float(t_quantile(p, np.array([df]))[0]) if np.isfinite(df) else float(normal_quantile(p))
 
 
-def _partial(fit: AnyFit, predictor: Predictor) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Partial residuals about their mean, by row and by band of the predictor; of other families by band only."""
-    x = predictor.values
-    line, bands = predictor.slope * (x - x.mean()), bands_of(x)
+def _partial(richer: Any, x: FloatArray, height: FloatArray) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Residuals of the richer fit plus its curve (n,), by row and by band of x; of other families by band only."""
+    bands = bands_of(x)
     count = np.bincount(bands)
-    if isinstance(fit, GeneralizedFit):
-        model_rows, outcome = fit.solution.criterion.rows, fit.outcome
-        eta, shape = fitted_of(fit), fit.solution.shape
-        mean = fit.family.outcome_mean(eta, outcome.size, shape)
-        step = 1e-4
-        slope = (
-            fit.family.outcome_mean(eta + step, outcome.size, shape)
-            - fit.family.outcome_mean(eta - step, outcome.size, shape)
-        ) / (2.0 * step)
-        rest = np.bincount(bands, np.asarray(outcome.y) - mean) / np.bincount(bands, slope)
-        assert len(model_rows.y) == len(x)
+    if isinstance(richer, GeneralizedFit):
+        # one weighted step of Newton's method in each band: residuals of single answers are too coarse to be drawn
+        eta, size, shape = fitted_of(richer), richer.outcome.size, richer.solution.shape
+        above, mean, below = (richer.family.outcome_mean(eta + step, size, shape) for step in (STEP, 0.0, -STEP))
+        slope = np.bincount(bands, above - below) / (2.0 * STEP)
+        heights = np.bincount(bands, height) / count + np.bincount(bands, richer.outcome.y - mean) / slope
         rows = pd.DataFrame({"value": x})
-        heights = np.bincount(bands, line) / count + rest
     else:
-        partial = fit.augment()["resid"].to_numpy() + line
-        rows = pd.DataFrame({"value": x, "partial": partial})
+        partial = richer.augment()["resid"].to_numpy() + height
         heights = np.bincount(bands, partial) / count
-    bins = pd.DataFrame({"value": np.bincount(bands, x) / count, "partial": heights, "rows": count})
-    return rows, bins
+        rows = pd.DataFrame({"value": x, "partial": partial})
+    return rows, pd.DataFrame({"value": np.bincount(bands, x) / count, "partial": heights, "rows": count})
 
 
 def _bend(x: FloatArray, height: FloatArray) -> float:

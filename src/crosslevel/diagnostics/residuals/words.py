@@ -59,7 +59,7 @@ def _of_rows(found: "Residuals") -> Iterator[str]:
         return
     beyond = float(np.mean(values.abs() > 2.0))
     yield (
-        f"{percent(beyond)} of {counted(len(values))} standardised residuals are beyond 2 (normal ones: 4.6 %); the "
+        f"{percent(beyond)} of {counted(len(values))} standardised residuals are beyond 2 (normal ones: 4.6%); the "
         f"largest is {fixed(float(values.iloc[int(np.argmax(values.abs().to_numpy()))]), 1)}."
     )
     if len(found.outlying_rows):

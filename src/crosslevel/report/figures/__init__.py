@@ -17,6 +17,7 @@ from crosslevel.report.figures.checks import (
     simulated_check,
     simulated_check_data,
 )
+from crosslevel.report.figures.coefficients import coefficients, coefficients_data
 from crosslevel.report.figures.estimators import estimators, estimators_data
 from crosslevel.report.figures.fitted_lines import fitted_lines, fitted_lines_data
 from crosslevel.report.figures.heterogeneity import heterogeneity, heterogeneity_data
@@ -27,11 +28,23 @@ from crosslevel.report.figures.lab import study, study_data
 from crosslevel.report.figures.margins import margins, margins_data, slopes, slopes_data
 from crosslevel.report.figures.power import power, power_data
 from crosslevel.report.figures.raw import raw, raw_data, raw_lines
+from crosslevel.report.figures.residual_checks import (
+    envelope,
+    envelope_data,
+    homogeneity,
+    homogeneity_data,
+    linearity,
+    linearity_data,
+)
 from crosslevel.report.figures.residuals import residual_fitted, residual_fitted_data, residual_qq, residual_qq_data
 from crosslevel.report.figures.save import save
 from crosslevel.report.figures.selection import selection, selection_data
 from crosslevel.report.figures.shrinkage import shrinkage, shrinkage_data
 from crosslevel.report.figures.sizes import cluster_sizes, cluster_sizes_data
+from crosslevel.report.figures.slope_by_context import slope_by_context, slope_by_context_data
+from crosslevel.report.figures.slopes_distribution import slopes_distribution, slopes_distribution_data
+from crosslevel.report.figures.specification_curve import specification_curve, specification_curve_data
+from crosslevel.report.figures.variance_partition import variance_partition, variance_partition_data
 from crosslevel.report.figures.zeta import zeta, zeta_data
 
 __all__ = [
@@ -43,17 +56,25 @@ __all__ = [
     "caterpillar_data",
     "cluster_sizes",
     "cluster_sizes_data",
+    "coefficients",
+    "coefficients_data",
+    "envelope",
+    "envelope_data",
     "estimators",
     "estimators_data",
     "fitted_lines",
     "fitted_lines_data",
     "heterogeneity",
     "heterogeneity_data",
+    "homogeneity",
+    "homogeneity_data",
     "influence",
     "influence_data",
     "interactive",
     "johnson_neyman",
     "johnson_neyman_data",
+    "linearity",
+    "linearity_data",
     "margins",
     "margins_data",
     "observed_expected",
@@ -76,10 +97,18 @@ __all__ = [
     "shrinkage_data",
     "simulated_check",
     "simulated_check_data",
+    "slope_by_context",
+    "slope_by_context_data",
     "slopes",
     "slopes_data",
+    "slopes_distribution",
+    "slopes_distribution_data",
+    "specification_curve",
+    "specification_curve_data",
     "study",
     "study_data",
+    "variance_partition",
+    "variance_partition_data",
     "zeta",
     "zeta_data",
 ]
