@@ -18,7 +18,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	if $$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then echo $$p; exit; fi; done; echo python3)
 endif
 
-.PHONY: help demo test lint bench docs oldest clean
+.PHONY: help demo test lint bench docs links oldest clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made.
@@ -36,8 +36,12 @@ lint: $(VENV)/.installed-dev  ## Check style, types and the layers.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(VENV)/.installed-dev  ## Run every example in README.md and docs/, and check the links between them.
-	$(BIN)/python -m pytest -q --doctest-glob='*.md' README.md $(wildcard docs) tests/test_packaging.py
+docs: $(VENV)/.installed-docs  ## Build the site in docs/_build/html: every page is run, every link inside checked.
+	$(BIN)/python -m sphinx -E -a -q -W --keep-going -b html docs docs/_build/html
+	@echo "The site: docs/_build/html/index.html"
+
+links: $(VENV)/.installed-docs  ## Check the links that lead out of the site (needs a network).
+	$(BIN)/python -m sphinx -E -q -b linkcheck docs docs/_build/links
 
 bench: $(BENCH_VENV)/.installed  ## Time crosslevel against other software and write benchmarks/RESULTS.md.
 	$(BENCH_BIN)/python benchmarks/run.py $(BENCH)
@@ -46,7 +50,7 @@ oldest: $(OLDEST_VENV)/.installed  ## Run the tests with the oldest versions tha
 	$(OLDEST_BIN)/python -m pytest -q -W default -p no:cacheprovider tests
 
 clean:  ## Remove the environments and the caches.
-	rm -rf $(VENV) $(BENCH_VENV) $(OLDEST_VENV) benchmarks/.data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BENCH_VENV) $(OLDEST_VENV) benchmarks/.data docs/_build docs/api .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is made anew only when it is missing, and filled anew when pyproject.toml has changed.
@@ -67,6 +71,11 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@echo "Installing crosslevel and the development tools into $(VENV) (a few minutes the first time) ..."
 	@$(BIN)/python $(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	@echo "Installing crosslevel and what builds its documentation into $(VENV) (a minute or two the first time) ..."
+	@$(BIN)/python $(PIP) -e '.[docs]'
 	@touch $@ $(VENV)/.installed
 
 $(BENCH_VENV)/.installed: pyproject.toml | $(BENCH_BIN)/python

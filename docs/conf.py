@@ -18,6 +18,7 @@ source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 nitpicky = False
+smartquotes = False  # quotation marks are often those of code
 
 html_theme = "furo"
 html_title = f"crosslevel {version}"

@@ -32,11 +32,15 @@ def as_mathml(block: str) -> str:
     """
     lines = block.strip("\n").split("\n")
     least = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
-    rows = "".join(f"<mtr>{row}</mtr>" for row in aligned([line[least:].rstrip() for line in lines if line.strip()]))
-    return (
-        f'<div class="formula"><math display="block" alttext="{escape(block.strip(), quote=True)}">'
-        f'<mtable columnalign="left">{rows}</mtable></math></div>'
-    )
+    opened = '<math display="block">'
+    rows = aligned([line[least:].rstrip() for line in lines if line.strip()])
+    if len(rows) == 1:  # several formulas on a line may go to the next one where the page is narrow
+        pieces = "".join(
+            f"{opened}<mrow>{row_of(piece)}</mrow></math> " for piece in re.split(r" {3,}", lines[0].strip())
+        )
+        return f'<div class="formula">{pieces}</div>'
+    table = "".join(f"<mtr>{row}</mtr>" for row in rows)
+    return f'<div class="formula">{opened}<mtable columnalign="left">{table}</mtable></math></div>'
 
 
 def aligned(lines: list[str]) -> list[str]:
@@ -99,7 +103,7 @@ def word(text: str) -> tuple[str, str]:
     if text in GREEK or len(text) == 1:
         return "symbol", f"<mi>{GREEK.get(text, text)}</mi>"
     if text in FUNCTIONS:
-        return "function", f'<mi>{text}</mi>'
+        return "function", f"<mi>{text}</mi>"
     if text[:-1] in GREEK and text[-1] == "2":
         return "symbol", f"<msup><mi>{GREEK[text[:-1]]}</mi><mn>2</mn></msup>"
     if (text.isupper() and text not in ("ML", "REML", "AI", "SE", "CR", "PQL")) or text in ("Xty",):
@@ -134,13 +138,15 @@ def attach(atoms: list[tuple[str, str]], kind: str, text: str) -> None:
         atoms.append(("symbol", f"<msub>{base}{letters(text[1:])}</msub>"))
         return
     if kind == "prime":
-        above = '<mo>′</mo>'
+        above = "<mo>′</mo>"
     else:
         power = text.translate(SUPERSCRIPTS).removeprefix("^").replace("-", "−").replace("T", "⊤")
         above = letters(power) if power.isalpha() else f"<mn>{power}</mn>"
     # what is indexed and raised has both at one base
     split = re.fullmatch(r"<msub>(.*?</m[ion]>)(<mrow>.*</mrow>)</msub>", base)
-    atoms.append(("symbol", f"<msubsup>{split[1]}{split[2]}{above}</msubsup>" if split else f"<msup>{base}{above}</msup>"))
+    atoms.append(
+        ("symbol", f"<msubsup>{split[1]}{split[2]}{above}</msubsup>" if split else f"<msup>{base}{above}</msup>")
+    )
 
 
 def joined(atoms: list[tuple[str, str]]) -> str:
@@ -165,7 +171,8 @@ def joined(atoms: list[tuple[str, str]]) -> str:
 
 def sentence(words: list[str], space_before: bool) -> list[str]:
     """Words as one text, with spaces around it."""
-    return [f"<mtext>{' ' if space_before else ''}{' '.join(words)} </mtext>"] if words else []
+    gap = "\N{NO-BREAK SPACE}"
+    return [f"<mtext>{gap if space_before else ''}{' '.join(words)}{gap}</mtext>"] if words else []
 
 
 FENCED = re.compile(r"^(`{3,}).*?^\1[ ]*$", re.DOTALL | re.MULTILINE)

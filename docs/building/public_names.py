@@ -17,6 +17,9 @@ import crosslevel as cl
 PARTS = ("plot", "lab", "families", "residual", "prior", "datasets", "errors")
 """Modules of the package that are public as modules."""
 
+RESULTS = ("analysis", "diagnostics", "estimators", "inference", "report", "selection", "simulation")
+"""Subpackages whose records are results; those of lower layers are the machinery's own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Name:
@@ -49,7 +52,7 @@ def public_names() -> tuple[Name, ...]:
     found: dict[int, Name] = {}
     for path, value in listed_values():
         found.setdefault(id(value), Name(path=path, value=value, listed=True))
-    queue = [name.value for name in found.values()]
+    queue = [name.value for name in found.values() if not name.is_class]
     while queue:
         for record in returned_by(queue.pop(0)):
             if id(record) not in found:
@@ -111,9 +114,17 @@ def returned_by(value: Any) -> Iterator[type]:
         function = getattr(function, "fget", None) or getattr(function, "func", None) or function
         annotation = function.__annotations__.get("return")
         for kind in classes_in(resolved(annotation, function)):
-            private = kind.__name__.startswith("_") or issubclass(kind, tuple)
-            if kind.__module__.startswith("crosslevel") and not private and not typing.is_typeddict(kind):
+            if is_result(kind):
                 yield kind
+
+
+def is_result(kind: type) -> bool:
+    """Whether a class is a record of results."""
+    if kind.__name__ == "Document":
+        return True
+    package, _, rest = kind.__module__.partition(".")
+    private = kind.__name__.startswith("_") or issubclass(kind, tuple) or typing.is_typeddict(kind)
+    return package == "crosslevel" and rest.split(".")[0] in RESULTS and not private
 
 
 def classes_in(annotation: Any) -> Iterator[type]:
@@ -130,7 +141,11 @@ def classes_in(annotation: Any) -> Iterator[type]:
 def resolved(annotation: Any, function: Any) -> Any:
     """What an annotation stands for, with the names that are imported only for types."""
     if not isinstance(annotation, str):
-        return annotation if not isinstance(annotation, typing.ForwardRef) else resolved(annotation.__forward_arg__, function)
+        return (
+            annotation
+            if not isinstance(annotation, typing.ForwardRef)
+            else resolved(annotation.__forward_arg__, function)
+        )
     try:
         return eval(annotation, names_for_types(function.__module__))
     except (NameError, TypeError, AttributeError):

@@ -92,9 +92,7 @@ def run_page(text: str, name: str) -> Page:
     return Page(parts=(*parts, text[end:]), failures=tuple(failures))
 
 
-def run_block(
-    block: str, start: int, name: str, known: dict[str, Any], failures: list[Failure]
-) -> Iterator[Result]:
+def run_block(block: str, start: int, name: str, known: dict[str, Any], failures: list[Failure]) -> Iterator[Result]:
     """Run the examples of one block, whose first line is line `start` + 1 of the page; failures are appended."""
     lines = block.split("\n")
     for example in doctest.DocTestParser().get_examples(block, name):
@@ -219,3 +217,20 @@ def settled() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def block_lines(block: str, name: str, known: dict[str, Any]) -> str:
+    """A block of examples with the output that they give; what agrees with the page stays as it is."""
+    lines, position = block.split("\n"), 0
+    shown: list[str] = []
+    for example in doctest.DocTestParser().get_examples(block, name):
+        stop = example.lineno + example.source.count("\n")
+        shown.extend(lines[position:stop])
+        position = stop + example.want.count("\n")
+        output, _, error = run_example(example, name, known)
+        if complaint(example, output, error) is None:
+            shown.extend(lines[stop:position])
+        else:
+            kept = output.rstrip("\n").split("\n") if output.strip() else []
+            shown.extend(line.rstrip() if line.strip() else "<BLANKLINE>" for line in kept)
+    return "\n".join([*shown, *lines[position:]])
