@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from crosslevel import datasets, errors, families, prior, residual
     from crosslevel.analysis.ladder import ladder
     from crosslevel.analysis.script import analyze
+    from crosslevel.diagnostics.checks.check import check
     from crosslevel.diagnostics.coding import check_coding
+    from crosslevel.diagnostics.contributions import contributions
     from crosslevel.diagnostics.describe import describe
     from crosslevel.diagnostics.generalized.calibrated import calibration
     from crosslevel.diagnostics.generalized.clusters import observed_expected
     from crosslevel.diagnostics.generalized.quantiles import quantile_residuals
     from crosslevel.diagnostics.generalized.statistics import dispersion, zero_inflation
     from crosslevel.diagnostics.influence import influence
+    from crosslevel.diagnostics.leverage import leverage
     from crosslevel.diagnostics.population import population_weight
     from crosslevel.diagnostics.residuals.envelope import envelope
     from crosslevel.diagnostics.residuals.homogeneity import homogeneity
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from crosslevel.diagnostics.residuals.residuals import residuals
     from crosslevel.diagnostics.sensitivity.latent_mean import latent_mean
     from crosslevel.diagnostics.sensitivity.measurement_error import measurement_error
+    from crosslevel.diagnostics.sensitivity.missing_patterns import missing_patterns
     from crosslevel.diagnostics.sensitivity.multiverse import multiverse
     from crosslevel.errors import (
         ColumnNotFoundError,
@@ -101,9 +105,11 @@ __all__ = [
     "analyze",
     "between",
     "calibration",
+    "check",
     "check_coding",
     "compare",
     "conditional_logit",
+    "contributions",
     "datasets",
     "describe",
     "descriptives",
@@ -126,10 +132,12 @@ __all__ = [
     "lab",
     "ladder",
     "latent_mean",
+    "leverage",
     "linearity",
     "lrtest",
     "margins",
     "measurement_error",
+    "missing_patterns",
     "mixed",
     "multiverse",
     "mundlak",
@@ -170,11 +178,13 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "Precision": ("crosslevel.weights", "Precision"),
     "Sampling": ("crosslevel.weights", "Sampling"),
     "between": ("crosslevel.estimators.panel.between", "between"),
+    "check": ("crosslevel.diagnostics.checks.check", "check"),
     "check_coding": ("crosslevel.diagnostics.coding", "check_coding"),
     "analyze": ("crosslevel.analysis.script", "analyze"),
     "compare": ("crosslevel.estimators.compare", "compare"),
     "conditional_logit": ("crosslevel.estimators.responses.conditional_logit", "conditional_logit"),
     "datasets": ("crosslevel.datasets", None),
+    "contributions": ("crosslevel.diagnostics.contributions", "contributions"),
     "describe": ("crosslevel.diagnostics.describe", "describe"),
     "descriptives": ("crosslevel.report.tables.descriptives", "descriptives"),
     "errors": ("crosslevel.errors", None),
@@ -191,11 +201,13 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "latent_mean": ("crosslevel.diagnostics.sensitivity.latent_mean", "latent_mean"),
     "linearity": ("crosslevel.diagnostics.residuals.linearity", "linearity"),
     "measurement_error": ("crosslevel.diagnostics.sensitivity.measurement_error", "measurement_error"),
+    "missing_patterns": ("crosslevel.diagnostics.sensitivity.missing_patterns", "missing_patterns"),
     "multiverse": ("crosslevel.diagnostics.sensitivity.multiverse", "multiverse"),
     "residuals": ("crosslevel.diagnostics.residuals.residuals", "residuals"),
     "johnson_neyman": ("crosslevel.estimators.johnson_neyman", "johnson_neyman"),
     "lab": ("crosslevel.simulation.lab", None),
     "ladder": ("crosslevel.analysis.ladder", "ladder"),
+    "leverage": ("crosslevel.diagnostics.leverage", "leverage"),
     "lrtest": ("crosslevel.estimators.comparison", "lrtest"),
     "margins": ("crosslevel.estimators.margins", "margins"),
     "mixed": ("crosslevel.estimators.mixed", "mixed"),

@@ -11,6 +11,9 @@ from crosslevel.types import FloatArray
 ROUGH = 0.05
 """Monte-Carlo error of a variance parameter, in standard errors, that deserves to be known."""
 
+SINGULAR = "Singular fit: "
+"""How the notes on singular fits begin."""
+
 FEW_CLUSTERS = 10
 """Fewer clusters than this leave the variances between them largely to chance."""
 
@@ -104,7 +107,7 @@ def singular_words(design: Design, k: int, factor: FloatArray) -> str:
 def _tied(members: list[str], rank: int, group: str) -> str:
     """Words for a structure whose correlation has reached its bound."""
     return (
-        f"Singular fit: the correlation between the random effects {', '.join(members)} of {group} is at its bound, so "
+        f"{SINGULAR}the correlation between the random effects {', '.join(members)} of {group} is at its bound, so "
         f"that they vary in only {rank} of {len(members)} directions. Compare with uncorrelated effects (diag), or "
         "with one effect for all of them."
     )
@@ -113,7 +116,7 @@ def _tied(members: list[str], rank: int, group: str) -> str:
 def _without_variance(zero: list[str], names: tuple[str, ...], group: str, *, alone: bool) -> str:
     """Words for variances that are estimated as zero."""
     which = f"variance of {zero[0]}" if len(zero) == 1 else f"variances of {', '.join(zero)}"
-    told = f"Singular fit: the estimated {which} between clusters of {group} {'is' if len(zero) == 1 else 'are'} zero."
+    told = f"{SINGULAR}the estimated {which} between clusters of {group} {'is' if len(zero) == 1 else 'are'} zero."
     if len(zero) == len(names) and not alone:
         return f"{told} Leave the random term out; the other estimates hardly change."
     if len(zero) == len(names):
@@ -131,6 +134,6 @@ def _perfectly_correlated(members: list[str], weakest: str, rank: int, group: st
     else:
         told = f"the {len(members)} random effects ({', '.join(members)}) vary in only {rank} independent directions"
     return (
-        f"Singular fit: {told}; the data do not support so rich a random term for {group}. "
+        f"{SINGULAR}{told}; the data do not support so rich a random term for {group}. "
         f"Drop the least variable slope, {weakest}, or its correlations (||), and compare the fits."
     )

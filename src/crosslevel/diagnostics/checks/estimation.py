@@ -1,0 +1,66 @@
+"""Whether the search ended at the optimum, and whether that lies inside the space of parameters."""
+
+from collections.abc import Iterator
+
+from crosslevel.diagnostics.checks.light import Light
+from crosslevel.diagnostics.checks.subject import Subject
+from crosslevel.estimators.notes import SINGULAR, notes_on_clusters, notes_on_rows
+from crosslevel.estimators.ols_fit import OLSFit
+
+
+def convergence(subject: Subject) -> Iterator[Light]:
+    """Whether the optimum was reached."""
+    fit = subject.fit
+    if isinstance(fit, OLSFit):
+        return
+    if fit.converged:
+        yield Light(name="Convergence", concern="none", finding=fit.status)
+        return
+    yield Light(
+        name="Convergence", concern="act", finding=fit.status,
+        advice="Do not report these estimates. Centre and scale predictors, drop random slopes that hardly vary "
+        "(cl.select), or give the search more steps: max_steps=2000.",
+    )  # fmt: skip
+
+
+def singularity(subject: Subject) -> Iterator[Light]:
+    """Whether a variance is zero or random effects are perfectly correlated."""
+    fit = subject.fit
+    if isinstance(fit, OLSFit):
+        return
+    found = [note for note in fit.notes if note.startswith(SINGULAR)]
+    for note in found:
+        words, _, advice = note.partition(". ")
+        yield Light(name="Singular fit", concern="look", finding=f"{words}.", advice=advice)
+    if not found:
+        yield Light(
+            name="Singular fit", concern="none",
+            finding="No variance is zero, and no random effects are perfectly correlated.",
+        )  # fmt: skip
+
+
+def notes(subject: Subject) -> Iterator[Light]:
+    """What the fit itself remarks and no other check says."""
+    fit, design = subject.fit, subject.design
+    told = {*notes_on_rows(design), *notes_on_clusters(design)}
+    for note in fit.notes:
+        if note not in told and not note.startswith(SINGULAR):
+            words, _, advice = note.partition(". ")
+            yield Light(name="Remark", concern="look", finding=f"{words.rstrip('.')}.", advice=advice)
+
+
+def rows(subject: Subject) -> Iterator[Light]:
+    """Rows dropped for missing values."""
+    found = subject.design.rows
+    share = found.dropped / found.read
+    if not found.dropped:
+        yield Light(name="Missing values", concern="none", finding="No row was dropped for missing values.")
+        return
+    most = max(found.missing, key=lambda name: found.missing[name])
+    yield Light(
+        name="Missing values", concern="act" if share > 0.2 else "look" if share > 0.05 else "none",
+        finding=f"{found.dropped:,} of {found.read:,} rows ({100 * share:.1f} %) were dropped for missing values, most "
+        f"of them in {most} ({found.missing[most]:,}).",
+        advice="" if share <= 0.05 else "Look at them by cluster (cl.missing_patterns); estimates hold for the others "
+        "only if values are missing at random given the model. Impute if they are not.",
+    )  # fmt: skip
