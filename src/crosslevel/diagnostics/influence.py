@@ -1,196 +1,41 @@
 """`influence`: the model without each cluster in turn, and what that changes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from crosslevel.diagnostics.context_terms import context_terms
-from crosslevel.display import Document
-from crosslevel.errors import CrosslevelError
+from crosslevel.diagnostics.influence_record import ROWS
+from crosslevel.diagnostics.influence_record import Influence as Influence
+from crosslevel.diagnostics.leverage import AnyFit, leverage
+from crosslevel.errors import CrosslevelError, MemoryShortageError
 from crosslevel.estimators.asked.robust import cluster_names, default_clusters
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.generalized.likelihoods import refitter, require_likelihood
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols_fit import OLSFit
+from crosslevel.estimators.rows import row_index
 from crosslevel.inference.bootstrap.run import Reporter
 from crosslevel.inference.clusterings import Clustering, clustering_named
 from crosslevel.inference.df import df_method
 from crosslevel.inference.generalized.left_out import GeneralizedRefits
-from crosslevel.inference.left_out import MixedRefits, OrdinaryRefits, Refit, Refits
-from crosslevel.inference.wald import check_level, coefficient_table
+from crosslevel.inference.left_out import MixedRefits, OrdinaryRefits, Refit, Refits, products_by_cluster
+from crosslevel.inference.wald import check_level
 from crosslevel.kernels.first_use import announce_compilation
-from crosslevel.types import BoolArray, FloatArray, IntArray
+from crosslevel.types import FloatArray
 
 BATCH = 64
 """Refits between two reports of how far they have come."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Influence:
-    """Estimates without each cluster in turn.
-
-    Attributes
-    ----------
-    by : what the clusters are, as in "school".
-    levels, sizes : the J clusters, and their rows.
-    outcome : name of the outcome.
-    names : of the m estimates, coefficients first.
-    table : coefficient table of the whole fit.
-    context : the coefficients of cluster-level variables and their interactions with others.
-    vcov : (p, p) covariance of the coefficients of the whole fit.
-    whole : (m,) estimates of the whole fit.
-    refits : without each cluster.
-    level : confidence level, below 1 less which a p-value is significant.
-    """
-
-    by: str
-    levels: tuple[object, ...] = field(repr=False)
-    sizes: IntArray = field(repr=False)
-    outcome: str
-    names: tuple[str, ...] = field(repr=False)
-    table: pd.DataFrame = field(repr=False)
-    context: tuple[str, ...]
-    vcov: FloatArray = field(repr=False)
-    whole: FloatArray = field(repr=False)
-    refits: tuple[Refit, ...] = field(repr=False)
-    level: float
-
-    # -- numbers --------------------------------------------------------------------------------------------------
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """Names of the coefficients."""
-        return tuple(str(term) for term in self.table.index)
-
-    @cached_property
-    def estimates(self) -> pd.DataFrame:
-        """Coefficients without each cluster."""
-        return self._coefficients(np.array([refit.values[: len(self.terms)] for refit in self.refits]))
-
-    @cached_property
-    def std_errors(self) -> pd.DataFrame:
-        """Standard errors of the coefficients' tests without each cluster."""
-        return self._coefficients(np.array([refit.std_error for refit in self.refits]))
-
-    @cached_property
-    def p_values(self) -> pd.DataFrame:
-        """Two-sided p-values of the coefficients without each cluster."""
-        rows = [
-            coefficient_table(self.terms, refit.values[: len(self.terms)], refit.std_error, refit.df, level=self.level)
-            for refit in self.refits
-        ]
-        return self._coefficients(np.array([row["p_value"].to_numpy() for row in rows]))
-
-    @cached_property
-    def changes(self) -> pd.DataFrame:
-        """Coefficients without each cluster less those of the whole fit."""
-        return self._coefficients(self.estimates.to_numpy() - self.table["estimate"].to_numpy())
-
-    @cached_property
-    def dfbetas(self) -> pd.DataFrame:
-        """Changes of the coefficients in units of their model standard errors without the cluster."""
-        variances = np.array([np.diag(refit.vcov) for refit in self.refits])
-        return self._coefficients(self.changes.to_numpy() / np.sqrt(variances))
-
-    @cached_property
-    def cooks_distance(self) -> pd.Series:
-        """(b_j - b)'V^-1 (b_j - b) / p, b_j without cluster j; NaN where a coefficient cannot be estimated."""
-        changes = self.changes.to_numpy()
-        half = np.linalg.solve(np.linalg.cholesky(self.vcov), changes.T)
-        return self._by_cluster(np.sum(half**2, axis=0) / max(len(self.terms), 1), "cooks_distance")
-
-    @cached_property
-    def log_covratio(self) -> pd.Series:
-        """Change of log det V: above zero where estimates are less precise without the cluster."""
-        whole = np.linalg.slogdet(self.vcov)[1]
-        able = (bool(np.all(np.isfinite(refit.vcov))) for refit in self.refits)
-        each = zip(able, self.refits, strict=True)
-        values = [np.linalg.slogdet(refit.vcov)[1] if fine else np.nan for fine, refit in each]
-        return self._by_cluster(np.array(values) - whole, "log_covratio")
-
-    @cached_property
-    def variances(self) -> pd.DataFrame:
-        """Standard deviations, correlations and other parameters without each cluster."""
-        p = len(self.terms)
-        values = np.array([refit.values[p:] for refit in self.refits]).reshape(len(self.levels), -1)
-        return pd.DataFrame(values, index=self._index, columns=list(self.names[p:]))
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """A row for each cluster that is left out.
-
-        Columns rows; cooks_distance; log_covratio; for each coefficient its value without the cluster under its own
-        name, "change <term>", "dfbetas <term>" and "p <term>"; the variance parameters; and problem, why there is no
-        refit or what cannot be estimated ("" if nothing).
-        """
-        parts: list[pd.DataFrame | pd.Series] = [
-            self._by_cluster(self.sizes, "rows"), self.cooks_distance, self.log_covratio, self.estimates,
-            self.changes.add_prefix("change "), self.dfbetas.add_prefix("dfbetas "), self.p_values.add_prefix("p "),
-            self.variances,
-        ]  # fmt: skip
-        return pd.concat(parts, axis=1).assign(problem=[problem_of(refit) for refit in self.refits])
-
-    # -- what follows ---------------------------------------------------------------------------------------------
-    def of_whole(self, term: str, column: str = "estimate") -> float:
-        """A number of the whole fit's coefficient table."""
-        return float(self.table[column].to_numpy()[self.terms.index(term)])
-
-    def significant(self, term: str) -> bool:
-        """Whether a coefficient of the whole fit differs from zero at the level."""
-        return self.of_whole(term, "p_value") < 1.0 - self.level
-
-    def turned(self, term: str) -> BoolArray:
-        """(J,) whether the coefficient has the other sign without the cluster."""
-        return np.asarray(self.estimates[term].to_numpy() * self.of_whole(term) < 0.0)
-
-    def decided_otherwise(self, term: str) -> BoolArray:
-        """(J,) whether the test of the coefficient ends otherwise without the cluster."""
-        p_value = self.p_values[term].to_numpy()
-        return np.asarray(np.isfinite(p_value) & ((p_value < 1.0 - self.level) != self.significant(term)))
-
-    def document(self) -> Document:
-        """The clusters that matter most, and which context effects depend on a single cluster."""
-        from crosslevel.diagnostics.influence_words import write
-
-        return write(self)
-
-    def __str__(self) -> str:
-        return str(self.document())
-
-    def _repr_html_(self) -> str:
-        """Return the document for a notebook."""
-        return self.document()._repr_html_()
-
-    @property
-    def _index(self) -> pd.Index:
-        return pd.Index([str(level) for level in self.levels], name=self.by)
-
-    def _coefficients(self, values: FloatArray) -> pd.DataFrame:
-        """A frame by cluster and coefficient."""
-        return pd.DataFrame(values.reshape(len(self.levels), -1), index=self._index, columns=list(self.terms))
-
-    def _by_cluster(self, values: FloatArray | IntArray, name: str) -> pd.Series:
-        """A Series by cluster."""
-        return pd.Series(values, index=self._index, name=name)
-
-
-def problem_of(refit: Refit) -> str:
-    """Why there is no refit, or what cannot be estimated without the cluster."""
-    lost = f"Cannot be estimated without it: {', '.join(refit.lost)}." if refit.lost else ""
-    return " ".join(part for part in (lost, refit.problem) if part)
-
-
-AnyFit: TypeAlias = MixedFit | GeneralizedFit | OLSFit
-"""A fit that can be fitted again without some of its rows."""
-
-
 def influence(
     fit: AnyFit, by: str | Sequence[str] | None = None, *, level: float = 0.95, progress: bool = True
 ) -> Influence:
-    """Fit a model again without each cluster in turn, and say what that changes.
+    """Fit a model again without each cluster, or each row, in turn, and say what that changes.
+
+    With b, V the coefficients and their covariance of all clusters, p coefficients, and b_j, V_j without cluster j:
+
+        Cook's distance (b_j - b)'V^-1 (b_j - b) / p,    dfbetas (b_jk - b_k) / sqrt(V_jkk),    log det V_j - log det V.
 
     Each refit is exact: the likelihood of the other clusters is maximised, on cross-products in which the cluster
     counts zero times, variances and degrees of freedom included. Centring constants and cluster means stay as they were
@@ -200,15 +45,16 @@ def influence(
     Parameters
     ----------
     fit : of `mixed` or `ols`.
-    by : what is left out: a grouping factor, a column of the data, or columns as in "a:b". By default the outermost
-        grouping factor of a mixed model, the clusters of `ols`.
+    by : what is left out: a grouping factor, a column of the data, columns as in "a:b", or "rows" for every single row.
+        By default the outermost grouping factor of a mixed model, the clusters of `ols`.
     level : confidence level: a coefficient is called significant if its p-value is below 1 - level.
     progress : whether to report, on the standard error stream, how far a long run has come.
 
     Returns
     -------
     Influence : prints as tables and sentences; `.frame` by cluster, `.estimates`, `.changes`, `.dfbetas`,
-        `.cooks_distance`, `.log_covratio`, `.variances`; figure `cl.plot.influence`.
+        `.cooks_distance`, `.covratio`, `.variances`, `.variance_changes`, `.context_effects`, `.decisive`: the clusters
+        without which a sign, or the result of a test, is another; figure `cl.plot.influence`.
 
     Raises
     ------
@@ -235,7 +81,7 @@ def influence(
         raise CrosslevelError(
             f"`influence` is for fits of cl.mixed and cl.ols; got {type(fit).__name__}. Fit the model by one of them."
         )
-    clusters = clustering_named(fit.design, _clusters_of(fit, by))
+    clusters = _left_out(fit, by)
     if clusters.n_clusters < 3:
         raise CrosslevelError(
             f"`influence` leaves out one cluster of {clusters.name} at a time, and there are {clusters.n_clusters}. "
@@ -251,10 +97,52 @@ def influence(
     reporter.end()
     return Influence(
         by=clusters.name, levels=clusters.levels, sizes=np.bincount(clusters.codes, minlength=clusters.n_clusters),
-        outcome=fit.spec.response_name, names=refits.names, table=fit.tidy(level=level),
-        context=context_terms(fit.design, refits.by_cluster), vcov=fit.vcov.to_numpy(), whole=refits.values,
-        refits=tuple(found), level=level,
+        outcome=fit.spec.response_name, names=refits.names, table=fit.tidy(level=level), context=_context(fit, refits),
+        vcov=fit.vcov.to_numpy(), whole=refits.values, refits=tuple(found), leverage=_leverage(fit, clusters),
+        level=level,
     )  # fmt: skip
+
+
+def _left_out(fit: AnyFit, by: str | Sequence[str] | None) -> Clustering:
+    """What is left out: clusters, or the rows, each a cluster of its own.
+
+    Raises
+    ------
+    CrosslevelError : "rows" is the name of a column too.
+    """
+    if by != ROWS:
+        return clustering_named(fit.design, clusters_of(fit, by))
+    if ROWS in fit.design.columns.names:
+        raise CrosslevelError(
+            f"`by` is {ROWS!r}, which means every single row, and the data have a column of that name. Rename the "
+            "column to say which of both you mean."
+        )
+    index, n = row_index(fit.design), fit.design.rows.used
+    levels = tuple(index) if index.is_unique else tuple(range(n))
+    return Clustering(name=ROWS, levels=levels, codes=np.arange(n, dtype=np.int32))
+
+
+def _context(fit: AnyFit, refits: Refits) -> tuple[str, ...]:
+    """Names of the context effects: of variables of the clusters left out; of rows, of those that the model has."""
+    if refits.clusters.name != ROWS:
+        return context_terms(fit.design, refits.by_cluster)
+    names = fit.clusters if isinstance(fit, OLSFit) else default_clusters(fit)
+    if not names:
+        return ()
+    return context_terms(fit.design, products_by_cluster(fit.design, clustering_named(fit.design, names[0])))
+
+
+def _leverage(fit: AnyFit, clusters: Clustering) -> FloatArray:
+    """(J,) sums of the clusters' hat values; NaN where these are not defined."""
+    try:
+        hat = leverage(fit).rows["leverage"].to_numpy()
+    except MemoryShortageError:
+        return np.full(clusters.n_clusters, np.nan)
+    weights = fit.design.weights
+    if weights is not None and weights.is_frequency and weights.rows is not None:
+        hat = hat * weights.rows
+    sums = np.bincount(clusters.codes, weights=hat, minlength=clusters.n_clusters)
+    return np.asarray(sums, dtype=np.float64)
 
 
 def _refits(fit: AnyFit, clusters: Clustering) -> Refits:
@@ -264,7 +152,7 @@ def _refits(fit: AnyFit, clusters: Clustering) -> Refits:
     return _ordinary_refits(fit, clusters) if isinstance(fit, OLSFit) else _generalized_refits(fit, clusters)
 
 
-def _clusters_of(fit: AnyFit, by: str | Sequence[str] | None) -> str:
+def clusters_of(fit: AnyFit, by: str | Sequence[str] | None) -> str:
     """The name of the one clustering that is left out."""
     if by is not None:
         names = cluster_names(by if isinstance(by, str) else list(by))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crosslevel.diagnostics.diagnostic import Concern, worst
 from crosslevel.display import Block, Column, Document, Items, Note, Paragraph, Row, Table, counted, fixed, number
 from crosslevel.estimators.summary import shown_decimals
 from crosslevel.types import BoolArray
@@ -23,12 +24,32 @@ def write(found: "Influence") -> Document:
     """The document of an influence analysis."""
     blocks: list[Block] = [Paragraph(_first_words(found)), *_warnings(found), _effects(found), _clusters(found)]
     blocks += _variance_table(found)
-    return Document(f"Influence of clusters of {found.by} on {found.outcome}", blocks)
+    return Document(f"Influence of {_many(found)} on {found.outcome}", blocks)
 
 
 def described(found: "Influence") -> tuple[str, ...]:
     """The coefficients that sentences are about: the context effects; all but the intercept if there are none."""
     return found.context or tuple(term for term in found.terms if term != "Intercept") or found.terms
+
+
+def told(found: "Influence") -> tuple[str, ...]:
+    """What was found, and where a cluster decides, what to do."""
+    own = tuple(sentences(found))
+    if not own:
+        return (_first_words(found), f"No {_what(found)} changes its sign, or the result of its test, {_any(found)}.")
+    return (_first_words(found), *own, _advice(found))
+
+
+def concern(found: "Influence") -> Concern:
+    """The light: a sign that turns worries where the coefficient is significant with or without the cluster."""
+    lights: list[Concern] = ["none"]
+    for term in described(found):
+        turned, otherwise = found.turned(term), found.decided_otherwise(term)
+        if np.any(_lost(found, term)) or np.any(turned & (otherwise | found.significant(term))):
+            lights.append("act")
+        elif np.any(turned | otherwise):
+            lights.append("look")
+    return worst(lights)
 
 
 def sentences(found: "Influence") -> Iterator[str]:
@@ -37,7 +58,7 @@ def sentences(found: "Influence") -> Iterator[str]:
     for term in described(found):
         value = fixed(found.of_whole(term), _decimals(found, term))
         turned, otherwise = found.turned(term), found.decided_otherwise(term)
-        lost = found.estimates[term].isna().to_numpy() & np.array([bool(refit.lost) for refit in found.refits])
+        lost = _lost(found, term)
         if np.any(turned):
             yield f"{term} ({value}) changes its sign without {_named(found, term, turned)}."
         if np.any(otherwise & ~turned):
@@ -47,32 +68,66 @@ def sentences(found: "Influence") -> Iterator[str]:
             yield f"{term} ({value}) rests on {_named(found, None, lost)}: without it there is no estimate."
 
 
+def _lost(found: "Influence", term: str) -> BoolArray:
+    """(J,) whether the coefficient cannot be estimated without the cluster."""
+    lost = np.array([bool(refit.lost) for refit in found.refits])
+    return np.asarray(found.estimates[term].isna().to_numpy() & lost)
+
+
+def _what(found: "Influence") -> str:
+    """What is described."""
+    return "context effect" if found.context else "coefficient"
+
+
+def _any(found: "Influence") -> str:
+    """Without any one of what is left out."""
+    return f"without any one {_one(found)}"
+
+
+def _one(found: "Influence") -> str:
+    """What is left out at a time."""
+    return "row" if found.by_rows else "cluster"
+
+
+def _plain(found: "Influence") -> str:
+    """The same in the plural."""
+    return "rows" if found.by_rows else "clusters"
+
+
+def _many(found: "Influence") -> str:
+    """All that is left out in turn."""
+    return "rows" if found.by_rows else f"clusters of {found.by}"
+
+
+def _advice(found: "Influence") -> str:
+    """What to do where a single cluster decides."""
+    return f"A single {_one(found)} decides about a {_what(found)}. Report both results, and look at the {_one(found)}."
+
+
 def _first_words(found: "Influence") -> str:
     """What was done, and what is largest."""
     cook = found.cooks_distance
     failed = sum(bool(refit.problem) and bool(np.all(np.isnan(refit.values))) for refit in found.refits)
-    text = f"The model was fitted again without each of {counted(len(found.levels))} clusters of {found.by}."
+    text = f"The model was fitted again without each of {counted(len(found.levels))} {_many(found)}."
     if failed:
         text += f" {counted(failed)} of the refits failed."
     if cook.notna().any():
         large = int(np.count_nonzero(cook > 4.0 / len(found.levels)))
         text += (
-            f" Cook's distance is largest for {cook.idxmax()}, {fixed(float(cook.max()), 3)}; it is above 4 / clusters "
-            f"= {fixed(4.0 / len(found.levels), 3)} for {counted(large)}."
+            f" Cook's distance is largest for {cook.idxmax()}, {fixed(float(cook.max()), 3)}; it is above "
+            f"4 / {_plain(found)} = {fixed(4.0 / len(found.levels), 3)} for {counted(large)}."
         )
     return text
 
 
 def _warnings(found: "Influence") -> Iterator[Block]:
     """Context effects that one cluster decides about, and refits that failed."""
-    told = list(sentences(found))
-    what = "context effect" if found.context else "coefficient"
-    if told:
-        advice = "Report both results, and look at the cluster."
-        yield Note(f"A single cluster decides about a {what}. {advice}", kind="warning")
-        yield Items(told)
+    own = list(sentences(found))
+    if own:
+        yield Note(_advice(found), kind="warning")
+        yield Items(own)
     else:
-        yield Note(f"No {what} changes its sign, or the result of its test, without any one cluster.")
+        yield Note(told(found)[-1])
     problems = {refit.problem: None for refit in found.refits if refit.problem}
     for problem in list(problems)[:3]:
         which = [
@@ -101,8 +156,8 @@ def _effects(found: "Influence") -> Table:
         rows.append([term, whole, *ends, f"{fixed(float(shifts[most]), 2)} ({names[most]})"])
     heads = ("All", "Lowest (without)", "Highest (without)", "Change, SE (without)")
     columns: list[str | Column] = ["Term", *(Column(head, align="decimal") for head in heads)]
-    note = f"Context effects first. Changes above 2 / sqrt(clusters) = {_cut(found)} SE are large."
-    return Table(columns, rows, title="Coefficients without one cluster", notes=[note])
+    note = f"Context effects first. Changes above 2 / sqrt({_plain(found)}) = {_cut(found)} SE are large."
+    return Table(columns, rows, title=f"Coefficients without one {_one(found)}", notes=[note])
 
 
 def _cut(found: "Influence") -> str:
@@ -124,11 +179,12 @@ def _clusters(found: "Influence") -> Table:
         cells = [fixed(float(cook[k]), 3), fixed(float(found.log_covratio.to_numpy()[k]), 2)]
         rows.append([str(found.levels[k]), int(found.sizes[k]), *cells, *moved])
     columns: list[str | Column] = [
-        found.by, Column("Rows", format="count"), Column("Cook's distance", align="decimal"),
-        Column("Log covratio", align="decimal"), "Moves most", Column("by, SE", align="decimal"),
+        "row" if found.by_rows else found.by, Column("Rows", format="count"),
+        Column("Cook's distance", align="decimal"), Column("Log covratio", align="decimal"), "Moves most",
+        Column("by, SE", align="decimal"),
     ]  # fmt: skip
-    note = "Log covratio: above 0 where estimates are less precise without the cluster, below 0 where they are more."
-    return Table(columns, rows, title="Most influential clusters", notes=[note])
+    note = "Log covratio: above 0 where estimates are less precise without it, below 0 where they are more."
+    return Table(columns, rows, title=f"Most influential {_plain(found)}", notes=[note])
 
 
 def _variance_table(found: "Influence") -> Iterator[Table]:
@@ -145,16 +201,16 @@ def _variance_table(found: "Influence") -> Iterator[Table]:
     if rows:
         heads = ("All", "Lowest (without)", "Highest (without)")
         columns: list[str | Column] = ["Parameter", *(Column(head, align="decimal") for head in heads)]
-        yield Table(columns, rows, title="Standard deviations and correlations without one cluster")
+        yield Table(columns, rows, title=f"Standard deviations and correlations without one {_one(found)}")
 
 
 def _named(found: "Influence", term: str | None, which: BoolArray) -> str:
     """The clusters, with the estimates without them where they are few."""
     if np.count_nonzero(which) > NAMED:
-        return f"any one of {counted(int(np.count_nonzero(which)))} of the {counted(len(which))} clusters"
+        return f"any one of {counted(int(np.count_nonzero(which)))} of the {counted(len(which))} {_plain(found)}"
     parts = []
     for k in np.flatnonzero(which):
-        name = str(found.levels[k])
+        name = f"row {found.levels[k]}" if found.by_rows else str(found.levels[k])
         if term is not None:
             p = float(found.p_values[term].iloc[k])
             shown = "" if np.isnan(p) else f", p = {fixed(p, 3)}"

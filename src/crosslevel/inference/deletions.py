@@ -137,7 +137,7 @@ class Deletions:
         if not len(anew):
             return left
         order, bounds = self._rows_of_groups
-        others = [np.setdiff1d(order[bounds[group[j]] : bounds[group[j] + 1]], rows[j]) for j in anew]
+        others = [np.setdiff1d(order[bounds[group[j]] : bounds[group[j] + 1]], rows[int(j)]) for j in anew]
         fresh = self._sums(others)
         return _placed(left, anew, replace(fresh, origin=left.origin, mean=fresh.mean + (fresh.origin - left.origin)))
 

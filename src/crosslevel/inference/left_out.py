@@ -109,16 +109,20 @@ class Refits(ABC):
     @cached_property
     def by_cluster(self) -> CrossProducts:
         """Cross-products by cluster: those of the model, or summed from the rows."""
-        design = self.design
-        if design.is_single and _is_same(design, self.clusters):
-            return design.products
-        weights = design.weights
-        codes = np.zeros(design.columns.n_rows, dtype=np.int32)
-        codes[slice(None) if design.mask is None else design.mask] = self.clusters.codes
-        return sum_products(
-            design.spec, design.columns, design.mask, codes, self.clusters.levels, design.response, design.offset,
-            None if weights is None else weights.total, precision=weights is not None and weights.is_precision,
-        )  # fmt: skip
+        return products_by_cluster(self.design, self.clusters)
+
+
+def products_by_cluster(design: Design, clusters: Clustering) -> CrossProducts:
+    """Cross-products by cluster: those of the model, or summed from the rows."""
+    if design.is_single and _is_same(design, clusters):
+        return design.products
+    weights = design.weights
+    codes = np.zeros(design.columns.n_rows, dtype=np.int32)
+    codes[slice(None) if design.mask is None else design.mask] = clusters.codes
+    return sum_products(
+        design.spec, design.columns, design.mask, codes, clusters.levels, design.response, design.offset,
+        None if weights is None else weights.total, precision=weights is not None and weights.is_precision,
+    )  # fmt: skip
 
 
 def _is_same(design: Design, clusters: Clustering) -> bool:

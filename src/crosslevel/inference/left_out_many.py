@@ -112,10 +112,10 @@ class CompiledRefits:
         times = own.multiplicity[pieces.group]
         rows = pieces.products.count if tally is None else tally.rows
         lost = times * (self.setting.rows[pieces.group] - rows)
-        gone = np.bincount(owner, weights=pieces.gone, minlength=n)
+        gone = np.bincount(owner, weights=pieces.gone.astype(np.float64), minlength=n)
         return (
             own.n_rows - np.bincount(owner, weights=lost, minlength=n),
-            self.setting.n_clusters - gone,
+            np.asarray(self.setting.n_clusters - gone, dtype=np.float64),
         )
 
     def _is_sound(self, pieces: Pieces, owner: IntArray, n_clusters: FloatArray, variance: FloatArray) -> BoolArray:
