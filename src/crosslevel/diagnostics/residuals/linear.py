@@ -90,7 +90,7 @@ def _least_confounded(fit: MixedFit, notes: list[str]) -> FloatArray:
         notes.append(str(error))
         return missing
     # of a row that stands for several, one of them
-    left = found.left if times is None else np.where(found.left > 0.0, 1.0 - (1.0 - found.left) / times, 0.0)
+    left = found.left if times is None else 1.0 - (1.0 - found.left) / times
     return over_spread(found.values, fit.sigma**2 * scale * left, fit.sigma**2 * scale)
 
 
