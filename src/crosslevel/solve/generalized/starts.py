@@ -33,16 +33,28 @@ def fixed_minimum(rows: ResponseRows, *, prior: Weak | None, tolerance: float, m
     """Maximum likelihood of the model without random effects, to an expected decrease of `tolerance`."""
     criterion = FixedLikelihood.of(rows)
     eta, shape = rows.family.start(rows.y, rows.size, rows.weight)
-    x = rows.x
-    gram = x.T @ x
-    ridge = 1e-10 * max(float(np.trace(gram)), 1e-300)
-    beta = np.linalg.solve(gram + ridge * np.eye(len(gram)), x.T @ (eta - rows.offset))
+    beta = _scored(criterion.rows, eta, rows.family.shape(shape))
     limits = None if prior is None else replace(prior, covariances=None)
     minimum, _ = descend(
         Objective(criterion=criterion, prior=limits), np.append(beta, shape), tolerance=tolerance,
         max_steps=max_steps, finish=False,
     )  # fmt: skip
     return minimum
+
+
+def _scored(rows: ResponseRows, eta: FloatArray, shape: FloatArray) -> FloatArray:
+    """Coefficients (p,) after a scoring step from linear predictors (n,) near the outcomes.
+
+    Source: McCullagh & Nelder (1989), Generalized Linear Models, section 2.5.
+    """
+    from crosslevel.kernels.responses import fill_terms
+
+    terms, x = np.empty((3, rows.n)), rows.x
+    fill_terms(rows.family.code, rows.y, rows.size, rows.weight, eta, shape, terms)
+    weight = np.maximum(-terms[2], 0.0)
+    gram = (x * weight[:, None]).T @ x
+    ridge = 1e-10 * max(float(np.trace(gram)), 1e-300)
+    return np.asarray(np.linalg.solve(gram + ridge * np.eye(len(gram)), (weight * (eta - rows.offset) + terms[1]) @ x))
 
 
 def starting_parameters(rows: ResponseRows, *, prior: Weak | None) -> tuple[FloatArray, ...]:
