@@ -12,9 +12,7 @@ from crosslevel.formula.expressions import quoted
 from crosslevel.weights import Precision
 
 CALLS = ("lmer", "glmer", "glmer.nb")
-IGNORED = re.compile(
-    r"(library|require|summary|print|anova|confint|head|str|plot|VarCorr|fixef|ranef|options|set\.seed)\("
-)
+IGNORED = re.compile(r"(library|require|summary|print|anova|confint|head|str|plot|VarCorr|fixef|ranef|options)\(")
 DDF = {"satterthwaite": "satterthwaite", "kenward-roger": "kenward-roger"}
 CONTROLS = {"control", "verbose", "na.action", "start", "data"}
 
@@ -22,8 +20,8 @@ CONTROLS = {"control", "verbose", "na.action", "start", "data"}
 def from_lme4(code: str) -> Translation:
     """Read a model from calls of R's lme4 (or lmerTest): y = X beta + Z b + e.
 
-    Read are lmer, glmer and glmer.nb. Assignments before the call may make variables: cluster means by `ave`, deviations
-    from them or from `mean`, `scale`, `factor`, and calculations.
+    Read are lmer, glmer and glmer.nb. Assignments before the call may make variables: cluster means by `ave`,
+    deviations from them or from `mean`, `scale`, `factor`, and calculations.
 
     Parameters
     ----------
@@ -114,7 +112,7 @@ def _family(text: str) -> "str | Binomial":
     found = re.fullmatch(r'["\']?(\w+)["\']?(?:\((?:link\s*=\s*)?["\']?(\w*)["\']?\))?', text)
     name, link = (found[1].lower(), found[2] or "") if found else (text, "")
     if name == "binomial":
-        return "binomial" if link in ("", "logit") else Binomial(link=link)  # type: ignore[arg-type]
+        return "binomial" if link in ("", "logit") else Binomial(link=link)
     if name == "poisson" and link in ("", "log"):
         return "poisson"
     if name == "gamma" and link == "log":

@@ -285,7 +285,7 @@ def _family(command: str, options: dict[str, str]) -> Any:
         make = next((cls for full, cls in known.items() if full.startswith(name[:3])), None)
         if make is None or (make is Gamma and link not in ("", "log")):
             raise without_counterpart(f"meglm's family({name}) link({link})", "Use another family or link.")
-        family = make() if not link or make in (Poisson, Gamma) else make(link=link)  # type: ignore[call-arg]
+        family = make() if not link or make in (Poisson, Gamma) else make(link=link)
     if isinstance(family, NegativeBinomial) and options.pop("dispersion", "mean").startswith("c"):
         return NegativeBinomial(variant="nb1")
     if family is None or family != type(family)():

@@ -56,9 +56,7 @@ class Variables:
         for name in names:
             own = self.made[name].group if name in self.made else (name,)
             if not own:
-                raise CrosslevelError(
-                    f"{name} is made of numbers, which cannot name clusters. Name a column of the data."
-                )
+                raise CrosslevelError(f"{name} is made of numbers, which cannot name clusters. Name a column.")
             found += own
         return tuple(dict.fromkeys(found))
 
@@ -91,8 +89,8 @@ class Variables:
             compile_expression(written)
         except SyntaxError:
             raise CrosslevelError(
-                f"{source!r} cannot be read: it is no calculation row by row that a formula knows. Make the variable in "
-                "the data, and leave the command out."
+                f"{source!r} cannot be read: it is no calculation row by row that a formula knows. Make the variable "
+                "in the data, and leave the command out."
             ) from None
         plain = re.fullmatch(r"[A-Za-z_]\w*", written)
         self.made[new] = Made(text=self.text(written) if plain else f"I({written})")

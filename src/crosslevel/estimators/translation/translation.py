@@ -2,11 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
 from crosslevel.types import Frame
 
 Estimator: TypeAlias = Literal["mixed", "ols", "fixed_effects", "random_effects", "between"]
+
+HOMES: dict[Estimator, str] = {
+    "mixed": "mixed", "ols": "ols", "fixed_effects": "panel.fixed_effects", "random_effects": "panel.random_effects",
+    "between": "panel.between",
+}  # fmt: skip
+"""Modules of the estimators."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +36,7 @@ class Translation:
     >>> print(found.call)
     cl.mixed("mathach ~ ses + (1 + ses | school)", data, method="reml")
     >>> round(found.fit(cl.datasets.load("hsb")).loglik, 3)
-    -23320.502
+    -23320.199
     """
 
     formula: str
@@ -49,9 +56,8 @@ class Translation:
 
     def fit(self, data: Frame) -> Any:
         """Fit the model to data; the result is that of `estimator`."""
-        import crosslevel
-
-        return getattr(crosslevel, self.estimator)(self.formula, data, **self.arguments)
+        module = import_module(f"crosslevel.estimators.{HOMES[self.estimator]}")
+        return getattr(module, self.estimator)(self.formula, data, **self.arguments)
 
     def __str__(self) -> str:
         return "\n".join([self.call, *(f"# {note}" for note in self.notes)])

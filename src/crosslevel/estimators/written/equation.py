@@ -110,7 +110,7 @@ def _with_known(fit: "Written", terms: tuple[Term, ...], index: str) -> tuple[Te
     """Terms with the parts that are known: an offset, the logarithm of an exposure."""
     design: Design = fit.design
     known = []
-    if design.offset is not None or getattr(fit, "given", {}).get("offset") is not None:
+    if fit.given.get("offset") is not None:
         known.append(Term(symbol="", variables=(indexed(design.offset_column or "offset", index),)))
     asked = design.asked
     if asked is not None and asked.exposure is not None:

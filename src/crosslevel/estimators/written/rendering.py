@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.written.records import Line, Statement, Sum, Term
@@ -47,8 +47,7 @@ def check_format(format: object) -> Format:
     """
     if format not in get_args(Format):
         raise CrosslevelError(f"`format` is 'text', 'unicode' or 'latex'; got {format!r}.")
-    found: Format = format
-    return found
+    return cast(Format, format)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,10 +65,7 @@ class Rendering:
 
     def lines(self, lines: Sequence[Line]) -> list[str]:
         """Each line as text."""
-        make: Callable[[Line], str] = lambda line: (  # noqa: E731
-            self._sum(line) if isinstance(line, Sum) else self._statement(line)
-        )
-        return [make(line) for line in lines]
+        return [self._sum(line) if isinstance(line, Sum) else self._statement(line) for line in lines]
 
     def _sum(self, line: Sum) -> str:
         """An equation; its right side in several lines where it is long."""
@@ -131,12 +127,12 @@ class Rendering:
         """Markup in this format."""
         pieces = _NAME.split(text)  # names stand at odd positions
         make = {"latex": _latex, "text": _plain, "unicode": _unicode}[self.format]
-        names = {"latex": lambda n: rf"\text{{{escaped(n)}}}"}.get(self.format, str)
         marks = [f"\x00{k}\x00" for k in range(len(pieces) // 2)]
         whole = "".join(piece if k % 2 == 0 else marks[k // 2] for k, piece in enumerate(pieces))
         out = make(whole)
         for mark, name in zip(marks, pieces[1::2], strict=True):
-            out = out.replace(mark, names(name))
+            shown = rf"\text{{{escaped(name)}}}" if self.format == "latex" else name
+            out = out.replace(mark, shown)
         return out
 
 
