@@ -1,7 +1,7 @@
 """Coefficients without each cluster in turn: who moves them, and whether one cluster decides."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
 from crosslevel.report.figures.heterogeneity import stacked
 from crosslevel.report.figures.subject import chosen
+from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,12 +23,18 @@ if TYPE_CHECKING:
 NAMED, DECIDING = 2, 4
 """Clusters that are named at each end: at least so many, and with those that decide at most so many."""
 
+LOWEST, STEP = 0.26, 0.17
+"""Heights of the names, as a share of the panel's: of the outermost cluster, and from one to the next further in."""
+
 MOST_PANELS = 8
 """Coefficients that are drawn if none are asked for."""
 
+MOST_MARKS = 5_000
+"""Dots up to which each tells its name in interactive drawings."""
+
 
 def influence_data(found: "Influence", terms: str | Sequence[str] | None = None) -> pd.DataFrame:
-    """Return coefficients without each cluster.
+    """Return coefficients without each cluster, or each row.
 
     Parameters
     ----------
@@ -36,8 +43,8 @@ def influence_data(found: "Influence", terms: str | Sequence[str] | None = None)
 
     Returns
     -------
-    frame : a row for each coefficient and cluster: term, cluster, estimate, change, dfbetas, and whether the cluster
-        decides: without it the sign or the result of the test is another.
+    frame : a row for each coefficient and cluster: term, cluster, estimate, change, dfbetas, p_value, and whether the
+        cluster decides: without it the sign or the result of the test is another.
 
     Examples
     --------
@@ -59,6 +66,7 @@ def influence_data(found: "Influence", terms: str | Sequence[str] | None = None)
                 "estimate": found.estimates[term].to_numpy(),
                 "change": found.changes[term].to_numpy(),
                 "dfbetas": found.dfbetas[term].to_numpy(),
+                "p_value": found.p_values[term].to_numpy(),
                 "decides": found.turned(term) | found.decided_otherwise(term),
             }
         )
@@ -70,7 +78,7 @@ def influence_data(found: "Influence", terms: str | Sequence[str] | None = None)
 
 
 def influence(found: "Influence", terms: str | Sequence[str] | None = None, *, ax: "Axes | None" = None) -> "Figure":
-    """Draw coefficients without each cluster: a dot for each, the interval of the whole fit behind them.
+    """Draw coefficients without each cluster, or row: a dot for each, the interval of the whole fit behind them.
 
     Parameters
     ----------
@@ -96,10 +104,11 @@ def influence(found: "Influence", terms: str | Sequence[str] | None = None, *, a
         for panel, term in zip(panels, names, strict=True):
             _draw(panel, found, data[data["term"] == term], term)
         if len(names) == 1:
-            theme.name_axes(panels[0], f"Coefficient of {names[0]} without one cluster", "")
+            theme.name_axes(panels[0], f"Coefficient of {names[0]} without one {_one(found)}", "")
         else:
-            theme.name_figure(panels[0], "Coefficient without one cluster", "")
-        title = f"{'Context effects' if found.context else 'Coefficients'} without each {found.by} in turn"
+            theme.name_figure(panels[0], f"Coefficient without one {_one(found)}", "")
+        what = "Context effects" if found.context and set(names) <= set(found.context) else "Coefficients"
+        title = f"{what} without each {'row' if found.by_rows else found.by} in turn"
         return theme.entitle(panels, title, words(found, data), own=ax is None)
 
 
@@ -107,15 +116,21 @@ def words(found: "Influence", data: pd.DataFrame) -> str:
     """What is drawn."""
     decide = int(data["decides"].sum())
     told = (
-        "orange: without it the sign, or the result of the test, is another"
+        "orange diamonds: without it the sign, or the result of the test, is another"
         if decide
         else "none changes a sign or the result of a test"
     )
+    many = "rows" if found.by_rows else "clusters"
     return (
-        f"Dots: the coefficient without each of {counted(len(found.levels))} clusters; {told}. Line and bar: with all "
-        f"clusters, and its {percent(found.level, decimals=0)} interval. The outermost clusters, and those "
-        "that decide, are named."
+        f"Dots: the coefficient without each of {counted(len(found.levels))} {many}; {told}. Line and area: with all "
+        f"{many}, and its {percent(found.level, decimals=0)} interval. The outermost {many}, and those that decide, "
+        "are named."
     )
+
+
+def _one(found: "Influence") -> str:
+    """What is left out at a time."""
+    return "row" if found.by_rows else "cluster"
 
 
 def _draw(panel: "Axes", found: "Influence", data: pd.DataFrame, term: str) -> None:
@@ -132,10 +147,9 @@ def _draw(panel: "Axes", found: "Influence", data: pd.DataFrame, term: str) -> N
         panel.axvline(0.0, color=theme.INK, linewidth=0.9)
     heights, places = stacked(values, width)
     top = float(heights.max(initial=0.0)) + 1.0
-    colours = np.where(data["decides"], theme.ORANGE, theme.GREY)
-    size = float(np.clip(420 / top**1.3, 5, 24))
-    panel.scatter(places, (heights + 0.6) / max(top, 5.0), c=list(colours), s=size, linewidths=0, zorder=3)
-    _name_outermost(panel, data, heights, places, max(top, 5.0))
+    heights = (heights + 0.6) / max(top, 5.0)
+    _draw_dots(panel, data, places, heights, float(np.clip(420 / top**1.3, 5, 24)))
+    _name_outermost(panel, data, places, heights)
     panel.set_xlim(ends.min() - 0.1 * width, ends.max() + 0.1 * width)
     panel.set_ylim(0.0, 1.45)
     panel.set_yticks([])
@@ -144,17 +158,34 @@ def _draw(panel: "Axes", found: "Influence", data: pd.DataFrame, term: str) -> N
     panel.set_title(theme.shortened([term], 80)[0], loc="left", fontsize=9.5, color=theme.INK)
 
 
-def _name_outermost(panel: "Axes", data: pd.DataFrame, heights: np.ndarray, places: np.ndarray, scale: float) -> None:
-    """Names above the outermost dots and those that decide; at the left they end there, at the right begin there."""
+def _draw_dots(panel: "Axes", data: pd.DataFrame, places: FloatArray, heights: FloatArray, size: float) -> None:
+    """A dot for each cluster, a diamond for each that decides."""
+    decides = data["decides"].to_numpy(dtype=bool)
+    looks = ((~decides, theme.GREY, "o", size), (decides, theme.ORANGE, "D", max(size, 16.0)))
+    for which, colour, marker, area in looks:
+        look: dict[str, Any] = {"c": colour, "s": area, "marker": marker, "linewidths": 0, "zorder": 3}
+        dots = panel.scatter(places[which], heights[which], **look)
+        if len(data) <= MOST_MARKS:
+            own = data[which]
+            numbers = {"without it": own["estimate"], "dfbetas": own["dfbetas"], "p": own["p_value"]}
+            theme.mark(dots, theme.told(own["cluster"].tolist(), numbers))
+
+
+def _name_outermost(panel: "Axes", data: pd.DataFrame, places: FloatArray, heights: FloatArray) -> None:
+    """Names of the outermost clusters and of those that decide, further in one above the other, with lines to them."""
     order = np.argsort(data["estimate"].to_numpy(), kind="stable")
-    names = theme.shortened(list(data["cluster"]), 18)
     half, decides = max(len(order) // 2, 1), data["decides"].to_numpy()
-    for side, ends in (("right", order[:half]), ("left", order[::-1][: len(order) - half])):
-        which = [k for rank, k in enumerate(ends) if rank < NAMED or decides[k]][:DECIDING]
+    sides = (("right", order[:half]), ("left", order[::-1][: len(order) - half]))
+    named = [
+        (side, [k for rank, k in enumerate(ends) if rank < NAMED or decides[k]][:DECIDING]) for side, ends in sides
+    ]
+    names = theme.shortened([str(data["cluster"].iloc[k]) for _, which in named for k in which], 26)
+    for side, which in named:
         for step, k in enumerate(which):
-            sign = -1.0 if side == "right" else 1.0
             panel.annotate(
-                names[k], (places[k], (heights[k] + 0.6) / scale), (sign * 5.0, 10.0 + 11.0 * step),
-                textcoords="offset points", fontsize=8, color=theme.INK, ha=side, va="center",
+                names.pop(0), (places[k], heights[k]), (-9.0 if side == "right" else 9.0, LOWEST + STEP * step),
+                textcoords=("offset points", "axes fraction"), fontsize=8, color=theme.INK, ha=side, va="center",
+                bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
                 arrowprops={"arrowstyle": "-", "color": theme.PALE, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 2},
+                zorder=4,
             )  # fmt: skip
