@@ -11,6 +11,7 @@ from test_multiple_membership import DATA as DYADS
 import crosslevel as cl
 from crosslevel.errors import CrosslevelError, DesignError
 from crosslevel.report.figures import theme
+from crosslevel.report.figures.marks import LABELS
 
 MODERATED = "y ~ x * z + x * sector + (x | school)"
 
@@ -199,7 +200,9 @@ def test_figure_draws_every_cluster_once_in_its_place(moderated) -> None:
     assert theme.png(figure).startswith(b"\x89PNG")
     assert "With what moderators explain." in figure.texts[1].get_text().replace("\n", " ")
     own = moderated.heterogeneity(moderators="own").own["school"]["x"].to_numpy()
-    dots = next(item.get_offsets() for item in figure.axes[0].collections if len(item.get_offsets()) == len(own))
+    labels = [getattr(item, LABELS, ()) for item in figure.axes[0].collections]
+    drawn = [item.get_offsets() for item, of in zip(figure.axes[0].collections, labels, strict=True) if len(of)]
+    dots = np.concatenate(drawn)
     low, high = figure.axes[0].get_xlim()
     np.testing.assert_allclose(np.sort(dots[:, 0]), np.sort(own), atol=(high - low) / 100)
     assert len(np.unique(np.asarray(dots), axis=0)) == len(own)

@@ -117,13 +117,18 @@ def caterpillar(
             theme.name_axes(panel, effect, "")
         else:
             theme.name_axes(panel, f"Rank of the cluster (of {counted(len(data))})", effect)
-        subtitle = words(len(data), int(clear.sum()), level, comparison)
+        subtitle = words(len(data), int(clear.sum()), level, comparison, spread=bool(data["std_error"].any()))
         title = f"Random {what} by {fit.labels.get(group) or group}"
         return theme.entitle([panel], title, subtitle, own=ax is None)
 
 
-def words(clusters: int, clear: int, level: float, comparison: bool) -> str:
+def words(clusters: int, clear: int, level: float, comparison: bool, *, spread: bool) -> str:
     """What the intervals mean."""
+    if not spread:
+        return (
+            f"All {counted(clusters)} clusters are the same in this model: it found no variance between them beyond "
+            "what chance explains."
+        )
     if comparison:
         return (
             f"{counted(clusters)} clusters with comparison intervals (1.39 standard errors): two clusters differ at "

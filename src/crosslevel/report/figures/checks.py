@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 NAMED = 6
 """Clusters outside their range that are named, at most."""
 
+ROWS = 45
+"""Up to so many clusters have a row with their name; more stand side by side."""
+
 POINTS = 2000
 """Clusters that are drawn, at most."""
 
@@ -169,7 +172,8 @@ def calibration(found: "Calibration", *, ax: "Axes | None" = None) -> "Figure":
         names(panels[0], f"Predicted {found.predicts}", "Observed")
         subtitle = (
             f"Points: rows in groups of similar predictions. Bars: where {percent(found.level, decimals=0)} of "
-            f"observed means lie if the model is true. Largest deviation: {p_statement(found.p_value)}."
+            "observed means lie if the model is true; orange squares: outside. Largest deviation: "
+            f"{p_statement(found.p_value)}."
         )
         return theme.entitle(panels, "Observed and predicted", subtitle, own=ax is None)
 
@@ -180,8 +184,11 @@ def _draw_bins(panel: "Axes", data: pd.DataFrame) -> None:
     panel.plot(ends, ends, color=theme.INK, linewidth=0.9)
     panel.vlines(data["predicted"], data["conf_low"], data["conf_high"], color=theme.PALE, linewidth=5, alpha=0.8)
     inside = (data["observed"] >= data["conf_low"]) & (data["observed"] <= data["conf_high"])
-    for part, color in ((data[inside], theme.BLUE), (data[~inside], theme.ORANGE)):
-        panel.plot(part["predicted"], part["observed"], "o", color=color, markersize=4.5)
+    for part, colour, marker in ((data[inside], theme.BLUE, "o"), (data[~inside], theme.ORANGE, "s")):
+        dots = panel.scatter(part["predicted"], part["observed"], c=colour, s=24, marker=marker, linewidths=0, zorder=3)
+        limits = (part["conf_low"], part["conf_high"])
+        numbers = {"rows": part["rows"], "predicted": part["predicted"], "observed": part["observed"], "range": limits}
+        theme.mark(dots, theme.told([f"group {k}" for k in part["bin"]], numbers))
 
 
 def observed_expected_data(found: "ObservedExpected") -> pd.DataFrame:
@@ -210,27 +217,65 @@ def observed_expected(found: "ObservedExpected", *, ax: "Axes | None" = None) ->
     >>> figure = observed_expected(cl.observed_expected(fit, n=100, seed=1))
     """
     data = observed_expected_data(found)
-    kept = np.unique(np.r_[evenly(len(data), POINTS), np.flatnonzero(data["outside"].to_numpy())])
-    shown, place = data.iloc[kept], kept + 1
-    outside = shown["outside"].to_numpy()
-    with theme.drawing(ax, height=4.0) as (panel,):
-        panel.vlines(
-            place, shown["low"], shown["high"], color=theme.PALE, linewidth=max(1.0, 260 / len(data)), alpha=0.6
-        )
-        panel.axhline(1.0, color=theme.INK, linewidth=0.9)
-        for these, color in ((~outside, theme.BLUE), (outside, theme.ORANGE)):
-            panel.plot(place[these], shown["ratio"].to_numpy()[these], "o", color=color, markersize=3.5)
-        for k in _named(place, outside, len(data)):
-            panel.annotate(theme.middle_cut(str(shown.index[k]), 14), (place[k], shown["ratio"].iloc[k]), fontsize=8,
-                           xytext=(4, -9), textcoords="offset points", color=theme.INK)  # fmt: skip
-        theme.name_axes(panel, f"Clusters of {found.group}, in order", "Observed / expected")
+    few = len(data) <= ROWS
+    with theme.drawing(ax, height=0.7 + 0.165 * len(data) if few else 4.0) as (panel,):
+        (_in_rows if few else _side_by_side)(panel, data)
+        if few:
+            theme.name_axes(panel, "Observed / expected", "")
+        else:
+            theme.name_axes(panel, f"Clusters of {found.group}, in order", "Observed / expected")
         subtitle = (
             f"Points: {found.what.lower()} over what the rows let expect in a cluster drawn at random. Grey: where "
-            f"{percent(found.level, decimals=0)} of them lie if the model is true; orange: "
+            f"{percent(found.level, decimals=0)} of them lie if the model is true; orange squares: "
             f"{int(data['outside'].sum())} of {counted(len(data))} outside. Distribution over clusters: "
             f"{p_statement(found.p_value)}."
         )
         return theme.entitle([panel], f"Clusters of {found.group}: observed and expected", subtitle, own=ax is None)
+
+
+def _labels(data: pd.DataFrame) -> list[str]:
+    """What each cluster's mark says."""
+    numbers = {"rows": data["rows"], "observed": data["observed"], "expected": data["expected"]}
+    return theme.told(data.index, numbers | {"ratio": data["ratio"], "range": (data["low"], data["high"])})
+
+
+def _in_rows(panel: "Axes", data: pd.DataFrame) -> None:
+    """A row with its name for each cluster."""
+    place, outside = np.arange(len(data)), data["outside"].to_numpy()
+    panel.hlines(place, data["low"], data["high"], color=theme.PALE, linewidth=5, alpha=0.8)
+    panel.axvline(1.0, color=theme.INK, linewidth=0.9)
+    for these, colour, marker in ((~outside, theme.BLUE, "o"), (outside, theme.ORANGE, "s")):
+        dots = panel.scatter(data["ratio"][these], place[these], c=colour, s=22, marker=marker, linewidths=0, zorder=3)
+        theme.mark(dots, _labels(data[these]))
+    panel.set_yticks(place, theme.shortened(list(data.index), 36))
+    panel.set_ylim(-0.8, len(data) - 0.2)
+    panel.tick_params(axis="y", length=0)
+    panel.grid(visible=False, axis="y")
+
+
+def _side_by_side(panel: "Axes", data: pd.DataFrame) -> None:
+    """Many clusters beside each other, some of those outside named."""
+    kept = np.unique(np.r_[evenly(len(data), POINTS), np.flatnonzero(data["outside"].to_numpy())])
+    shown, place = data.iloc[kept], kept + 1
+    outside = shown["outside"].to_numpy()
+    width = float(np.clip(260 / len(data), 0.4, 5.0))
+    panel.vlines(place, shown["low"], shown["high"], color=theme.PALE, linewidth=width, alpha=0.6)
+    panel.axhline(1.0, color=theme.INK, linewidth=0.9)
+    size = float(np.clip(700 / len(data), 1.6, 14))
+    for these, colour, marker in ((~outside, theme.BLUE, "o"), (outside, theme.ORANGE, "s")):
+        ratio = shown["ratio"].to_numpy()[these]
+        larger = size * (1.0 if marker == "o" else 2.5)
+        dots = panel.scatter(place[these], ratio, c=colour, s=larger, marker=marker, linewidths=0, zorder=3)
+        theme.mark(dots, _labels(shown[these]))
+    panel.set_xlim(-0.01 * len(data), 1.01 * len(data) + 1)
+    panel.grid(visible=False, axis="x")
+    names = theme.shortened(list(shown.index), 14)
+    for k in _named(place, outside, len(data)):
+        left = place[k] > 0.5 * len(data)
+        panel.annotate(
+            names[k], (place[k], shown["ratio"].iloc[k]), xytext=(-5 if left else 5, 9 if left else -9),
+            textcoords="offset points", fontsize=8, color=theme.INK, ha="right" if left else "left",
+        )  # fmt: skip
 
 
 def _named(place: IntArray, outside: BoolArray, n: int) -> list[int]:

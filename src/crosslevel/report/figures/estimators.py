@@ -92,7 +92,7 @@ def estimators(*found: Comparison, terms: Sequence[str] | None = None) -> "Figur
         title = (
             "The same effects by other estimators" if len(shown) > 1 else f"The effect {shown[0]} by other estimators"
         )
-        words = f"Estimates with {level} intervals. The band is the interval by the first, {names[0]}."
+        words = f"Estimates with {level} intervals, open where they hold zero. Band: that by the first, {names[0]}."
         figure = theme.entitle(panels, title, words, own=True)
         engine = figure.get_layout_engine()
         assert engine is not None
@@ -111,10 +111,11 @@ def _draw(panel: "Axes", frame: pd.DataFrame, names: Sequence[str]) -> None:
     y = np.array([places[name] for name in frame["estimator"]])
     low, high, middle = (frame[name].to_numpy(dtype=float) for name in ("conf_low", "conf_high", "estimate"))
     clear = (low > 0.0) | (high < 0.0)
-    for which, colour in ((clear, theme.BLUE), (~clear, theme.GREY)):
+    for which, colour, face in ((clear, theme.BLUE, theme.BLUE), (~clear, theme.GREY, "white")):
         panel.hlines(y[which], low[which], high[which], color=colour, linewidth=1.8)
-        panel.plot(middle[which], y[which], "o", color=colour, markersize=4.5)
+        panel.plot(middle[which], y[which], "o", color=colour, markersize=5, markerfacecolor=face)
+    panel.margins(x=0.08)
     panel.axvline(0.0, color=theme.INK, linewidth=0.9)
-    panel.set_yticks(list(places.values()), list(places))
+    panel.set_yticks(list(places.values()), theme.shortened(list(places), 34))
     panel.set_ylim(-0.6, len(names) - 0.4)
     panel.grid(visible=False, axis="y")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 STEPS = 12
 LINES = 250
+LETTER = 0.045
+"""Height of a name, as a share of the panel's."""
 NAMED = 8
 """Up to so many lines carry the names of their clusters."""
 
@@ -133,5 +135,20 @@ def shape(lines: np.ndarray[tuple[int, int, int], np.dtype[np.float64]]) -> str:
 
 def name_lines(panel: "Axes", lines: np.ndarray[tuple[int, int, int], np.dtype[np.float64]], names: list[str]) -> None:
     """Write the names of a few clusters at the ends of their lines."""
-    for line, name in zip(lines, names, strict=True):
-        panel.annotate(name, line[-1], (4, 0), textcoords="offset points", va="center", fontsize=8, color=theme.INK)
+    low, high = panel.get_ylim()
+    step = LETTER * (high - low)
+    order = np.argsort(lines[:, -1, 1], kind="stable")
+    heights = lines[order, -1, 1]
+    # from below, each at least a letter's height above the one before; then all shifted back by half of what they rose
+    apart = np.maximum.accumulate(heights - step * np.arange(len(heights))) + step * np.arange(len(heights))
+    apart -= (apart - heights).max() / 2.0
+    apart = np.maximum.accumulate(apart - step * np.arange(len(heights))) + step * np.arange(len(heights))
+    right = float(lines[:, -1, 0].max())
+    reach = right - float(lines[:, 0, 0].min())
+    for k, height in zip(order, apart, strict=True):
+        panel.annotate(
+            names[k], lines[k, -1], (right + 0.03 * reach, height), textcoords="data", va="center", fontsize=8,
+            color=theme.INK, arrowprops={"arrowstyle": "-", "color": theme.PALE, "linewidth": 0.7, "shrinkB": 1},
+        )  # fmt: skip
+    widest = max(theme.width_of(name, 8) for name in names)
+    panel.set_xlim(right=right + reach * (0.05 + 1.2 * widest / theme.WIDTH))

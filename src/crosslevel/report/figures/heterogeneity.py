@@ -1,7 +1,7 @@
 """How much coefficients differ between clusters: average, middle of the clusters, and the clusters' own."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -116,7 +116,7 @@ def heterogeneity(
         panel.axvline(0, color=theme.INK, linewidth=0.9)
         width = _span(frame, own)
         for k, term in enumerate(frame.index):
-            _draw_row(panel, rows - 1 - k, frame.loc[term], own[term].to_numpy(), width)
+            _draw_row(panel, rows - 1 - k, frame.loc[term], own[term], width)
         panel.set_yticks(np.arange(rows)[::-1], theme.shortened(list(frame.index), 36))
         panel.set_ylim(-0.4, rows - 0.12)
         panel.tick_params(axis="y", length=0)
@@ -132,8 +132,8 @@ def words(clusters: int, moderators: str | None) -> str:
     """What is drawn; `moderators` says where those of cross-level interactions are, None if there are none."""
     text = (
         "Bars: the average and the middle 90 % of clusters by the model's mean and SD; at the right, SD in % of the "
-        f"average. Dots: {counted(clusters)} clusters' own coefficients, shrunken towards the average; orange where "
-        "the sign is the other one."
+        f"average. Dots: {counted(clusters)} clusters' own coefficients, shrunken towards the average; orange "
+        "triangles where the sign is the other one."
     )
     at = {"mean": " All at the average of the moderators.", "own": " With what moderators explain."}
     return text + at.get(moderators or "", "")
@@ -145,16 +145,19 @@ def _span(frame: pd.DataFrame, own: pd.DataFrame) -> float:
     return float(np.ptp(values)) or 1.0
 
 
-def _draw_row(panel: "Axes", place: int, row: pd.Series, own: FloatArray, width: float) -> None:
+def _draw_row(panel: "Axes", place: int, row: pd.Series, clusters: "pd.Series[float]", width: float) -> None:
     """One coefficient: its bar and average, above them the clusters' dots, at the right the ratio."""
+    own, names = clusters.to_numpy(dtype=float), clusters.index
     panel.hlines(place, row["low"], row["high"], colors=theme.BLUE, linewidth=5, alpha=0.35)
     panel.scatter([row["mean"]], [place], c=theme.BLUE, s=46, linewidths=0, zorder=4, marker="D")
     heights, places = stacked(own, width)
     other = own * np.sign(row["mean"]) < 0.0
     step = min(0.07, STACKED / max(float(heights.max(initial=0.0)) + 1.0, 1.0))
     size = float(np.clip(1600 / len(own), 4, 14))
-    colours = np.where(other, theme.ORANGE, theme.GREY)
-    panel.scatter(places, place + 0.14 + step * heights, c=list(colours), s=size, linewidths=0, zorder=3)
+    for which, colour, marker in ((~other, theme.GREY, "o"), (other, theme.ORANGE, "^")):
+        look: dict[str, Any] = {"c": colour, "s": size, "marker": marker, "linewidths": 0, "zorder": 3}
+        dots = panel.scatter(places[which], (place + 0.14 + step * heights)[which], **look)
+        theme.mark(dots, theme.told(names[which], {str(row.name): own[which]}))
     if np.isfinite(row["ratio"]):
         panel.annotate(
             f"{100 * row['ratio']:.0f} %", (1.0, place), (4, 0), xycoords=("axes fraction", "data"),

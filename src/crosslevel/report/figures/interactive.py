@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STYLE = """
 .crosslevel{max-width:100%;height:auto}
-.crosslevel .marks *{fill:#fff;fill-opacity:0;stroke:#D55E00;stroke-opacity:0;stroke-width:5;outline:none}
+.crosslevel .marks *{fill:#fff;fill-opacity:0;stroke:#E0671B;stroke-opacity:0;stroke-width:5;outline:none}
 .crosslevel .marks circle,.crosslevel .marks polygon{pointer-events:all}
 .crosslevel .marks polyline{fill:none;pointer-events:stroke}
 .crosslevel:not([data-ready]) .marks :hover,.crosslevel .marks .on{stroke-opacity:1;stroke-width:2}

@@ -115,15 +115,16 @@ def _draw_curve(panel: "Axes", found: JohnsonNeyman) -> None:
         frame[name].to_numpy(dtype=float) for name in (found.z, "estimate", "conf_low", "conf_high")
     )
     panel.fill_between(z, low, high, color=theme.PALE, alpha=0.45, linewidth=0, label="may be zero")
-    looks = [(found.uncorrected, theme.ORANGE, "differs at this value alone"),
-             (found.corrected, theme.BLUE, "differs, false discoveries controlled")]  # fmt: skip
-    for division, colour, label in looks:
+    looks = [(found.uncorrected, theme.ORANGE, "////", "differs at this value alone"),
+             (found.corrected, theme.BLUE, "", "differs, false discoveries controlled")]  # fmt: skip
+    for division, colour, hatch, label in looks:
         for region in division.regions:
             if region.sign:
                 places = _within(z, region.low, region.high)
                 ends = [np.interp(places, z, values) for values in (low, high)]
                 panel.fill_between(places, *ends, color="white", linewidth=0)
-                panel.fill_between(places, *ends, color=colour, alpha=0.3, linewidth=0, label=label)
+                panel.fill_between(places, *ends, facecolor=colour, edgecolor=colour, hatch=hatch, alpha=0.3,
+                                   linewidth=0, label=label)  # fmt: skip
                 label = "_"
     if found.found:
         for name in ("corrected_low", "corrected_high"):
@@ -152,7 +153,7 @@ def _draw_limits(panel: "Axes", found: JohnsonNeyman) -> None:
     """The limits inside the data: dashed without correction, solid with it, its value at the top."""
     inside = found.limits[found.limits["inside"].astype(bool)]
     for name, style in (("none", (0, (4, 3))), ("fdr", "-")):
-        colour = theme.BLUE if name == "fdr" else theme.ORANGE
+        colour = theme.BLUE if name == "fdr" else theme.RUST
         others = inside.loc[inside["correction"] != name, "value"].to_numpy(dtype=float)
         for value in inside.loc[inside["correction"] == name, "value"]:
             panel.axvline(value, ymin=FLOOR, color=colour, linewidth=1.1, linestyle=style)

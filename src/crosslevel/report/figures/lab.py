@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LOOKS = (
-    (theme.BLUE, "o"), (theme.ORANGE, "s"), (theme.GREEN, "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), ("#E69F00", "P"),
-    (theme.GREY, "X"), (theme.INK, "<"),
-)  # fmt: skip
-"""Colours and markers of the lines."""
-
 AFTER_FACTORS = "estimator"
 """The first column of results that is no factor."""
 
@@ -161,8 +155,10 @@ def _shown(
             "Choose one term before drawing: results[results['term'] == ...]."
         )
     lines = tuple(dict.fromkeys(frame["line"]))
-    if x is not None and len(lines) > len(LOOKS):
-        raise CrosslevelError(f"`results` has {len(lines)} lines, {len(LOOKS)} can be told apart; choose some of them.")
+    if x is not None and len(lines) > len(theme.LOOKS):
+        raise CrosslevelError(
+            f"`results` has {len(lines)} lines, {len(theme.LOOKS)} can be told apart; choose some of them."
+        )
     return Shown(frame=frame, lines=lines, x=x, columns=columns, rows=rows, name=_named(measure, mine))
 
 
@@ -245,7 +241,7 @@ def _draw_panels(
         panels[len(panels) - len(columns) + (len(columns) - 1) // 2].set_xlabel(words[shown.x or ""])
         figure = theme.entitle(panels, title, notes, own=True)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), handlelength=1.8)
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), handlelength=2.8)
         return figure
 
 
@@ -255,7 +251,7 @@ def _draw_lines(panel: "Axes", shown: Shown, inside: pd.DataFrame) -> None:
     numbers = all(isinstance(level, int | float | np.number) for level in levels)
     places = dict(zip(levels, levels if numbers else range(len(levels)), strict=True))
     step = APART * (max(places.values()) - min(places.values()))
-    for k, (line, (colour, marker)) in enumerate(zip(shown.lines, LOOKS, strict=False)):
+    for k, (line, (colour, marker, dashes)) in enumerate(zip(shown.lines, theme.LOOKS, strict=False)):
         aside = step * (k - (len(shown.lines) - 1) / 2)
         for published in (False, True):
             mine = inside[(inside["line"] == line) & (inside["published"] == published)].sort_values("x")
@@ -266,7 +262,7 @@ def _draw_lines(panel: "Axes", shown: Shown, inside: pd.DataFrame) -> None:
             if published:
                 panel.plot(x, value, markersize=7.5, markerfacecolor="white", linestyle="", zorder=4, **look)
             else:
-                panel.plot(x, value, markersize=4.6, linewidth=1.4, label=line, zorder=3, **look)
+                panel.plot(x, value, markersize=4.6, linewidth=1.4, linestyle=dashes, label=line, zorder=3, **look)
     panel.set_xticks(list(places.values()), [_level(level) for level in levels])
 
 

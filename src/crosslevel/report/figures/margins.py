@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 POINTS = 61
 """Values along a variable of numbers."""
 
-COLOURS = (theme.BLUE, theme.ORANGE, theme.GREEN, "#CC79A7", "#56B4E9", "#E69F00")
+LINES = 6
 """Lines of a panel."""
 
 PANELS = 9
@@ -214,7 +214,7 @@ def _drawn(setting: Setting, table: Margins, axis: str, groups: Sequence[str]) -
     """
     told = ("contrast", *setting.labels)
     names = [name if name in told else setting.name_of(name, "by") for name in groups]
-    limits = [("lines", len(COLOURS)), ("panels", PANELS)]
+    limits = [("lines", LINES), ("panels", PANELS)]
     if len(names) > len(limits):
         raise CrosslevelError(f"`by` needs {len(names)} variables beside {axis!r} to be told apart; two can be drawn.")
     for name, (what, most) in zip(names, limits, strict=False):
@@ -262,14 +262,17 @@ def _draw_lines(panel: "Axes", drawn: Drawn, frame: pd.DataFrame) -> None:
         mine = frame if key is None else frame[frame[drawn.groups[0]] == key]
         low, high, middle = (mine[name].to_numpy(dtype=float) for name in ("conf_low", "conf_high", "estimate"))
         label = "" if key is None else written(key)
+        colour, marker, dashes = theme.LOOKS[k]
         if drawn.is_numeric:
             x = mine[drawn.axis].to_numpy(dtype=float)
-            panel.fill_between(x, low, high, color=COLOURS[k], alpha=0.16, linewidth=0)
-            panel.plot(x, middle, color=COLOURS[k], linewidth=1.8, label=label)
+            panel.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
+            panel.plot(x, middle, color=colour, linewidth=1.8, linestyle=dashes, label=label)
             continue
         places = np.arange(len(mine)) + (k - (len(keys) - 1) / 2) * min(0.14, 0.6 / len(keys))
-        panel.vlines(places, low, high, colors=COLOURS[k], linewidth=1.6)
-        panel.scatter(places, middle, c=COLOURS[k], s=34, linewidths=0, zorder=3, label=label)
+        panel.vlines(places, low, high, colors=colour, linewidth=1.6)
+        dots = panel.scatter(places, middle, c=colour, s=34, marker=marker, linewidths=0, zorder=3, label=label)
+        heads = [f"{value}, {label}" if label else str(value) for value in mine[drawn.axis]]
+        theme.mark(dots, theme.told(heads, {"estimate": middle, "interval": (low, high)}))
         panel.set_xticks(np.arange(len(mine)), theme.shortened(list(mine[drawn.axis]), 18))
         panel.set_xlim(-0.6, len(mine) - 0.4)
         panel.grid(visible=False, axis="x")
@@ -293,7 +296,7 @@ def mark_data(panel: "Axes", values: FloatArray) -> None:
 def _legend(panel: "Axes", drawn: Drawn) -> None:
     """What the lines are."""
     name = drawn.groups[0]
-    legend = panel.legend(title="" if name == "contrast" else name, alignment="left", loc="best")
+    legend = panel.legend(title="" if name == "contrast" else name, alignment="left", loc="best", handlelength=2.6)
     legend.get_title().set_fontsize(9)
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from itertools import cycle
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from crosslevel.simulation.power.record import Power
-
-LOOKS = (
-    (theme.BLUE, "o"), (theme.ORANGE, "s"), (theme.GREEN, "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), ("#E69F00", "P"),
-    (theme.GREY, "X"), (theme.INK, "<"),
-)  # fmt: skip
-"""Colours and markers of the lines."""
 
 NAMES = {"clusters": "Clusters", "size": "Rows in each cluster", "effect": "Effect"}
 """Names of the axis."""
@@ -112,8 +107,8 @@ def power(found: "Power", by: By | None = None, *, wanted: float = 0.8, ax: "Axe
         panel.set_ylim(0.0, 1.02)
         _mark(panel, wanted, found.settings.level)
         reached = [
-            _draw(panel, found, line, along, LOOKS[k % len(LOOKS)], label=line.name if len(lines) > 1 else None)
-            for k, line in enumerate(lines)
+            _draw(panel, found, line, along, look, label=line.name if len(lines) > 1 else None)
+            for line, look in zip(lines, cycle(theme.LOOKS), strict=False)
         ]
         from matplotlib.ticker import PercentFormatter
 
@@ -196,12 +191,12 @@ def _mark(panel: "Axes", wanted: float, level: float) -> None:
 
 
 def _draw(
-    panel: "Axes", found: "Power", line: Line, along: str, look: tuple[str, str], *, label: str | None
+    panel: "Axes", found: "Power", line: Line, along: str, look: tuple[str, str, Any], *, label: str | None
 ) -> tuple[FloatArray, FloatArray]:
     """One curve: band, line, points with their intervals. Returns places along the axis, and power there."""
     from crosslevel.simulation.power.surface import NoCurveError
 
-    colour, marker = look
+    colour, marker, dashes = look
     x, y, error = (line.frame[name].to_numpy(dtype=float) for name in (along, "power", "mcse"))
     reach = np.clip([y - np.maximum(y - NORMAL * error, 0.0), np.minimum(y + NORMAL * error, 1.0) - y], 0.0, None)
     panel.errorbar(
@@ -212,7 +207,7 @@ def _draw(
     except NoCurveError:  # nothing but zeros and ones: the points stand alone
         return np.zeros(0), np.zeros(0)
     panel.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0, zorder=1)
-    panel.plot(places, middle, color=colour, linewidth=1.6, zorder=2)
+    panel.plot(places, middle, color=colour, linewidth=1.6, linestyle=dashes, zorder=2)
     return places, middle
 
 
@@ -224,7 +219,7 @@ def _mark_needed(panel: "Axes", curves: Sequence[tuple[FloatArray, FloatArray]],
         above = np.flatnonzero(power >= wanted)
         if not len(above) or above[0] == 0:
             continue
-        colour, first = LOOKS[k % len(LOOKS)][0], above[0]
+        colour, first = theme.LOOKS[k % len(theme.LOOKS)][0], above[0]
         place = float(np.interp(wanted, power[first - 1 : first + 1], places[first - 1 : first + 1]))
         panel.vlines(place, 0.0, wanted, color=colour, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
         share = float(ends.transform(panel.transData.transform((place, 0.0)))[0])

@@ -166,11 +166,11 @@ def labels(lines: pd.DataFrame) -> list[str]:
 
 def trellis(points: pd.DataFrame, lines: pd.DataFrame, names: tuple[str, str], title: str, subtitle: str) -> "Figure":
     """A panel per cluster, in the order of their names, with shared scales."""
-    columns = min(6, max(2, int(np.ceil(np.sqrt(1.4 * len(lines))))))
+    columns = columns_for(len(lines))
     rows = -(-len(lines) // columns)
     pooled = np.polyfit(points["x"], points["y"], 1) if points["x"].nunique() > 1 else None
     with theme.drawing(None, height=0.6 + 1.2 * rows, rows=rows, columns=columns) as panels:
-        heads = theme.shortened(list(lines.index), int(96 / columns))
+        heads = theme.shortened(list(lines.index), int(106 / columns))
         ends = np.array([points["x"].min(), points["x"].max()])
         for panel, head, (cluster, line) in zip(panels, heads, lines.iterrows(), strict=False):
             own = points[points["cluster"] == cluster]
@@ -187,9 +187,23 @@ def trellis(points: pd.DataFrame, lines: pd.DataFrame, names: tuple[str, str], t
         # a column that ends above the last row has its numbers below its last panel
         for panel in panels[max(0, len(lines) - columns) : len(lines)]:
             panel.tick_params(labelbottom=True)
-        panels[0].locator_params(nbins=3)
+        panels[0].locator_params(axis="y", nbins=3)
+        panels[0].locator_params(axis="x", nbins=3 if columns < 6 else 2, steps=[1, 2, 4, 5, 10])
         theme.name_figure(panels[0], *names)
         return theme.entitle(panels, title, subtitle, own=True)
+
+
+def columns_for(count: int) -> int:
+    """Columns of a grid of panels that is a little wider than high, and has few empty places.
+
+    Examples
+    --------
+    >>> [columns_for(count) for count in (1, 5, 12, 28, 29)]
+    [2, 3, 4, 7, 6]
+    """
+    wanted = float(np.sqrt(1.4 * count))
+    possible = range(max(2, int(wanted) - 1), min(7, int(np.ceil(wanted)) + 1) + 1)
+    return min(possible, key=lambda columns: (-count % columns / columns + 0.2 * abs(columns - wanted), columns))
 
 
 def overlay(

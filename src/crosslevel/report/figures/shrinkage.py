@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from crosslevel.estimators.mixed import MixedFit
 
 ARROWS = 400
+NAMED = 45
+"""Up to so many clusters have their names."""
 
 
 def shrinkage_data(fit: "MixedFit") -> pd.DataFrame:
@@ -170,6 +172,8 @@ def arrows(panel: "Axes", drawn: pd.DataFrame, pair: list[str]) -> None:
     panel.axvline(0, color=theme.INK, linewidth=0.7)
     panel.set_xlim(*view(alone[:, 0], pooled[:, 0]))
     panel.set_ylim(*view(alone[:, 1], pooled[:, 1]))
+    if len(drawn) <= NAMED:
+        theme.name_points(panel, *pooled.T, list(drawn.index), others=alone)
     theme.name_axes(panel, effect_name(pair[0]), effect_name(pair[1]))
 
 

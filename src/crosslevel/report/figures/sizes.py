@@ -101,7 +101,8 @@ def words(sizes: "pd.Series[int]") -> str:
 def bars(panel: "Axes", sizes: "pd.Series[int]") -> None:
     """One bar per cluster, its size written beside it."""
     places = np.arange(len(sizes))[::-1]
-    panel.barh(places, sizes.to_numpy(), color=theme.BLUE, height=0.68)
+    drawn = panel.barh(places, sizes.to_numpy(), color=theme.BLUE, height=0.68)
+    theme.mark(list(drawn), theme.told(sizes.index, {"rows": sizes}))
     for place, size in zip(places, sizes, strict=True):
         panel.annotate(
             counted(size), (size, place), (3, 0), textcoords="offset points", va="center", fontsize=8, color=theme.GREY
@@ -137,7 +138,7 @@ def histogram(panel: "Axes", sizes: "pd.Series[int]") -> None:
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         va="top",
-        color=theme.ORANGE,
+        color=theme.RUST,
         fontsize=9,
     )
 

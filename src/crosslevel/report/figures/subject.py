@@ -1,7 +1,7 @@
 """What a figure is about: the columns, labels and rows of a fit that it shows."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,28 @@ def chosen(argument: str, value: str | None, options: Sequence[str]) -> str:
     return value
 
 
+def models_by_name(given: Any, names: Sequence[str] | None) -> dict[str, Any]:
+    """One model, several, or a dict of them, by name.
+
+    Raises
+    ------
+    CrosslevelError : no model, or not a different name for each.
+    """
+    if isinstance(given, Mapping):
+        if names is not None:
+            raise CrosslevelError("`names` is for a list of models; a dict has their names already.")
+        found = {str(name): fit for name, fit in given.items()}
+    else:
+        several = list(given) if isinstance(given, list | tuple) else [given]
+        heads = [f"Model {k + 1}" for k in range(len(several))] if names is None else [str(name) for name in names]
+        if len(heads) != len(several) or len(set(heads)) < len(heads):
+            raise CrosslevelError(f"`names` needs {len(several)} different names, one for each model; got {heads}.")
+        found = dict(zip(heads, several, strict=True))
+    if not found:
+        raise CrosslevelError("`models` is empty. Give fits, such as [small, large].")
+    return found
+
+
 def linear_only(fit: object, figure: str, why: str, instead: str) -> None:
     """Refuse a figure that makes sense of linear models only.
 
@@ -42,11 +64,11 @@ def named(name: str, labels: Mapping[str, str]) -> str:
     return f"{label} ({name})" if label and label != name else name
 
 
-def used_frame(fit: "MixedFit", names: Iterable[str]) -> pd.DataFrame:
+def used_frame(fit: "MixedFit", names: Iterable[str], argument: str = "x") -> pd.DataFrame:
     """The columns of the data, only the rows that the fit used."""
     columns = fit.design.columns
     wanted = tuple(dict.fromkeys(names))
-    columns.require(wanted, "x")
+    columns.require(wanted, argument)
     return columns.to_pandas(wanted, slice(0, columns.n_rows), fit.design.mask).reset_index(drop=True)
 
 

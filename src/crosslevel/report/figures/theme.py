@@ -1,17 +1,15 @@
 """The house style of figures: legible in print, safe for the colour-blind, and without a trace in global settings."""
 
 import gc
-import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from crosslevel.report.figures import lettering
 from crosslevel.report.figures.marks import mark as mark
 from crosslevel.report.figures.marks import told as told
 from crosslevel.types import FloatArray
@@ -20,20 +18,40 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito (2008): distinct with every kind of colour vision, and in grey
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+common_beginning, fitted, middle_cut = lettering.common_beginning, lettering.fitted, lettering.middle_cut
+name_points, shortened = lettering.name_points, lettering.shortened
+width_of, wrapped = lettering.width_of, lettering.wrapped
+
+# after Okabe & Ito (2008), distinct with every kind of colour vision; the blue is darker and the orange lighter than
+# theirs, so that they differ in grey too (27 and 51 % of white; green 42 %)
+BLUE, ORANGE, GREEN = "#00599C", "#E0671B", "#009E73"
+RUST = "#A8430A"
+"""Letters that belong to what is orange: that itself is too light to be read."""
+
 INK, GREY, PALE, GRID = "#222833", "#6f7886", "#b4bbc6", "#e6e9ee"
+
+LOOKS: tuple[tuple[str, str, Any], ...] = (
+    (BLUE, "o", "-"), (ORANGE, "s", (0, (5, 2))), (GREEN, "^", (0, (1, 1.2))), ("#A34E86", "D", (0, (6, 1.5, 1, 1.5))),
+    ("#3B9BD6", "v", (0, (3, 1))), ("#C98A00", "P", (0, (8, 2))), (GREY, "X", (0, (2, 2))), (INK, "<", (0, (1, 2.5))),
+)  # fmt: skip
+"""Colour, marker and dashes of things side by side: each of the three alone tells them apart."""
 
 WIDTH = 7.2
 """Inches: the text width of a page."""
 
+EDGE = 0.1
+"""Inches left free at the sides."""
+
+LETTERS = 9.5
+"""Points of the letters of axes."""
+
 SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "font.size": 9.5,
+    "font.size": LETTERS,
     "text.color": INK,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
-    "axes.labelsize": 9.5,
+    "axes.labelsize": LETTERS,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -42,6 +60,7 @@ SETTINGS: dict[Any, Any] = {
     "axes.facecolor": "white",
     "figure.facecolor": "white",
     "lines.solid_capstyle": "round",
+    "hatch.linewidth": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
@@ -148,6 +167,9 @@ def settled(figure: "Figure") -> "Figure":
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")
+        for panel in figure.axes:
+            # the solver of the layout differs by rounding from run to run, and files must not
+            panel.set_position(np.round(panel.get_position(original=True).bounds, 7).tolist())
     return figure
 
 
@@ -167,38 +189,47 @@ def entitle(panels: "Sequence[Axes]", title: str, subtitle: str, *, own: bool) -
     figure = panels[0].get_figure(root=True)
     assert figure is not None
     if not own:
-        panels[0].set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
+        panels[0].set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, parse_math=False)
         return figure
-    width, height = figure.get_size_inches()
-    names = textwrap.wrap(title, int(width * 10.2))
-    notes = textwrap.wrap(subtitle, int(width * 13.5))
+    width, height = (float(value) for value in figure.get_size_inches())
+    names = wrapped(title, width - 2 * EDGE, 12, "bold").split("\n")
+    notes = wrapped(subtitle, width - 2 * EDGE, 9).split("\n") if subtitle else []
     # inches from the top; the figure grows by what the words take
     below_names = 0.14 + 0.2 * len(names)
     head = below_names + 0.17 * len(notes) + 0.08
     height += head
     figure.set_size_inches(width, height)
-    figure.text(0.1 / width, 1 - 0.1 / height, "\n".join(names), va="top", fontsize=12, fontweight="bold")
-    figure.text(0.1 / width, 1 - below_names / height, "\n".join(notes), va="top", fontsize=9, color=GREY)
+    # a formula would begin at a dollar, as in US$
+    look: dict[str, Any] = {"va": "top", "parse_math": False}
+    figure.text(EDGE / width, 1 - 0.1 / height, "\n".join(names), fontsize=12, fontweight="bold", color=INK, **look)
+    figure.text(EDGE / width, 1 - below_names / height, "\n".join(notes), fontsize=9, color=GREY, **look)
     engine = figure.get_layout_engine()
     assert engine is not None
-    engine.set(rect=(0.005, 0.005, 0.99, 0.995 - head / height))  # type: ignore[call-arg]
+    side = 0.6 * EDGE / width
+    engine.set(rect=(side, 0.005, 1.0 - 2.0 * side, 0.995 - head / height))  # type: ignore[call-arg]
     return figure
 
 
 def name_axes(panel: "Axes", x: str, y: str) -> None:
     """Write the names of the axes, in as many lines as they need."""
-    width, height = panel.get_figure(root=True).get_size_inches()  # type: ignore[union-attr]
-    panel.set_xlabel(textwrap.fill(x, int(width * 11)))
-    panel.set_ylabel(textwrap.fill(y, max(16, int(height * 9))))
+    across, up = names_of_axes(panel, x, y)
+    panel.set_xlabel(across, parse_math=False)
+    panel.set_ylabel(up, parse_math=False)
 
 
 def name_figure(panel: "Axes", x: str, y: str) -> None:
     """Write the names that all panels of a figure share."""
     figure = panel.get_figure(root=True)
     assert figure is not None
-    width, height = figure.get_size_inches()
-    figure.supxlabel(textwrap.fill(x, int(width * 11)), fontsize=9.5, color=INK)
-    figure.supylabel(textwrap.fill(y, max(16, int(height * 9))), fontsize=9.5, color=INK)
+    across, up = names_of_axes(panel, x, y)
+    figure.supxlabel(across, fontsize=LETTERS, color=INK, parse_math=False)
+    figure.supylabel(up, fontsize=LETTERS, color=INK, parse_math=False)
+
+
+def names_of_axes(panel: "Axes", x: str, y: str) -> tuple[str, str]:
+    """Names of the axes in lines that fit, before title and subtitle are over them; three of them at most."""
+    width, height = (float(value) for value in panel.get_figure(root=True).get_size_inches())  # type: ignore[union-attr]
+    return wrapped(x, 0.85 * width, LETTERS, most=3), wrapped(y, max(0.82 * height, 1.2), LETTERS, most=3)
 
 
 def draw_lines(panel: "Axes", segments: Sequence[FloatArray], labels: Sequence[str] = (), **look: Any) -> None:
@@ -212,30 +243,3 @@ def draw_lines(panel: "Axes", segments: Sequence[FloatArray], labels: Sequence[s
         mark(lines, labels)
     panel.update_datalim(np.concatenate(segments))
     panel.autoscale_view()
-
-
-def shortened(names: Sequence[object], length: int) -> list[str]:
-    """Names no longer than `length`: without the words they all begin with, else cut in the middle.
-
-    Where cutting would make two of them equal, they are numbered.
-    """
-    full = [str(name) for name in names]
-    if len(full) > 1 and max(map(len, full)) > length:
-        shared = re.match(r".*\W", common_beginning(full))
-        full = [f"…{name[shared.end() :]}" for name in full] if shared and shared.end() > 3 else full
-    cut = [middle_cut(name, length) for name in full]
-    return [name if cut.count(name) == 1 else f"{middle_cut(name, length - 4)} #{k + 1}" for k, name in enumerate(cut)]
-
-
-def common_beginning(texts: Sequence[str]) -> str:
-    """The characters that all texts begin with."""
-    columns = zip(*texts, strict=False)
-    return "".join(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
-
-
-def middle_cut(name: str, length: int) -> str:
-    """A name of at most `length` characters, its end kept because names often differ there."""
-    if len(name) <= length:
-        return name
-    tail = (length - 1) // 2
-    return f"{name[: length - 1 - tail]}…{name[-tail:]}"

@@ -122,6 +122,7 @@ def draw(panel: "Axes", data: pd.DataFrame, profile: "Profile", name: str, *, le
         if end not in curve.line.limits:
             panel.plot([end, end], [0.0, cut if absolute else side * cut], color=theme.ORANGE, linewidth=1.0)
     panel.plot([estimate], [0.0], "o", color=theme.INK, markersize=3.5)
+    panel.locator_params(axis="x", nbins=4)
     panel.set_title(theme.middle_cut(name, 34), loc="left", fontsize=9, color=theme.INK)
 
 
