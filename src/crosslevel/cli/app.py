@@ -17,6 +17,7 @@ from crosslevel.cli import output
 from crosslevel.cli.demo import run_demo
 from crosslevel.cli.options import NOT_CONVERGED, Exposure, Family, Json, Quadrature, Quiet, Trials, outcome_named
 from crosslevel.cli.studies import power, simulate
+from crosslevel.cli.table import table
 from crosslevel.errors import CrosslevelError
 
 WRONG_INPUT = 2
@@ -334,6 +335,11 @@ def analyze(
     if not converged:
         raise typer.Exit(NOT_CONVERGED)
 
+
+app.command(
+    epilog='Example: crosslevel table survey.sav "trust ~ income + (1 | country)" "trust ~ income" -o trust.docx',
+    short_help="Models side by side as a table for publication: Word, Excel, LaTeX, HTML, Markdown, text.",
+)(table)
 
 app.command(
     epilog="Example: crosslevel simulate study.toml --reps 1000 --jobs 2 --folder study --resume --out results.csv",

@@ -84,7 +84,18 @@ def fitted(
                 "`FORMULA` is a single regression: there is nothing to compare it with. Give several formulas, "
                 "or one with a random term, such as 'y ~ x + (x | country)'."
             )
-        parsed.append(parse(f"{parsed[0].response.source} ~ {write_terms(parsed[0].fixed_terms)}"))
+        beside = f"{parsed[0].response.source} ~ {write_terms(parsed[0].fixed_terms)}"
+        return fits_of([*formulas, beside], data, cluster, outcome)
+    return fits_of(formulas, data, cluster, outcome)
+
+
+def fits_of(
+    formulas: Sequence[str], data: "Frame", cluster: str | None, outcome: Mapping[str, Any]
+) -> "list[FittedMixed | OLSFit | GLMFit]":
+    """Mixed models where there is a random term, else regressions by clusters; those of the first model if None."""
+    from crosslevel.formula.parse import parse
+
+    parsed = [parse(formula) for formula in formulas]
     groups = [":".join(part.group) for formula in parsed for part in formula.random]
     clusters = cluster or (groups[0] if groups else None)
     return [_fit(one.text, data, bool(one.random), clusters, outcome) for one in parsed]

@@ -156,8 +156,8 @@ def notes(table: PublicationTable) -> list[str]:
         return []
     text = " ".join(with_minus(escaped(note)) for note in table.notes)
     unbroken = re.sub(r"\bp \\textless{} \.", r"p~\\textless{}~.", text)
-    size = r"\footnotesize\raggedright"
-    return [r"\par\medskip", rf"\begin{{minipage}}{{\linewidth}}{size} \textit{{Note.}} {unbroken}\end{{minipage}}"]
+    begin = r"\par\medskip\noindent\begin{minipage}{\linewidth}\footnotesize\raggedright"
+    return [begin, rf"\textit{{Note.}} {unbroken}\end{{minipage}}"]
 
 
 def has_long_labels(table: PublicationTable) -> bool:

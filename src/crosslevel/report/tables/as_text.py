@@ -7,23 +7,33 @@ from crosslevel.display.text_table import on_point
 from crosslevel.display.wrapping import padded, shown_length
 from crosslevel.report.tables.record import Heading, Line, Printed, PublicationTable
 
+HEADING = 14
+"""Signs of a heading up to which it is not broken."""
+
 
 def block(table: PublicationTable) -> Table:
     """The table as a block of a document."""
     columns: list[str | Column] = [table.headings[0], *(Column(name, align="right") for name in table.headings[1:])]
     lines = [line for line in table.lines if isinstance(line, Line)]
-    cells = iter(zip(*(aligned(column) for column in zip(*(line.cells for line in lines), strict=True)), strict=True))
+    shown = zip(*(line.cells for line in lines), strict=True)
+    made = [aligned(column, least(name)) for column, name in zip(shown, table.headings[1:], strict=True)]
+    cells = iter(zip(*made, strict=True))
     body: list[Row] = [
         Section(line.text) if isinstance(line, Heading) else [line.label, *next(cells)] for line in table.lines
     ]
     return Table(columns, body, title=table.title, notes=table.notes)
 
 
-def aligned(column: Sequence[Printed | None]) -> list[str]:
+def least(heading: str) -> int:
+    """Width that leaves a heading on one line, if it is short."""
+    return min(shown_length(heading), HEADING)
+
+
+def aligned(column: Sequence[Printed | None], least: int = 0) -> list[str]:
     """Cells of one length: numbers meet on their points, words and intervals at the right."""
     numbers = iter(on_point([cell.text for cell in column if cell is not None and cell.number]))
     cells = ["" if cell is None else next(numbers) if cell.number else cell.text for cell in column]
-    width = max(map(shown_length, cells), default=0)
+    width = max([least, *map(shown_length, cells)])
     return [padded(cell, width, right=True) for cell in cells]
 
 

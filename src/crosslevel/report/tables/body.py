@@ -11,7 +11,7 @@ from crosslevel.report.tables.cells import words_cell
 from crosslevel.report.tables.labels import Labels, Terms, arranged, clean, grouped
 from crosslevel.report.tables.lines import Manner, reference_lines, section
 from crosslevel.report.tables.models import Model, is_mixed
-from crosslevel.report.tables.notes import notes_of, outcome_of
+from crosslevel.report.tables.notes import notes_of, outcome_of, outcomes_of
 from crosslevel.report.tables.record import Heading, Line
 from crosslevel.report.tables.rows import Components, Quantity
 from crosslevel.report.tables.statistics import Asked, Told, statistics_rows
@@ -62,8 +62,8 @@ class Body:
         groups : coefficients by heading.
         reference : whether reference categories have a line.
         """
-        outcomes = [outcome_of(model) for model in self.models]
-        if len(set(outcomes)) > 1:
+        if len(outcomes_of(self.models)) > 1:
+            outcomes = [outcome_of(model) for model in self.models]
             cells = tuple(None if name is None else words_cell(self.labels(name)) for name in outcomes)
             yield Line(label="Outcome", cells=cells)
         extra = reference_lines(self.models, self.order, self.labels) if reference else {}

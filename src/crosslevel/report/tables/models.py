@@ -26,12 +26,14 @@ class Model:
     name : its heading.
     entry : coefficients by term, rows and clusters, and what the estimator is called.
     source : the fit; None for a coefficient table or a bootstrap alone.
+    own : whether standard errors and intervals are those of the fit, not of a method that was given with it.
     ratios : what its coefficients are where they are exponentials; "" where they are not.
     """
 
     name: str
     entry: Entry
     source: Any = field(repr=False)
+    own: bool
     ratios: str = ""
 
     @property
@@ -78,7 +80,8 @@ def _read(given: object, name: str, level: float) -> Model:
     """One column."""
     pair = _dressed(given, level)
     if pair is None:
-        return Model(name=name, entry=_entry(given, level), source=_source(given))
+        alone = not isinstance(given, tuple)
+        return Model(name=name, entry=_entry(given, level), source=_source(given), own=alone)
     fit, entry = pair
     own = _entry(fit, level)
     if set(own.frame.index) != set(entry.frame.index):
@@ -86,8 +89,8 @@ def _read(given: object, name: str, level: float) -> Model:
             f"`models` pairs a fit with coefficients ({', '.join(entry.frame.index)}) that are not its own "
             f"({', '.join(own.frame.index)})."
         )
-    kept = replace(own, name=f"{own.name}; {entry.name}", frame=entry.frame.loc[own.frame.index])
-    return Model(name=name, entry=kept, source=_source(fit))
+    kept = replace(own, name=f"{own.name}; coefficients: {entry.name}", frame=entry.frame.loc[own.frame.index])
+    return Model(name=name, entry=kept, source=_source(fit), own=False)
 
 
 def _dressed(given: object, level: float) -> tuple[object, Entry] | None:

@@ -22,9 +22,8 @@ def notes_of(
 ) -> Iterator[str]:  # fmt: skip
     """The notes, most general first; `likelihoods` says whether the table has any."""
     yield from bracketed(models, shown, level)
-    outcomes = {outcome_of(model): None for model in models}
-    if len(outcomes) == 1 and None not in outcomes:
-        yield f"Outcome: {labels(str(next(iter(outcomes))))}."
+    if len(outcomes_of(models)) == 1:
+        yield f"Outcome: {labels(*outcomes_of(models))}."
     yield from estimators(models)
     yield from coded(models, terms, labels)
     yield from warned(models)
@@ -40,6 +39,11 @@ def outcome_of(model: Model) -> str | None:
     written, mark, _ = model.entry.formula.partition("~")
     name = getattr(spec, "response_name", written.strip() if mark else None)
     return None if name is None else clean(name)
+
+
+def outcomes_of(models: Sequence[Model]) -> set[str]:
+    """The outcomes that are known."""
+    return {name for name in map(outcome_of, models) if name is not None}
 
 
 def bracketed(models: Sequence[Model], shown: Sequence[Shown], level: float) -> Iterator[str]:
@@ -73,14 +77,14 @@ def estimators(models: Sequence[Model]) -> Iterator[str]:
 
 def estimator_words(model: Model) -> str:
     """Estimator, approximation of the likelihood, weights, and degrees of freedom."""
-    source, parts = model.source, [model.entry.name]
+    source = model.source
+    parts = [model.entry.name if model.entry.name != "Table" else "coefficients as given"]
     if isinstance(source, GeneralizedFit) and source.design.factors:
         nodes = source.quadrature.nodes
         kind = source.quadrature.kind
         parts.append(f"{kind} quadrature with {nodes} nodes" if nodes > 1 else f"{kind} approximation")
     if is_mixed(model):
-        # what came with other standard errors has other degrees of freedom, too
-        if model.entry.name == source.estimator:
+        if model.own:
             parts.append("z tests" if source.ddf == "normal" else f"degrees of freedom: {source.ddf}")
         if source.design.weights is not None:
             parts.append(source.design.weights.given.words)
@@ -102,8 +106,12 @@ def coded(models: Sequence[Model], terms: Sequence[str], labels: Labels) -> Iter
 
 
 def warned(models: Sequence[Model]) -> Iterator[str]:
-    """Models that did not converge, or are singular."""
+    """Models that did not converge, that lack a coefficient, or are singular."""
     for model in models:
+        aliased = getattr(getattr(model.source, "design", None), "aliased", ())
+        if aliased:
+            which = "" if len(models) == 1 else f"{model.name}: "
+            yield f"{which}Left out, as other terms determine it: {clean(', '.join(aliased))}."
         if not getattr(model.source, "converged", True):
             yield f"{model.name} did not converge: {clean(model.source.status)}"
     singular = [model for model in models if getattr(model.source, "is_singular", False)]
