@@ -1,1 +1,1 @@
-"""What builds the documentation: pages that run, formulas, the reference of public names, tables of measured numbers."""
+"""What builds the documentation: pages that run, formulas, the reference of names, tables of measured numbers."""

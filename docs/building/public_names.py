@@ -43,6 +43,7 @@ class Name:
 
     @property
     def is_class(self) -> bool:
+        """Whether it is a class."""
         return inspect.isclass(self.value)
 
 

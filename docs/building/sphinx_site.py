@@ -13,7 +13,7 @@ from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from building import api_pages, benchmarks, validation
+from building import api_pages, benchmarks, validation_page
 from building.formulas import with_formulas
 from building.running import as_markdown, run_page
 
@@ -39,7 +39,7 @@ def make_pages(app: Sphinx, config: Any) -> None:
     (folder / PICTURES).mkdir(parents=True)
     api_pages.write(folder / "api")
     replace(folder / "benchmarks.md", benchmarks.page(folder.parent / "benchmarks" / "RESULTS.md"))
-    replace(folder / "validation.md", validation.page(folder.parent / "tests"))
+    replace(folder / "validation.md", validation_page.page(folder.parent / "tests"))
 
 
 def replace(file: Path, text: str) -> None:
