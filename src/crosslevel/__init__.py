@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from crosslevel.diagnostics.coding import check_coding
     from crosslevel.diagnostics.contributions import contributions
     from crosslevel.diagnostics.describe import describe
+    from crosslevel.diagnostics.diagnosis import diagnose
     from crosslevel.diagnostics.generalized.calibrated import calibration
     from crosslevel.diagnostics.generalized.clusters import observed_expected
     from crosslevel.diagnostics.generalized.quantiles import quantile_residuals
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from crosslevel.diagnostics.sensitivity.measurement_error import measurement_error
     from crosslevel.diagnostics.sensitivity.missing_patterns import missing_patterns
     from crosslevel.diagnostics.sensitivity.multiverse import multiverse
+    from crosslevel.diagnostics.sensitivity.transport import transport
     from crosslevel.errors import (
         ColumnNotFoundError,
         ConvergenceWarning,
@@ -113,6 +115,7 @@ __all__ = [
     "datasets",
     "describe",
     "descriptives",
+    "diagnose",
     "dispersion",
     "envelope",
     "errors",
@@ -158,6 +161,7 @@ __all__ = [
     "slopes",
     "table",
     "translate",
+    "transport",
     "two_step",
     "workarounds",
     "zero_inflation",
@@ -185,6 +189,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "conditional_logit": ("crosslevel.estimators.responses.conditional_logit", "conditional_logit"),
     "datasets": ("crosslevel.datasets", None),
     "contributions": ("crosslevel.diagnostics.contributions", "contributions"),
+    "diagnose": ("crosslevel.diagnostics.diagnosis", "diagnose"),
     "describe": ("crosslevel.diagnostics.describe", "describe"),
     "descriptives": ("crosslevel.report.tables.descriptives", "descriptives"),
     "errors": ("crosslevel.errors", None),
@@ -229,6 +234,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "from_spss": ("crosslevel.estimators.translation.from_spss", "from_spss"),
     "from_stata": ("crosslevel.estimators.translation.from_stata", "from_stata"),
     "translate": ("crosslevel.estimators.translation.translate", "translate"),
+    "transport": ("crosslevel.diagnostics.sensitivity.transport", "transport"),
     "two_step": ("crosslevel.estimators.two_step", "two_step"),
     "workarounds": ("crosslevel.estimators.workarounds", "workarounds"),
     "calibration": ("crosslevel.diagnostics.generalized.calibrated", "calibration"),

@@ -1,4 +1,4 @@
-"""`crosslevel describe | fit | select | analyze | report | simulate | power | demo`.
+"""`crosslevel`, with the commands that its help lists: what the library does, from files.
 
 Exit status: 0 done; 1 a fit did not converge; 2 wrong input, with one message on standard error.
 """
@@ -14,8 +14,24 @@ from typing import Annotated, Any
 import typer
 
 from crosslevel.cli import output
+from crosslevel.cli.check import check, diagnose
 from crosslevel.cli.demo import run_demo
-from crosslevel.cli.options import NOT_CONVERGED, Exposure, Family, Json, Quadrature, Quiet, Trials, outcome_named
+from crosslevel.cli.options import (
+    NOT_CONVERGED,
+    Ddf,
+    Encoding,
+    Exposure,
+    Family,
+    File,
+    Json,
+    Output,
+    Quadrature,
+    Quiet,
+    Sheet,
+    Trials,
+    outcome_named,
+)
+from crosslevel.cli.report import report
 from crosslevel.cli.studies import power, simulate
 from crosslevel.cli.table import table
 from crosslevel.errors import CrosslevelError
@@ -31,20 +47,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-File = Annotated[
-    Path, typer.Argument(help="csv, tsv, parquet, feather, dta, sav, sas7bdat or xlsx", show_default=False)
-]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to a .html, .txt, .csv or .json file.")]
-Sheet = Annotated[str | None, typer.Option(help="Sheet of an xlsx file.", show_default=False)]
-Ddf = Annotated[
-    str,
-    typer.Option(
-        help="Degrees of freedom: auto, m-l-1, growth-curve, satterthwaite, kenward-roger, kenward-roger-2009, "
-        "between-within, residual or normal"
-    ),
-]
-Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, if not UTF-8.", show_default=False)]
 
 
 @contextmanager
@@ -156,45 +158,20 @@ def fit(
         raise typer.Exit(NOT_CONVERGED)
 
 
-@app.command(
-    epilog='Example: crosslevel report survey.sav "y ~ 1 + (1 | country)" "y ~ x + (x | country)" -o trust.html',
-    short_help="Fit one or several models and write one HTML report.",
-)
-def report(
-    file: File,
-    formulas: Annotated[list[str], typer.Argument(help="One or several formulas", show_default=False)],
-    out: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
-    family: Family = "gaussian",
-    quadrature: Quadrature = "auto",
-    trials: Trials = None,
-    exposure: Exposure = None,
-    method: Annotated[
-        str | None, typer.Option(help="reml (default) or ml; other families than gaussian: ml", show_default=False)
-    ] = None,
-    ddf: Ddf = "auto",
-    missing: Annotated[str, typer.Option(help="Rows with missing values: drop or raise")] = "drop",
-    title: Annotated[str | None, typer.Option(help="Title of the page.", show_default=False)] = None,
-    json: Json = False,
-    sheet: Sheet = None,
-    encoding: Encoding = None,
-    quiet: Quiet = False,
-) -> None:
-    """Fit one or several models and write one self-contained HTML report."""
-    from crosslevel.estimators.mixed import mixed
-    from crosslevel.report.page import report as write_report
+app.command(
+    epilog='Example: crosslevel check survey.sav "trust ~ income * gdp + (income | country)"',
+    short_help="Traffic lights in words: convergence, clusters, slopes, collinearity, and what to do.",
+)(check)
 
-    outcome = outcome_named(family, quadrature, trials, exposure)
-    arguments: dict[str, Any] = {"method": method, "ddf": ddf, "missing": missing, **outcome}
-    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
-    fits = []
-    for formula in formulas:
-        with output.progress(f"Fitting {formula}", quiet):
-            fits.append(mixed(formula, data, **arguments))
-    with output.progress("Drawing the report", quiet):
-        written = write_report(fits, out, title=title)
-    output.written(written, [result.to_dict() for result in fits], json=json)
-    if not all(result.converged for result in fits):
-        raise typer.Exit(NOT_CONVERGED)
+app.command(
+    epilog='Example: crosslevel diagnose survey.sav "trust ~ income * gdp + (income | country)" -o checks.html',
+    short_help="Every check of a model: residuals, random effects, influence, contributions of clusters.",
+)(diagnose)
+
+app.command(
+    epilog='Example: crosslevel report survey.sav "y ~ 1 + (1 | country)" "y ~ x + (x | country)" -o trust.html',
+    short_help="Fit one or several models and write one HTML report, or a bundle with everything in it.",
+)(report)
 
 
 @app.command(

@@ -1,6 +1,7 @@
 """Options and exit statuses that commands share."""
 
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,19 @@ if TYPE_CHECKING:
 
 NOT_CONVERGED = 1
 
+File = Annotated[
+    Path, typer.Argument(help="csv, tsv, parquet, feather, dta, sav, sas7bdat or xlsx", show_default=False)
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to a .html, .txt, .csv or .json file.")]
+Sheet = Annotated[str | None, typer.Option(help="Sheet of an xlsx file.", show_default=False)]
+Ddf = Annotated[
+    str,
+    typer.Option(
+        help="Degrees of freedom: auto, m-l-1, growth-curve, satterthwaite, kenward-roger, kenward-roger-2009, "
+        "between-within, residual or normal"
+    ),
+]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, if not UTF-8.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print every number as JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress messages.")]
 Family = Annotated[

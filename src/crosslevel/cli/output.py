@@ -82,7 +82,12 @@ def deliver(result: Result, *, json: bool, path: Path | None) -> None:
         write_atomically(path, FORMATS[path.suffix.lower()](result), argument="--output")
     print(dumped(result.record()) if json else text(result.document()))
     if path is not None:
-        print(f"Written to {path}", file=sys.stderr)
+        said(path)
+
+
+def said(path: Path) -> None:
+    """Say where a file was written, beside what was printed."""
+    print(f"Written to {path}", file=sys.stderr)
 
 
 def written(path: Path, numbers: list[dict[str, Any]], *, json: bool) -> None:

@@ -5,11 +5,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from crosslevel.diagnostics.diagnosis import Diagnosis
 from crosslevel.display import Block, Document
 from crosslevel.errors import CrosslevelError, FileError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed import MixedFit
 from crosslevel.report.bundle import bundle_of, zipped
+from crosslevel.report.diagnosis_page import diagnosis_document
 from crosslevel.report.figures import theme
 from crosslevel.report.pictures import page_of
 from crosslevel.report.reportable import Reportable
@@ -25,7 +27,7 @@ from crosslevel.table import write_atomically
 
 @theme.without_collection()
 def report(
-    obj: "Fit | Mapping[str, Fit] | Sequence[Fit] | Reportable",
+    obj: "Fit | Mapping[str, Fit] | Sequence[Fit] | Diagnosis | Reportable",
     path: str | os.PathLike[str],
     *,
     title: str | None = None,
@@ -36,11 +38,11 @@ def report(
     """Write a report: one HTML file with all pictures inside, or a zip file with all it was made of.
 
     A report on models says in words what was found, then shows the data, the models, their results, checks of the last
-    one, and what is needed to do it again. Other records, such as an analysis, write their own.
+    one, and what is needed to do it again. A diagnosis and an analysis have pages of their own.
 
     Parameters
     ----------
-    obj : a fit, or several: by name, or in a list; or an analysis.
+    obj : a fit, or several: by name, or in a list; a diagnosis (`cl.diagnose`); or an analysis (`cl.analyze`).
     path : where to write; a file of that name is replaced. Ending in .html, the page. Ending in .zip, a bundle: the
         page, code that fits the models again, tables, figures, versions and seed.
     title : of the page; the outcome and its clusters if None.
@@ -67,7 +69,11 @@ def report(
     'sleep.html'
     """
     if isinstance(obj, Reportable):
-        return _own_page(obj, path, title, date, seed, data)
+        _refuse_for_models(obj, date, seed, data)
+        return obj.report(path, title=title)
+    if isinstance(obj, Diagnosis):
+        _refuse_for_models(obj, date, seed, data)
+        return write_atomically(html_file(path), page_of(diagnosis_document(obj, title)))
     models = named_models(obj)
     file = page_file(path, data=data)
     day = date or datetime.date.today()
@@ -95,14 +101,12 @@ def title_of(models: Models) -> str:
     return f"{outcome_of(last)}{by}"
 
 
-def _own_page(
-    obj: Reportable, path: str | os.PathLike[str], title: str | None, date: object, seed: object, data: bool
-) -> Path:
-    """The page that a record writes itself.
+def _refuse_for_models(obj: object, date: object, seed: object, data: bool) -> None:
+    """Refuse arguments that belong to reports on models.
 
     Raises
     ------
-    CrosslevelError : an argument of reports on models.
+    CrosslevelError : one of them is given.
     """
     for name, value in (("date", date), ("seed", seed), ("data", data or None)):
         if value is not None:
@@ -110,7 +114,6 @@ def _own_page(
                 f"`{name}` belongs to reports on models, and this one is on a {type(obj).__name__}, which has its own. "
                 "Leave it out."
             )
-    return obj.report(path, title=title)
 
 
 def named_models(obj: object) -> dict[str, Fit]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from crosslevel.diagnostics.diagnostic import Concern, concern_of
 from crosslevel.diagnostics.generalized.quantiles import Drawn
 from crosslevel.diagnostics.generalized.simulator import Simulator
 from crosslevel.diagnostics.generalized.statistics import CLEAR
@@ -42,7 +43,24 @@ class Calibration:
         """What is predicted: one thing, but of ordered categories an outcome above each category but the last."""
         return tuple(dict.fromkeys(self.frame["event"]))
 
-    def summary(self) -> Document:
+    @property
+    def told(self) -> str:
+        """What the test says, and what to do."""
+        if self.p_value < CLEAR:
+            return "Predictions are off: the link, a predictor's curve or a random slope may be wrong."
+        return "The data are as the model says."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The answer with its numbers, and what to do."""
+        return (f"Observed beside predicted means, largest deviation: {p_statement(self.p_value)}. {self.told}",)
+
+    @property
+    def concern(self) -> Concern:
+        """The light of the test."""
+        return concern_of(self.p_value)
+
+    def document(self) -> Document:
         """The bins, to print or to show in a notebook."""
         at = "at the modes of the random effects" if self.random_effects == "conditional" else (
             "averaged over the random effects"
@@ -61,21 +79,16 @@ class Calibration:
         note = f"Low, High: {within} of observed means if the model is true ({self.n} simulations)."
         columns: list[str | Column] = ["Bin", Column("Rows", format="count"), *(Column(head) for head in heads)]
         table = Table(columns, rows, notes=[note])
-        wrong = self.p_value < CLEAR
-        told = (
-            "Predictions are off: the link, a predictor's curve or a random slope may be wrong."
-            if wrong
-            else "The data are as the model says."
-        )
-        words = f"Largest deviation: {p_statement(self.p_value)}. {told}"
-        return Document("Calibration", [Paragraph(first), table, Note(words, kind="warning" if wrong else "info")])
+        words = f"Largest deviation: {p_statement(self.p_value)}. {self.told}"
+        note = Note(words, kind="warning" if self.p_value < CLEAR else "info")
+        return Document("Calibration", [Paragraph(first), table, note])
 
     def __str__(self) -> str:
-        return str(self.summary())
+        return str(self.document())
 
     def _repr_html_(self) -> str:
-        """Return the summary for a notebook."""
-        return self.summary()._repr_html_()
+        """Return the document for a notebook."""
+        return self.document()._repr_html_()
 
 
 def calibration(

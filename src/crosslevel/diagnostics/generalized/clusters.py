@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from crosslevel.diagnostics.diagnostic import Concern, concern_of
 from crosslevel.diagnostics.generalized.quantiles import standard_scores, uniform_ranks
 from crosslevel.diagnostics.generalized.simulator import Simulator
 from crosslevel.diagnostics.generalized.statistics import CLEAR
@@ -47,7 +48,29 @@ class ObservedExpected:
         """Of the distance of the clusters' quantiles from normal order."""
         return float((1.0 + np.count_nonzero(self.simulated_distance >= self.distance)) / (self.n + 1.0))
 
-    def summary(self) -> Document:
+    @property
+    def told(self) -> str:
+        """What the test says."""
+        if self.p_value < CLEAR:
+            return "Clusters differ otherwise than normal random effects do: some may be outlying, or of several kinds."
+        return "Clusters differ as the model says."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The answer with its numbers."""
+        outside, n = int(self.frame["outside"].sum()), len(self.frame)
+        return (
+            f"{counted(outside)} of {counted(n)} clusters of {self.group} are outside the "
+            f"{percent(self.level, decimals=0)} range of simulations ({p_statement(self.p_value)} for all together). "
+            f"{self.told}",
+        )
+
+    @property
+    def concern(self) -> Concern:
+        """The light of the test."""
+        return concern_of(self.p_value)
+
+    def document(self) -> Document:
         """The clusters at both ends, to print or to show in a notebook."""
         frame = self.frame.sort_values("quantile", kind="stable")
         outside, n = int(self.frame["outside"].sum()), len(frame)
@@ -64,22 +87,16 @@ class ObservedExpected:
         heads = ("Observed", "Expected", "Ratio", "Low", "High")
         columns: list[str | Column] = [self.group, Column("Rows", format="count"), *(Column(head) for head in heads)]
         table = Table(columns, rows, title="Clusters at both ends" if n > 2 * SHOWN else "Clusters")
-        wrong = self.p_value < CLEAR
-        told = (
-            "Clusters differ otherwise than normal random effects do: some may be outlying, or of several kinds."
-            if wrong
-            else "Clusters differ as the model says."
-        )
-        words = f"Distribution over clusters: {p_statement(self.p_value)}. {told}"
-        note = Note(words, kind="warning" if wrong else "info")
+        words = f"Distribution over clusters: {p_statement(self.p_value)}. {self.told}"
+        note = Note(words, kind="warning" if self.p_value < CLEAR else "info")
         return Document("Observed and expected", [Paragraph(first), table, note])
 
     def __str__(self) -> str:
-        return str(self.summary())
+        return str(self.document())
 
     def _repr_html_(self) -> str:
-        """Return the summary for a notebook."""
-        return self.summary()._repr_html_()
+        """Return the document for a notebook."""
+        return self.document()._repr_html_()
 
 
 def observed_expected(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
+from crosslevel.diagnostics.diagnostic import Concern, concern_of
 from crosslevel.diagnostics.generalized.simulator import Simulator
 from crosslevel.diagnostics.generalized.statistics import CLEAR
 from crosslevel.display import Document, Note, Paragraph, Row, Table, counted, number, p_statement, percent
@@ -78,7 +79,21 @@ class QuantileResiduals:
             index=pd.Index(["distribution", "linear predictor"], name="test"),
         )
 
-    def summary(self) -> Document:
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The tests with their p-values, and what to do."""
+        shape, flat = (p_statement(p) for p in self.frame["p_value"])
+        return (
+            f"Quantile residuals: shape of the distribution {shape}, flat along the linear predictor {flat}. "
+            f"{self._advice().text}",
+        )
+
+    @property
+    def concern(self) -> Concern:
+        """The light of the smaller p-value, which counts twice because there are two."""
+        return concern_of(min(1.0, 2.0 * float(self.frame["p_value"].min())))
+
+    def document(self) -> Document:
         """The tests in words, to print or to show in a notebook."""
         n, frame = len(self.values), self.frame
         effects = "with new random effects" if self.random_effects == "new" else "at the modes of the random effects"
@@ -111,11 +126,11 @@ class QuantileResiduals:
         return Note(" ".join(told), kind="warning")
 
     def __str__(self) -> str:
-        return str(self.summary())
+        return str(self.document())
 
     def _repr_html_(self) -> str:
-        """Return the summary for a notebook."""
-        return self.summary()._repr_html_()
+        """Return the document for a notebook."""
+        return self.document()._repr_html_()
 
 
 def quantile_residuals(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from crosslevel.diagnostics.diagnostic import Concern, concern_of
 from crosslevel.diagnostics.generalized.simulator import Simulator, chance
 from crosslevel.display import Document, Note, Paragraph, Table, counted, number, p_statement
 from crosslevel.errors import CrosslevelError
@@ -63,7 +64,18 @@ class SimulatedCheck:
             return "The data are as the model says."
         return self.more if self.observed > self.expected else self.less
 
-    def summary(self) -> Document:
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The answer with its numbers, and what to do."""
+        ratio = f"observed over expected {number(self.ratio)}, {p_statement(self.p_value)}"
+        return (f"{self.question} {ratio[0].upper()}{ratio[1:]}. {self.sentence()}",)
+
+    @property
+    def concern(self) -> Concern:
+        """The light of the test."""
+        return concern_of(self.p_value)
+
+    def document(self) -> Document:
         """The answer with its numbers, to print or to show in a notebook."""
         row = self.frame.iloc[0]
         table = Table(
@@ -82,11 +94,11 @@ class SimulatedCheck:
         return Document(self.question, [Paragraph(told), table, note])
 
     def __str__(self) -> str:
-        return str(self.summary())
+        return str(self.document())
 
     def _repr_html_(self) -> str:
-        """Return the summary for a notebook."""
-        return self.summary()._repr_html_()
+        """Return the document for a notebook."""
+        return self.document()._repr_html_()
 
 
 def dispersion(fit: object, *, n: int = 250, seed: int | np.random.Generator | None = None) -> SimulatedCheck:
