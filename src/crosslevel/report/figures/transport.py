@@ -126,7 +126,7 @@ def _draw_means(panel: "Axes", found: "Transport", data: pd.DataFrame) -> None:
     theme.mark(dots, told(list(data["cluster"]), numbers))
     names = theme.shortened(list(data["cluster"]), LONGEST)
     off = (y - x) / np.where(fine, (high - low) / 2.0, 1.0)
-    named = min(NAMED, max(len(data) // 2, 1)) if len(data) <= MANY else 2
+    named = min(NAMED, max(len(data) // 2, 1)) if len(data) <= MANY else 0
     for k in np.argsort(-np.abs(off), kind="stable")[:named]:
         right = x[k] > ends.mean()
         panel.annotate(
