@@ -12,7 +12,7 @@ looking at the data 200 times, and no search is made.
 Source: Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), equations 15-22.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -178,7 +178,7 @@ def _turned(parts: tuple[FloatArray, ...]) -> list[FloatArray]:
     return [part.transpose(0, 2, 1) for part in parts]
 
 
-def _inner(left: "list[FloatArray] | tuple[FloatArray, ...]", right: tuple[FloatArray, ...]) -> FloatArray:
+def _inner(left: Sequence[FloatArray], right: Sequence[FloatArray]) -> FloatArray:
     """Sum over factors and levels of (J, p, q) times (J, q, s): (p, s); 0 without factors."""
     out: FloatArray = np.zeros((1, 1))
     for one, other in zip(left, right, strict=True):

@@ -47,4 +47,4 @@ def curve_columns(x: FloatArray, knots: FloatArray | None, centre: float, unit: 
         np.maximum(x - t, 0.0) ** 3 - ends[0] * (last - t) / (last - before) + ends[1] * (before - t) / (last - before)
         for t in knots[:-2]
     ]
-    return np.array(rows) / span
+    return np.asarray(np.array(rows) / span)

@@ -50,7 +50,8 @@ def standardised_modes(modes: FloatArray, covariances: FloatArray, variances: Fl
     """
     own = np.einsum("gii->gi", covariances)
     able = own > RANK * variances
-    return np.divide(modes, np.sqrt(np.where(able, own, 1.0)), out=np.full(modes.shape, np.nan), where=able)
+    out = np.full(modes.shape, np.nan)
+    return np.asarray(np.divide(modes, np.sqrt(np.where(able, own, 1.0)), out=out, where=able))
 
 
 def mahalanobis(modes: FloatArray, covariances: FloatArray, variances: FloatArray) -> tuple[FloatArray, IntArray]:

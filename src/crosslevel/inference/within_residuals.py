@@ -65,7 +65,8 @@ def within_residuals(rows: ModelRows, n_levels: Sequence[int], weights: FloatArr
     """
     root = np.ones(len(rows.y)) if weights is None else np.sqrt(weights)
     first = _absorbed(rows, n_levels)
-    own, codes = np.zeros((0, len(rows.y))), np.zeros(len(rows.y), dtype=np.int32)
+    own: FloatArray = np.zeros((0, len(rows.y)))
+    codes: CodeArray = np.zeros(len(rows.y), dtype=np.int32)
     n_own = 1
     if first >= 0:
         codes, n_own = rows.members[first][0][0], n_levels[first]
@@ -177,7 +178,7 @@ class _Columns:
     @cached_property
     def images(self) -> list[FloatArray]:
         """For each orthonormal column (J, m) its products with these columns, by level."""
-        out = [np.zeros((self.n_own, self.width)) for _ in self.own]
+        out: list[FloatArray] = [np.zeros((self.n_own, self.width)) for _ in self.own]
         for place in self.places:
             raw = self.raw(place)
             for image, basis in zip(out, self.own, strict=True):

@@ -116,7 +116,7 @@ def write(found: "Envelope") -> Document:
         for part, p in zip(found.parts, found.frame["p_value"].tolist(), strict=True)
     ]  # fmt: skip
     heads = [Column(name, align="decimal") for name in ("Distance", "Skewness", "Excess kurtosis", "Outside")]
-    columns = ["Part", Column("Values", format="count"), *heads, Column("p", format="p")]
+    columns: list[str | Column] = ["Part", Column("Values", format="count"), *heads, Column("p", format="p")]
     how = "fitted anew to each" if found.refitted else "at its estimates"
     note = (
         f"Reference: {counted(found.n)} outcomes drawn from the model, {how}. Outside: order statistics beyond the "

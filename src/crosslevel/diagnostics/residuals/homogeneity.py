@@ -134,7 +134,7 @@ def homogeneity(fit: AnyFit, *, n: int = 200, seed: int | np.random.Generator | 
     rng = np.random.default_rng(seed)
     source = residual_source(fit, n, rng)
     groups, fitted = groups_of(fit), fitted_of(fit)
-    parts = [(group.codes, group.n_clusters) for group in groups]
+    parts: list[tuple[CodeArray | IntArray, int]] = [(group.codes, group.n_clusters) for group in groups]
     bands = bands_of(fitted)
     parts.append((bands, int(bands.max()) + 1))
     observed = source.observed()[RESIDUALS]
@@ -179,7 +179,7 @@ def spread_of(values: FloatArray, codes: "CodeArray | IntArray", n_groups: int) 
     known = np.isfinite(values)
     count = np.bincount(codes[known], minlength=n_groups).astype(float)
     squares = np.bincount(codes[known], values[known] ** 2, n_groups)
-    return np.sqrt(np.divide(squares, count, out=np.full(n_groups, np.nan), where=count > 0))
+    return np.asarray(np.sqrt(np.divide(squares, count, out=np.full(n_groups, np.nan), where=count > 0)))
 
 
 def bands_of(fitted: FloatArray) -> IntArray:

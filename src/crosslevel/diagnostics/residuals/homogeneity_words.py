@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.diagnostics.diagnostic import Concern
-from crosslevel.display import Block, Column, Document, Items, Note, Table, counted, fixed, number, p_statement
+from crosslevel.display import Block, Column, Document, Items, Note, Row, Table, counted, fixed, number, p_statement
 
 if TYPE_CHECKING:
     from crosslevel.diagnostics.residuals.homogeneity import Homogeneity
@@ -87,9 +87,14 @@ def _cluster_table(name: str, table: pd.DataFrame) -> Table:
     standing = (table["spread"] - 1.0) / (table["high"] - table["low"]).replace(0.0, np.nan)
     order = standing.dropna().sort_values(kind="stable").index
     chosen = order if len(order) <= 2 * SHOWN else order[:SHOWN].append(order[-SHOWN:])
-    rows = [
+    rows: list[Row] = [
         [str(level), int(row["rows"]), number(row["spread"]), f"{number(row['low'])} to {number(row['high'])}"]
         for level, row in zip(chosen, table.loc[chosen].to_dict("records"), strict=True)
     ]
-    columns = [name, Column("Rows", format="count"), Column("Spread", align="decimal"), "95 % of the model's"]
+    columns: list[str | Column] = [
+        name,
+        Column("Rows", format="count"),
+        Column("Spread", align="decimal"),
+        "95 % of the model's",
+    ]
     return Table(columns, rows, title=f"Clusters of {name} with the least and the largest spread")

@@ -56,7 +56,8 @@ def of_mixed(fit: MixedFit) -> Residuals:
 def over_spread(residuals: FloatArray, variances: FloatArray, scale: FloatArray) -> FloatArray:
     """Residuals (n,) over their standard deviations; NaN where these are rounding errors of `scale` (n,)."""
     able = variances > NOTHING * scale
-    return np.divide(residuals, np.sqrt(np.where(able, variances, 1.0)), out=np.full(len(able), np.nan), where=able)
+    out = np.full(len(able), np.nan)
+    return np.asarray(np.divide(residuals, np.sqrt(np.where(able, variances, 1.0)), out=out, where=able))
 
 
 def _marginal_variances(fit: MixedFit, variance: FloatArray) -> FloatArray:
@@ -98,7 +99,9 @@ def of_ordinary(fit: OLSFit) -> Residuals:
     """Residuals of a linear regression."""
     design, frame = fit.design, fit.augment()
     rows, weights = ModelRows.of(design), design.weights
-    resid, scale, times = frame["resid"].to_numpy(), np.ones(len(frame)), np.ones(len(frame))
+    resid = frame["resid"].to_numpy()
+    scale: FloatArray = np.ones(len(frame))
+    times: FloatArray = np.ones(len(frame))
     if weights is not None and weights.rows is not None:
         scale, times = (1.0 / weights.rows, times) if weights.is_precision else (scale, weights.rows)
     basis = np.linalg.qr((rows.x * np.sqrt(times / scale)).T)[0]

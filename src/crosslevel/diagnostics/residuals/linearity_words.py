@@ -70,7 +70,7 @@ def write(found: "Linearity") -> Document:
          fixed(course.bend, 2), course.p_value]
         for course in found.courses
     ]  # fmt: skip
-    columns = [
+    columns: list[str | Column] = [
         "Predictor", "Within", Column("df", align="right"), Column("df residual", align="decimal"),
         Column("F", align="decimal"), Column("Bend", align="decimal"), Column("p", format="p"),
     ]  # fmt: skip

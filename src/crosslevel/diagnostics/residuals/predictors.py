@@ -38,10 +38,10 @@ class Predictor:
     def centred(self, columns: FloatArray) -> FloatArray:
         """Columns (k, n) less their means in the levels within which the predictor varies."""
         if self.codes is None:
-            return columns - columns.mean(axis=1, keepdims=True)
+            return np.asarray(columns - columns.mean(axis=1, keepdims=True))
         count = np.maximum(np.bincount(self.codes, minlength=self.n_levels), 1)
         means = np.array([np.bincount(self.codes, row, self.n_levels) / count for row in columns])
-        return columns - means[:, self.codes]
+        return np.asarray(columns - means[:, self.codes])
 
 
 def predictors_of(fit: AnyFit, x: str | None) -> list[Predictor]:

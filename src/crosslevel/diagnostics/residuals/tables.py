@@ -7,7 +7,7 @@ import pandas as pd
 
 from crosslevel.inference.effect_spread import mahalanobis, standardised_modes
 from crosslevel.inference.prediction import Members
-from crosslevel.types import FloatArray
+from crosslevel.types import FloatArray, IntArray
 
 
 def cluster_frame(
@@ -24,10 +24,9 @@ def cluster_frame(
     variances : (q,) of the random effects.
     """
     own = {name: modes[:, k] for k, name in enumerate(names)}
-    if covariances is None:
-        standard, distance = np.full(modes.shape, np.nan), np.full(len(modes), np.nan)
-        dimensions = np.zeros(len(modes), dtype=np.int64)
-    else:
+    standard, distance = np.full(modes.shape, np.nan), np.full(len(modes), np.nan)
+    dimensions: IntArray = np.zeros(len(modes), dtype=np.int64)
+    if covariances is not None:
         standard = standardised_modes(modes, covariances, variances)
         distance, dimensions = mahalanobis(modes, covariances, variances)
     own |= {f"{name}_standardized": standard[:, k] for k, name in enumerate(names)}

@@ -108,7 +108,8 @@ def _row_table(found: "Residuals") -> Table:
 
 def _cluster_table(name: str, frame: pd.DataFrame) -> Table:
     """The clusters furthest from zero."""
-    effects = [column.removesuffix("_standardized") for column in frame if str(column).endswith("_standardized")]
+    names = [str(column) for column in frame]
+    effects = [column.removesuffix("_standardized") for column in names if column.endswith("_standardized")]
     order = np.argsort(-np.nan_to_num(frame["mahalanobis"].to_numpy()), kind="stable")[:SHOWN]
     rows = []
     for k in order:
@@ -116,7 +117,7 @@ def _cluster_table(name: str, frame: pd.DataFrame) -> Table:
         cells = [_shown(float(own[f"{effect}_standardized"])) for effect in effects]
         rows.append([str(frame.index[k]), int(own["rows"]), *cells, _shown(float(np.sqrt(own["mahalanobis"])))])
     heads = [Column(effect, align="decimal") for effect in effects]
-    columns = [name, Column("Rows", format="count"), *heads, Column("Distance", align="decimal")]
+    columns: list[str | Column] = [name, Column("Rows", format="count"), *heads, Column("Distance", align="decimal")]
     note = "Random effects over the standard deviations of their predictions; distance of all of them from zero."
     return Table(columns, rows, title=f"Clusters of {name} furthest from the others", notes=[note])
 
