@@ -9,9 +9,9 @@ makes the Lambdas, beta belongs to centred and scaled columns, and shape is free
 """
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Protocol, Self
 
-from crosslevel.covariance.blocks import theta_parts
 from crosslevel.design.response_rows import ResponseRows
 from crosslevel.types import FloatArray, IntArray
 
@@ -34,8 +34,8 @@ class Layout:
     @classmethod
     def of(cls, rows: ResponseRows) -> "Layout":
         """Layout of the parameters of a model with these rows."""
-        parts = theta_parts(rows.structures)
-        k = parts[-1].stop if parts else 0
+        ends = tuple(accumulate((structure.n_theta for structure in rows.structures), initial=0))
+        parts, k = tuple(slice(a, b) for a, b in pairwise(ends)), ends[-1]
         return cls(k=k, p=rows.x.shape[1], m=rows.family.n_shape(rows.n_categories), parts=parts)
 
     @property

@@ -16,6 +16,7 @@ from scipy.special import roots_hermitenorm
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.response_rows import ResponseRows, ResponseTerm
+from crosslevel.kernels.adaptive import evaluate_clusters
 from crosslevel.likelihood.generalized import Layout
 from crosslevel.likelihood.working_model import working_information
 from crosslevel.types import FloatArray, IntArray
@@ -135,11 +136,9 @@ class OneFactorLikelihood:
 
     def _evaluated(self, parameters: FloatArray, near: OneFactorState | None) -> OneFactorState:
         """State at `parameters`, from the modes of another or from zero."""
-        from crosslevel.kernels.adaptive import evaluate_clusters
-
         rows, layout, term = self.rows, self.layout, self.term
         parameters = np.array(parameters, dtype=np.float64)
-        factor = np.ascontiguousarray(self.structure.factor(parameters[layout.theta]))
+        factor = self._factor(parameters[layout.theta])
         shape = np.ascontiguousarray(rows.family.shape(parameters[layout.shape]), dtype=np.float64)
         eta0 = self._predictor(parameters)
         n, (j, q), m = rows.n, (term.n_levels, term.q), layout.m
@@ -196,6 +195,17 @@ class OneFactorLikelihood:
         if layout.m:
             out[layout.shape] = at.shape_gradient.sum(axis=0) @ family.shape_jacobian(at.parameters[layout.shape])
         return out
+
+    def _factor(self, theta: FloatArray) -> FloatArray:
+        """Lambda (q, q) at theta (k,)."""
+        if not self.structure.linear:
+            return np.ascontiguousarray(self.structure.factor(theta))
+        return self._factor_at_zero + (theta @ self._constant_changes).reshape(self._factor_at_zero.shape)
+
+    @cached_property
+    def _factor_at_zero(self) -> FloatArray:
+        """Lambda (q, q) at theta = 0, where it is linear in theta."""
+        return np.ascontiguousarray(self.structure.factor(np.zeros(self.layout.k)))
 
     def _factor_changes(self, at: OneFactorState) -> FloatArray:
         """Derivative of Lambda in theta (k, q * q)."""

@@ -55,7 +55,9 @@ def solve_quasi(criterion: GeneralizedCriterion, *, marginal: bool, search: Sear
             f"(binomial, poisson); family={rows.family.name!r} has {criterion.layout.m}. "
             "Use quadrature='auto' or 'laplace'."
         )
-    parameters = starting_parameters(rows, prior=search.prior)[0] if search.start is None else search.start
+    parameters = search.start
+    if parameters is None:
+        (parameters,) = starting_parameters(rows, prior=search.prior, second=False)
     beta = criterion.layout.beta
     fixed = rows.offset + rows.x @ parameters[beta]
     eta = fixed if search.near is None or marginal else search.near.eta

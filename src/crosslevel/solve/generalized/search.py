@@ -50,12 +50,11 @@ class Search:
 def find(criterion: GeneralizedCriterion, search: Search) -> tuple[Minimum[Any], FloatArray | None]:
     """The minimum of a criterion and its Hessian there: from one start, or from several where there may be several."""
     objective = Objective(criterion=criterion, prior=search.prior, directions=search.directions)
-    starts: tuple[FloatArray, ...] = (
-        starting_parameters(criterion.rows, prior=search.prior) if search.start is None else (search.start,)
-    )
-    if len(starts) > 1:
-        more = starts[1:] if may_have_several_minima(criterion.rows) else ()
-        starts = (starts[0], *more, *_tied(objective, starts[0]))
+    starts: tuple[FloatArray, ...] = () if search.start is None else (search.start,)
+    if not starts:
+        several = may_have_several_minima(criterion.rows)
+        starts = starting_parameters(criterion.rows, prior=search.prior, second=several)
+        starts += tuple(_tied(objective, starts[0]))
     if len(starts) == 1:
         return _run(objective, starts[0], search)
     ends = [_run(objective, start, replace(search, uncertainty=False))[0] for start in starts]

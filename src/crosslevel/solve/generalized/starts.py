@@ -57,24 +57,24 @@ def _scored(rows: ResponseRows, eta: FloatArray, shape: FloatArray) -> FloatArra
     return np.asarray(np.linalg.solve(gram + ridge * np.eye(len(gram)), (weight * (eta - rows.offset) + terms[1]) @ x))
 
 
-def starting_parameters(rows: ResponseRows, *, prior: Weak | None) -> tuple[FloatArray, ...]:
-    """Parameters (K,) to start from: one, and a second with large variances where levels are few.
+def starting_parameters(rows: ResponseRows, *, prior: Weak | None, second: bool = True) -> tuple[FloatArray, ...]:
+    """Parameters (K,) to start from: one and, if a `second` is wanted, another with large variances.
 
     Covariances are those of one scoring step from none: Psi = F^-1 sum (g g' - A), F = sum A (x) A, by level with
     g = Z'l' and A = Z'WZ, each factor by itself.
     """
     at: FixedState = fixed_minimum(rows, prior=prior, tolerance=ROUGH, max_steps=FEW_STEPS).state
     weight = np.maximum(-at.terms[2], 0.0)
-    first, second = [], []
+    usual, large = [], []
     for term in rows.terms:
         products = level_products(term, weight)
         slopes = np.stack([sum_by_level(term, at.terms[1] * column, power=1) for column in term.z.T], axis=1)
-        usual, large = _covariances(term, products, slopes, multiplies=rows.family.link == "log")
+        scored, spread = _covariances(term, products, slopes, multiplies=rows.family.link == "log")
         # every factor by itself takes what they explain together: shared out evenly
-        first.append(term.structure.nearest(usual / np.sqrt(len(rows.terms))))
-        second.append(term.structure.nearest(large))
-    rest = at.parameters
-    return np.concatenate([*first, rest]), np.concatenate([*second, rest])
+        usual.append(term.structure.nearest(scored / np.sqrt(len(rows.terms))))
+        large += [term.structure.nearest(spread)] if second else []
+    found = np.concatenate([*usual, at.parameters])
+    return (found, np.concatenate([*large, at.parameters])) if second else (found,)
 
 
 def _covariances(
