@@ -41,11 +41,18 @@ MODELS = {
     "nested_explicit": ("mathach ~ ses + (1 | district / school)", "hsb", {"method": "ml"}),
     "crossed": ("mathach ~ ses + (1 | room) + (ses | school)", "hsb", {"method": "ml"}),
     "no_intercept": ("Reaction ~ 0 + Days + Late + (0 + Days | Subject)", "sleepstudy", {"method": "ml"}),
+    "another_reference": (
+        "mathach ~ ses * C(wave, contr.treatment(2)) + C(sector, contr.treatment('Catholic')) + (1 | school)",
+        "hsb", {},
+    ),
     "precision": ("mathach ~ ses + (1 | school)", "hsb", {"weights": cl.Precision("w")}),
     "compound_symmetry": ("mathach ~ ses + cs(1 + ses | district)", "hsb", {"method": "ml"}),
     "heteroscedastic": ("mathach ~ ses + (1 | school)", "hsb", {"residual": cl.residual.By("sector")}),
     "autoregressive": (
         "Reaction ~ Days + (1 | Subject)", "sleepstudy", {"residual": cl.residual.AR1("Days", within="Subject")},
+    ),
+    "autoregressive_alone": (
+        "Reaction ~ Days", "sleepstudy", {"residual": cl.residual.AR1("Days", within="Subject")},
     ),
     "exchangeable": (
         "Reaction ~ Days", "sleepstudy",
@@ -55,6 +62,6 @@ MODELS = {
     "logit_slope": ("minority ~ ses + (ses | district)", "hsb", {"family": "binomial", "quadrature": 1}),
     "trials": ("correct ~ ses + (1 | school)", "hsb", {"family": "binomial", "trials": "items", "quadrature": 1}),
     "poisson": (
-        "count ~ ses + sector + (1 | school)", "hsb", {"family": "poisson", "exposure": "time", "quadrature": 7},
+        "count ~ ses + sector + (1 | school)", "hsb", {"family": "poisson", "exposure": "time", "quadrature": 1},
     ),
 }  # fmt: skip

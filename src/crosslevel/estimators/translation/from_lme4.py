@@ -144,10 +144,18 @@ def _formula(text: str, arguments: dict[str, Any], variables: Variables) -> str:
     trials = re.fullmatch(r"\s*cbind\(([\w.]+),\s*([\w.]+)\s*-\s*\1\)\s*", left)
     if trials:
         left, arguments["trials"] = trials[1], trials[2]
+    right = re.sub(r"\brelevel\((?:as\.)?factor\(([\w.]+)\),\s*ref\s*=\s*([^()]+)\)", _relevelled, right)
     right = re.sub(r"\b(?:as\.)?factor\(([\w.]+)\)", r"C(\1)", right)
     right = re.sub(r"\brelevel\(([\w.]+),\s*(?:ref\s*=\s*)?([^()]+)\)", r"C(\1, contr.treatment(\2))", right)
     left, right = (_replaced(side, variables) for side in (left, right))
     return " ".join(f"{left.strip()} ~ {right.strip()}".split())
+
+
+def _relevelled(found: "re.Match[str]") -> str:
+    """Categories with another reference; numbers that R quotes are numbers."""
+    base = found[2].strip()
+    base = base.strip("\"'") if re.fullmatch(r"[\"']\d+[\"']", base) else base
+    return f"C({found[1]}, contr.treatment({base}))"
 
 
 def _replaced(text: str, variables: Variables) -> str:

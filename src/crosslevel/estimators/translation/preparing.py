@@ -144,6 +144,17 @@ class Preparation:
                 return (Atom(name=new, text=text),)
             case ast.Call(func=ast.Name(id="C"), args=[ast.Name(id=name)], keywords=[]):
                 return (self._categories(code.column(name), text),)
+            case ast.Call(
+                func=ast.Name(id="C"),
+                args=[
+                    ast.Name(id=name),
+                    ast.Call(
+                        func=ast.Attribute(value=ast.Name(id="contr"), attr="treatment") | ast.Name(id="Treatment"),
+                        args=[ast.Constant(value=base)],
+                    ),
+                ],
+            ):
+                return (replace(self._categories(code.column(name), text), reference=base),)
             case ast.Call(func=ast.Name(id="wec"), args=[ast.Name(id=name), *_]):
                 return self._weighted(code.column(name), text)
             case ast.Call(func=ast.Name(id="poly"), args=[inner, ast.Constant(value=int(degree))]):
@@ -257,9 +268,8 @@ class Preparation:
                 place = component.names.index(name)
                 atoms = self.expression(_expression_of(self.model, component.text))
                 if atoms[0].is_categorical:
-                    if component.coding is None or component.coding.kind != "treatment":
-                        raise unknown_expression(component.text)
-                    return self.indicator(atoms[0], component.coding.levels[place])
+                    level = next(level for level in atoms[0].levels if name == f"{component.text}[{level}]")
+                    return self.indicator(atoms[0], level)
                 return atoms[place]
         raise KeyError(name)
 

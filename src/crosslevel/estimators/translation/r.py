@@ -9,7 +9,7 @@ from crosslevel.estimators.translation import steps
 from crosslevel.estimators.translation.arithmetic import R
 from crosslevel.estimators.translation.model import Model
 from crosslevel.estimators.translation.outcomes import Outcome, read_outcome
-from crosslevel.estimators.translation.preparing import Atoms, Preparation
+from crosslevel.estimators.translation.preparing import Atom, Atoms, Preparation
 from crosslevel.estimators.translation.refusals import no_counterpart, refuse_membership
 from crosslevel.formula import RandomPart
 from crosslevel.formula.terms import Terms
@@ -101,7 +101,14 @@ def side(terms: Terms, preparation: Preparation) -> str:
 
 def factors(atoms: Atoms) -> str:
     """A product."""
-    return ":".join(f"factor({a.name})" if a.text.startswith("C(") else a.name for a in atoms)
+    return ":".join(_factor(atom) if atom.text.startswith("C(") else atom.name for atom in atoms)
+
+
+def _factor(atom: Atom) -> str:
+    """Categories made in the formula."""
+    if "," not in atom.text:
+        return f"factor({atom.name})"
+    return f"relevel(factor({atom.name}), ref = {text(str(atom.reference))})"
 
 
 def random_side(terms: Terms, preparation: Preparation) -> str:
@@ -258,7 +265,8 @@ def glmmtmb(model: Model) -> str:
     else:
         options.append(f'family = {TMB_FAMILIES[_named(model)]}(link = "{family.link}")')
     lines = ["library(glmmTMB)", *commands(preparation, model.formula.required)]
-    lines += [*dispersion[1:]]
+    if (model.nodes or 1) > 1:
+        lines.append(f"# glmmTMB uses Laplace's approximation; {model.nodes} nodes were used")
     options += dispersion[:1] if dispersion and dispersion[0] else []
     lines.append(called("model <- glmmTMB", [formula, f"data = {ROWS}", *options]))
     return "\n".join([*lines, "summary(model)"])

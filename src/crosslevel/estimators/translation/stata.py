@@ -178,7 +178,7 @@ def _factor(atom: Atom, preparation: Preparation) -> str:
     if not atom.is_categorical:
         return f"c.{atom.name}"
     if atom.levels == ("?",):
-        return f"i.{atom.name}"
+        return f"{'i' if atom.reference is None else f'ib{atom.reference}'}.{atom.name}"
     if all(isinstance(level, int | float) and level >= 0 and float(level).is_integer() for level in atom.levels):
         first = min(float(str(level)) for level in atom.levels)
         return f"i.{atom.name}" if atom.reference == first else f"ib{value(atom.reference)}.{atom.name}"

@@ -185,11 +185,12 @@ def _crossed(factors: list[str]) -> list[str]:
 
 def _product(factors: list[str]) -> str:
     """A product; a number that occurs twice is squared."""
-    counts = {factor: factors.count(factor) for factor in factors}
-    if all(count == 1 for count in counts.values()):
-        return ":".join(factors)
-    inner = [re.sub(r"^I\((.*)\)$", r"(\1)", f) + (f" ** {n}" if n > 1 else "") for f, n in counts.items()]
-    return f"I({' * '.join(inner)})"
+    found = []
+    for factor in dict.fromkeys(factors):
+        times = 1 if factor.startswith("C(") else factors.count(factor)
+        inner = f"({factor[2:-1]})" if factor.startswith("I(") else factor
+        found.append(f"I({inner} ** {times})" if times > 1 else factor)
+    return ":".join(found)
 
 
 def _choices(part: str, session: Session, *, alone: bool) -> list[str]:
