@@ -1,6 +1,6 @@
 """Conditional modes of the clusters in order, with their intervals."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 NAMED = 45
 """Up to so many clusters have a row with their name; more stand side by side without."""
+BESIDE = 0.2
+"""Share of the clusters over which, or under which, the name of the outermost one is written."""
 COMPARISON = float(ndtri(0.975) / np.sqrt(2))
 """Intervals of this many standard errors overlap when two clusters do not differ at the 5 % level."""
 
@@ -170,19 +172,15 @@ def side_by_side(panel: "Axes", data: pd.DataFrame, colours: np.ndarray[tuple[in
     panel.axhline(0, color=theme.INK, linewidth=0.9)
     panel.set_xlim(-0.01 * len(data), 1.01 * len(data) + 1)
     panel.grid(visible=False, axis="x")
-    ends = theme.shortened([data.index[0], data.index[-1]], 30)
-    bounds = data[["conf_low", "conf_high"]].to_numpy()
-    panel.annotate(
-        ends[0], (1, bounds[0, 0]), (4, -1), textcoords="offset points", fontsize=8, color=theme.INK, va="top"
-    )
-    panel.annotate(
-        ends[1],
-        (len(data), bounds[-1, 1]),
-        (-4, 1),
-        textcoords="offset points",
-        fontsize=8,
-        color=theme.INK,
-        ha="right",
-        va="bottom",
-    )
+    _name_ends(panel, data)
     panel.margins(y=0.09)
+
+
+def _name_ends(panel: "Axes", data: pd.DataFrame) -> None:
+    """Names of the first and the last cluster, beyond the intervals of those that stand next to them."""
+    names = theme.shortened([data.index[0], data.index[-1]], 30)
+    near = max(1, round(BESIDE * len(data)))
+    low, high = float(data["conf_low"].iloc[:near].min()), float(data["conf_high"].iloc[-near:].max())
+    look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": theme.INK}
+    panel.annotate(names[0], (1, low), (0, -2), ha="left", va="top", **look)
+    panel.annotate(names[1], (len(data), high), (0, 2), ha="right", va="bottom", **look)

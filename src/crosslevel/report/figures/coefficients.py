@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+NUMBERS = ("estimate", "conf_low", "conf_high")
+
 STEP = 0.16
 """Distance of two models' points below each other; a coefficient's row has the height 1."""
 
@@ -76,9 +78,9 @@ def coefficients_data(
     for term, label in wanted.items():
         for name, table in tables.items():
             if term in table.index:
-                row = table.loc[term, ["estimate", "conf_low", "conf_high"]].astype(float)
-                numbers = np.exp(row) if exponentiate else row
-                parts.append({"term": term, "label": label, "model": name, **numbers.to_dict()})
+                numbers = table.loc[term, list(NUMBERS)].to_numpy(dtype=float)
+                shown = np.exp(numbers) if exponentiate else numbers
+                parts.append({"term": term, "label": label, "model": name, **dict(zip(NUMBERS, shown, strict=True))})
     return pd.DataFrame(parts)
 
 

@@ -1,6 +1,6 @@
 """The model's lines by cluster: parallel where only intercepts vary, not parallel where slopes do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,7 +116,7 @@ def fitted_lines(fit: "MixedFit", x: str | None = None, *, ax: "Axes | None" = N
         return theme.entitle([panel], title, subtitle, own=ax is None)
 
 
-def labels_of(clusters: Sequence[object], lines: np.ndarray[tuple[int, int, int], np.dtype[np.float64]]) -> list[str]:
+def labels_of(clusters: Iterable[object], lines: np.ndarray[tuple[int, int, int], np.dtype[np.float64]]) -> list[str]:
     """What each line says: its cluster, and its first and last point."""
     x, fitted = lines[:, [0, -1], 0], lines[:, [0, -1], 1]
     return theme.told(clusters, {"fitted": (fitted[:, 0], fitted[:, 1]), "for": (x[:, 0], x[:, 1])})

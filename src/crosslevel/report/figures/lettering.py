@@ -38,7 +38,7 @@ def width_of(text: str, size: float, weight: str = "normal") -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
-    font = FontProperties(family="sans-serif", size=size, weight=weight)  # type: ignore[arg-type]
+    font = FontProperties(family="sans-serif", size=size, weight=weight)
     return float(TextToPath().get_text_width_height_descent(text, font, ismath=False)[0]) / POINTS_PER_INCH
 
 
@@ -67,6 +67,24 @@ def wrapped(text: str, inches: float, size: float, weight: str = "normal", *, mo
     # one word may be wider than the line
     fit = (line if width_of(line, size, weight) <= inches else fitted(line, inches, size) for line in kept)
     return "\n".join(fit).replace(HELD, " ")
+
+
+def balanced(text: str, inches: float, size: float) -> str:
+    """A text in at most three lines that are about equally long.
+
+    Examples
+    --------
+    >>> balanced("Random slope of x: difference from the fixed part", 2.9, 9.0).splitlines()
+    ['Random slope of x: difference', 'from the fixed part']
+    """
+    best = wrapped(text, inches, size, most=3)
+    count = best.count("\n")
+    for share in np.linspace(0.95, 0.4, 12) if count else ():
+        narrower = wrapped(text, share * inches, size)
+        if narrower.count("\n") > count or "…" in best or "…" in narrower:
+            break
+        best = narrower
+    return best
 
 
 def fitted(name: str, inches: float, size: float) -> str:

@@ -1,7 +1,7 @@
 """Marks: what a figure says of each thing that it shows, where an interactive drawing can tell it."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ class Mark:
     frame: tuple[float, float, float, float]
 
 
-def told(names: Sequence[object], numbers: Mapping[str, Any]) -> list[str]:
+def told(names: Iterable[object], numbers: Mapping[str, Any]) -> list[str]:
     r"""Say what marks are: in the first line the name, below it each number with its name.
 
     Parameters
@@ -165,7 +165,7 @@ def _outlines(artist: Any) -> Iterator[tuple[FloatArray, float, bool]]:
     from matplotlib.lines import Line2D
 
     if isinstance(artist, PathCollection):
-        places = np.ma.filled(np.ma.asarray(artist.get_offsets(), dtype=float), np.nan)
+        places: FloatArray = np.ma.filled(np.ma.asarray(artist.get_offsets(), dtype=float), np.nan)
         sizes = np.resize(np.sqrt(artist.get_sizes()) / 2.0, len(places))
         for place, radius in zip(_moved(artist.get_offset_transform(), places), sizes, strict=True):
             yield place[None], float(radius), False

@@ -173,7 +173,7 @@ def arrows(panel: "Axes", drawn: pd.DataFrame, pair: list[str]) -> None:
     panel.set_xlim(*view(alone[:, 0], pooled[:, 0]))
     panel.set_ylim(*view(alone[:, 1], pooled[:, 1]))
     if len(drawn) <= NAMED:
-        theme.name_points(panel, *pooled.T, list(drawn.index), others=alone)
+        theme.name_points(panel, pooled[:, 0], pooled[:, 1], list(drawn.index), others=alone)
     theme.name_axes(panel, effect_name(pair[0]), effect_name(pair[1]))
 
 

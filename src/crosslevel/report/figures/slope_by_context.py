@@ -16,7 +16,7 @@ from crosslevel.estimators.slopes import slopes as slopes_of
 from crosslevel.report.figures import theme
 from crosslevel.report.figures.shrinkage import unpooled
 from crosslevel.report.figures.subject import chosen, effects_in, named, used_frame
-from crosslevel.types import FloatArray
+from crosslevel.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -230,9 +230,9 @@ def _moderator(fit: "MixedFit | GeneralizedFit", x: str, group: str) -> str:
             f"The model has no context variable that explains {x!r} of {group}. Name one by `z`: any column of the "
             "data that is constant within clusters."
         )
-    variables = fit.spec.variables
-    bare = names[0].partition("[")[0]
-    return bare if bare in variables else names[0]
+    variables, first = fit.spec.variables, str(names[0])
+    bare = first.partition("[")[0]
+    return bare if bare in variables else first
 
 
 def _of_clusters(fit: "MixedFit | GeneralizedFit", rows: "pd.Series[Any]", z: str, group: str) -> "pd.Series[Any]":
@@ -287,7 +287,7 @@ def _focal(fit: "MixedFit | GeneralizedFit", found: Context) -> str:
     factor = fit.design.factor_named(found.group)
     j = factor.z[effects_in(fit, found.group).index(found.x)]
     variables = fit.design.spec.columns[j].variables
-    return next(iter(variables)) if found.x.endswith("]") and len(variables) == 1 else found.x
+    return str(next(iter(variables))) if found.x.endswith("]") and len(variables) == 1 else found.x
 
 
 def _deviations(fit: "MixedFit | GeneralizedFit", found: Context) -> tuple[FloatArray, FloatArray]:
@@ -307,7 +307,7 @@ def _deviations(fit: "MixedFit | GeneralizedFit", found: Context) -> tuple[Float
     return pooled, unpooled(fit) @ weights
 
 
-def _sizes(fit: "MixedFit | GeneralizedFit", group: str) -> FloatArray:
+def _sizes(fit: "MixedFit | GeneralizedFit", group: str) -> IntArray:
     """Rows (J,) of each cluster."""
     factor = fit.design.factor_named(group)
     return np.bincount(np.asarray(fit.design.used_codes(factor)), minlength=factor.n_levels)

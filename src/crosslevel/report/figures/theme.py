@@ -229,7 +229,7 @@ def name_figure(panel: "Axes", x: str, y: str) -> None:
 def names_of_axes(panel: "Axes", x: str, y: str) -> tuple[str, str]:
     """Names of the axes in lines that fit, before title and subtitle are over them; three of them at most."""
     width, height = (float(value) for value in panel.get_figure(root=True).get_size_inches())  # type: ignore[union-attr]
-    return wrapped(x, 0.85 * width, LETTERS, most=3), wrapped(y, max(0.82 * height, 1.2), LETTERS, most=3)
+    return lettering.balanced(x, 0.85 * width, LETTERS), lettering.balanced(y, max(0.82 * height, 1.2), LETTERS)
 
 
 def draw_lines(panel: "Axes", segments: Sequence[FloatArray], labels: Sequence[str] = (), **look: Any) -> None:

@@ -131,11 +131,7 @@ def variance_partition(
         response = first.spec.response_name
         unit = "Share of the variance" if of == "shares" else "Variance, in squared units of the outcome"
         theme.name_axes(panel, unit, "")
-        columns = 2 if data["part"].nunique() > 3 else 3
-        panel.legend(
-            loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=8.5, handlelength=1.6,
-            borderaxespad=0.3,
-        )  # fmt: skip
+        _legend(panel, data)
         title = f"Where the variance of {first.labels.get(response) or response} lies"
         return theme.entitle([panel], title, words(fits, by_level=by_level), own=ax is None)
 
@@ -188,10 +184,30 @@ def _levels(fit: Any) -> pd.DataFrame:
     return pd.DataFrame.from_records(records, columns=["bar", "part", "value"])
 
 
+def _fills(data: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Colour and hatching of each part, that of the residuals last."""
+    parts = [part for part in dict.fromkeys(data["part"]) if part != "Residual"]
+    fills = {part: FILLS[k % len(FILLS)] for k, part in enumerate(parts)}
+    return fills | ({"Residual": ("white", "")} if (data["part"] == "Residual").any() else {})
+
+
+def _legend(panel: "Axes", data: pd.DataFrame) -> None:
+    """Which part is which."""
+    from matplotlib.patches import Patch
+
+    handles = [
+        Patch(facecolor=colour, edgecolor=theme.INK, hatch=hatch, linewidth=0.7, label=theme.fitted(part, 3.0, 8.5))
+        for part, (colour, hatch) in _fills(data).items()
+    ]
+    panel.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2 if len(handles) > 3 else 3, fontsize=8.5,
+        handlelength=1.6, borderaxespad=0.3,
+    )  # fmt: skip
+
+
 def _draw(panel: "Axes", data: pd.DataFrame, bars: Sequence[str], *, shares: bool) -> None:
     """The bars, their parts from left to right, with their shares where there is room."""
-    parts = [part for part in dict.fromkeys(data["part"]) if part != "Residual"]
-    fills = {part: FILLS[k % len(FILLS)] for k, part in enumerate(parts)} | {"Residual": ("white", "")}
+    fills = _fills(data)
     widest = data.groupby("bar")["value"].sum().max()
     rectangles: list[Any] = []
     labels: list[str] = []
@@ -211,11 +227,6 @@ def _draw(panel: "Axes", data: pd.DataFrame, bars: Sequence[str], *, shares: boo
                            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2})  # fmt: skip
             start += value
     theme.mark(rectangles, labels)
-    for part in [*parts, *(["Residual"] if (data["part"] == "Residual").any() else [])]:
-        colour, hatch = fills[part]
-        panel.bar(
-            0, 0, facecolor=colour, edgecolor=theme.INK, hatch=hatch, linewidth=0.7, label=theme.fitted(part, 3.0, 8.5)
-        )
     panel.set_xlim(0.0, 1.003 * widest)
     if shares:
         from matplotlib.ticker import PercentFormatter
