@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from crosslevel.diagnostics.residuals.homogeneity import homogeneity
     from crosslevel.diagnostics.residuals.linearity import linearity
     from crosslevel.diagnostics.residuals.residuals import residuals
+    from crosslevel.diagnostics.sensitivity.codings import codings
     from crosslevel.diagnostics.sensitivity.latent_mean import latent_mean
     from crosslevel.diagnostics.sensitivity.measurement_error import measurement_error
     from crosslevel.diagnostics.sensitivity.missing_patterns import missing_patterns
@@ -109,6 +110,7 @@ __all__ = [
     "calibration",
     "check",
     "check_coding",
+    "codings",
     "compare",
     "conditional_logit",
     "contributions",
@@ -185,6 +187,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "check": ("crosslevel.diagnostics.checks.check", "check"),
     "check_coding": ("crosslevel.diagnostics.coding", "check_coding"),
     "analyze": ("crosslevel.analysis.script", "analyze"),
+    "codings": ("crosslevel.diagnostics.sensitivity.codings", "codings"),
     "compare": ("crosslevel.estimators.compare", "compare"),
     "conditional_logit": ("crosslevel.estimators.responses.conditional_logit", "conditional_logit"),
     "datasets": ("crosslevel.datasets", None),

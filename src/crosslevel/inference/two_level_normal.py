@@ -105,7 +105,7 @@ class TwoLevelDeviance:
     @property
     def m(self) -> int:
         """Outcomes."""
-        return self.moments.y.shape[1]
+        return int(self.moments.y.shape[1])
 
     def factors(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Lower triangular factors (m, m) of Sigma_W and Sigma_B."""

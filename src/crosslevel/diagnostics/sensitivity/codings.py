@@ -71,9 +71,10 @@ class Codings:
             table = fit.tidy(level=self.level).reset_index()
             words = [meaning(name, str(term), self) for term in table["term"]]
             parts.append(table.assign(coding=name, meaning=words))
-        frame = pd.concat(parts, ignore_index=True)
+        frame: pd.DataFrame = pd.concat(parts, ignore_index=True)
         first = ["coding", "term"]
-        return frame[[*first, *(column for column in frame.columns if column not in first)]]
+        ordered: pd.DataFrame = frame[[*first, *(column for column in frame.columns if column not in first)]]
+        return ordered
 
     @cached_property
     def random(self) -> pd.DataFrame:
@@ -102,8 +103,9 @@ class Codings:
     @cached_property
     def contextual(self) -> pd.DataFrame:
         """The contextual effects, between less within: the coefficients of cluster means in the Mundlak coding."""
-        table = self.fits[CONTEXT].tidy(level=self.level)
-        return table[[self._is_mean(str(term)) and ":" not in str(term) for term in table.index]]
+        table: pd.DataFrame = self.fits[CONTEXT].tidy(level=self.level)
+        kept: pd.DataFrame = table[[self._is_mean(str(term)) and ":" not in str(term) for term in table.index]]
+        return kept
 
     @property
     def concern(self) -> Concern:

@@ -134,7 +134,7 @@ def _bernoulli(
     if fit.family.name != "binomial" or outcome.size.max() > 1.0 or outcome.weight is not None:
         return np.full(n_clusters, np.nan)
     chance = np.clip(np.where(y > 0.5, predicted, 1.0 - predicted), 1e-300, 1.0)
-    return np.bincount(codes, np.log(chance), n_clusters)
+    return np.asarray(np.bincount(codes, np.log(chance), n_clusters), dtype=np.float64)
 
 
 def refuse_unfit(fit: AnyFit, verb: str) -> None:

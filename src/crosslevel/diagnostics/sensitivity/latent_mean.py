@@ -8,6 +8,7 @@ import pandas as pd
 
 from crosslevel.diagnostics.diagnostic import Concern
 from crosslevel.diagnostics.sensitivity.mismeasured import Mismeasured, error_variance
+from crosslevel.diagnostics.sensitivity.table_rows import row_of
 from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.mixed import mixed
@@ -72,8 +73,8 @@ class LatentMean:
     @property
     def concern(self) -> Concern:
         """The light: "act" where the interval of the contextual effect leaves out its estimate from observed means."""
-        row = self.table.loc[self.names[2]]
-        manifest = float(self.manifest.loc[self.names[2], "estimate"])
+        row = row_of(self.table, self.names[2])
+        manifest = row_of(self.manifest, self.names[2])["estimate"]
         if not row["conf_low"] <= manifest <= row["conf_high"]:
             return "act"
         return "look" if float(self.reliability.mean()) < 0.8 else "none"

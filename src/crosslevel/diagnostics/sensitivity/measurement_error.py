@@ -198,18 +198,18 @@ def measurement_error(
     naive = fit.tidy(level=level)
     involved = tuple(fit.spec.columns[j].name for j in fit.design.x if variable in fit.spec.columns[j].variables)
     whole = float(np.var(subject.units))
-    common = {
-        "variable": variable, "group": subject.group, "outcome": fit.spec.response_name, "method": method,
-        "error_sd": float(np.sqrt(error)), "reliability": 1.0 - error / whole, "naive": naive, "involved": involved,
-        "level": level,
-    }  # fmt: skip
+    path, found = None, None
     if method == "simex":
         path = simulated_path(subject, error, added=_lambdas(added), n=_count(n), seed=seed, progress=progress)
         table = _table(naive, path.extrapolated, path.std_error, level)
-        return MeasurementError(**common, table=table, path=path, calibrated=None)
-    found = calibrated(subject, error, members)
-    table = _table(naive, found.estimate, found.std_error, level)
-    return MeasurementError(**common, table=table, path=None, calibrated=found)
+    else:
+        found = calibrated(subject, error, members)
+        table = _table(naive, found.estimate, found.std_error, level)
+    return MeasurementError(
+        variable=variable, group=subject.group, outcome=fit.spec.response_name, method=method,
+        error_sd=float(np.sqrt(error)), reliability=1.0 - error / whole, naive=naive, table=table, involved=involved,
+        path=path, calibrated=found, level=level,
+    )  # fmt: skip
 
 
 def _fit_of(model: "AnyFit | str", data: Frame | None) -> AnyFit:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from crosslevel.diagnostics.sensitivity.table_rows import row_of
 from crosslevel.display import Block, Column, Document, Paragraph, Row, Table, counted, fixed, number
 from crosslevel.estimators.summary import shown_decimals
 
@@ -48,11 +49,11 @@ def _latent(found: "LatentMean") -> Iterator[str]:
         f"(from {fixed(reliability.min(), 2)} to {fixed(reliability.max(), 2)})."
     )
     name = found.names[2]
-    row, manifest = found.table.loc[name], float(found.manifest.loc[name, "estimate"])
-    decimals = shown_decimals(float(row["std_error"]), float(row["estimate"]))
+    row, manifest = row_of(found.table, name), row_of(found.manifest, name)["estimate"]
+    decimals = shown_decimals(row["std_error"], row["estimate"])
     yield (
-        f"The contextual effect is {fixed(float(row['estimate']), decimals)} "
-        f"[{fixed(float(row['conf_low']), decimals)}, {fixed(float(row['conf_high']), decimals)}] of latent means, "
+        f"The contextual effect is {fixed(row['estimate'], decimals)} "
+        f"[{fixed(row['conf_low'], decimals)}, {fixed(row['conf_high'], decimals)}] of latent means, "
         f"{fixed(manifest, decimals)} of observed ones."
     )
     if found.error > 0.0:
@@ -120,11 +121,11 @@ def _error(found: "MeasurementError") -> Iterator[str]:
 
 def _change(found: "MeasurementError", term: str) -> str:
     """How one coefficient changes."""
-    old, new = found.naive.loc[term], found.table.loc[term]
-    decimals = shown_decimals(float(old["std_error"]), float(old["estimate"]))
-    low, high = fixed(float(new["conf_low"]), decimals), fixed(float(new["conf_high"]), decimals)
+    old, new = row_of(found.naive, term), row_of(found.table, term)
+    decimals = shown_decimals(old["std_error"], old["estimate"])
+    low, high = fixed(new["conf_low"], decimals), fixed(new["conf_high"], decimals)
     return (
-        f"{term} is {fixed(float(old['estimate']), decimals)} as fitted, {fixed(float(new['estimate']), decimals)} "
+        f"{term} is {fixed(old['estimate'], decimals)} as fitted, {fixed(new['estimate'], decimals)} "
         f"corrected [{low}, {high}]."
     )
 

@@ -73,11 +73,12 @@ def _variables(found: "MissingPatterns") -> Iterator[str]:
         which = [str(level) for level in shares.index[shares == 1.0]]
         where = "these clusters" if tuple(which) == found.lost else listed(which)
         yield f"{name} is missing in all rows of {where}: it may not have been asked there."
-    most = frame["icc"].idxmax() if frame["icc"].notna().any() else None
-    if most is not None and not frame.loc[most, "clusters_without"] and float(frame.loc[most, "icc"]) > 0.1:
+    telling = frame[(frame["clusters_without"] == 0) & (frame["icc"] > 0.1)]["icc"]
+    if len(telling):
+        place = int(telling.to_numpy().argmax())
         yield (
-            f"Whether {most} is missing differs most between clusters (intraclass correlation "
-            f"{fixed(float(frame.loc[most, 'icc']), 2)})."
+            f"Whether {telling.index[place]} is missing differs most between clusters (intraclass correlation "
+            f"{fixed(float(telling.to_numpy()[place]), 2)})."
         )
 
 

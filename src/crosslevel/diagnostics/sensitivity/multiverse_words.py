@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crosslevel.diagnostics.sensitivity.table_rows import row_of
 from crosslevel.display import Block, Column, Document, Items, Note, Paragraph, Row, Table, counted, fixed, percent
 from crosslevel.estimators.summary import shown_decimals
 
@@ -46,12 +47,12 @@ def write(found: "Multiverse") -> Document:
 
 def _about(found: "Multiverse", term: str) -> Iterator[str]:
     """The sentence of one term."""
-    row = found.summary.loc[term]
+    row = row_of(found.summary, term)
     if not row["specifications"]:
         yield f"{term} has no estimate in any of them."
         return
     decimals = _decimals(found, term)
-    given, median, low, high = (fixed(float(row[k]), decimals) for k in ("as_given", "median", "lowest", "highest"))
+    given, median, low, high = (fixed(row[k], decimals) for k in ("as_given", "median", "lowest", "highest"))
     small = f"p < {1.0 - found.level:.2g}".replace("0.", ".")
     text = (
         f"{term} is {given} as given, and lies between {low} and {high} (median {median}); it is positive in "
@@ -59,9 +60,10 @@ def _about(found: "Multiverse", term: str) -> Iterator[str]:
         f"{percent(float(row['significant']), decimals=0)}; {percent(float(row['agree']), decimals=0)} agree with the "
         "model as given in sign and test."
     )
-    shares = found.influence.loc[term]
-    if len(shares) and float(shares.max()) > TELLING:
-        text += f" It depends most on {shares.idxmax()} ({percent(float(shares.max()), decimals=0)} of the variance)."
+    shares = row_of(found.influence, term)
+    most = max(shares, key=lambda name: shares[name], default="")
+    if most and shares[most] > TELLING:
+        text += f" It depends most on {most} ({percent(shares[most], decimals=0)} of the variance)."
     yield text
 
 
@@ -69,9 +71,9 @@ def _terms(found: "Multiverse") -> Table:
     """The summary by term."""
     rows: list[Row] = []
     for term in found.terms:
-        row, decimals = found.summary.loc[term], _decimals(found, term)
-        numbers = [fixed(float(row[k]), decimals) for k in ("as_given", "lowest", "median", "highest")]
-        shares = [percent(float(row[k]), decimals=0) for k in ("positive", "significant", "agree")]
+        row, decimals = row_of(found.summary, term), _decimals(found, term)
+        numbers = [fixed(row[k], decimals) for k in ("as_given", "lowest", "median", "highest")]
+        shares = [percent(row[k], decimals=0) for k in ("positive", "significant", "agree")]
         rows.append([term, int(row["specifications"]), *numbers, *shares])
     heads = ("As given", "Lowest", "Median", "Highest", "Positive", "Significant", "Agree")
     columns: list[str | Column] = [
@@ -85,7 +87,7 @@ def _choices(found: "Multiverse") -> Table:
     """What the estimates depend on."""
     rows: list[Row] = []
     for choice in found.choices:
-        shares = [percent(float(found.influence.loc[term, choice.name]), decimals=0) for term in found.terms]
+        shares = [percent(float(row_of(found.influence, term)[choice.name]), decimals=0) for term in found.terms]
         rows.append([choice.name, "; ".join(choice.options), *shares])
     columns: list[str | Column] = ["Choice", "Options", *(Column(term, align="decimal") for term in found.terms)]
     note = "Shares of the variance of estimates over specifications; the rest is due to combinations of choices."

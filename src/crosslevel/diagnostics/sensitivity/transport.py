@@ -99,21 +99,20 @@ class Transport:
         mean_y, mean_x = (rows.groupby("cluster")[n].transform("mean").to_numpy() for n in ("observed", "predicted"))
         error, inside = observed - predicted, (observed - mean_y) - (predicted - mean_x)
         null = rows.groupby("cluster", sort=False)["null"].first().reindex(frame.index).to_numpy()
-        between = frame["error"].to_numpy()
-        return pd.Series(
-            {
-                "rmse": _rms(error), "rmse_within": _rms(inside), "rmse_between": _rms(between),
-                "bias": float(between.mean()) if len(between) else np.nan,
-                "in_sample_within": self.whole["within"], "in_sample_between": self.whole["between"],
-                "r2": _gain(error, observed - rows["null"].to_numpy()), "r2_within": _gain(inside, observed - mean_y),
-                "r2_between": _gain(between, frame["observed"].to_numpy() - null),
-                "slope_within": weighted_slope(observed - mean_y, predicted - mean_x),
-                "slope_between": weighted_slope(frame["observed"].to_numpy(), frame["predicted"].to_numpy()),
-                "log_score": float(frame["log_score"] @ frame["rows"] / frame["rows"].sum()),
-                "mean_z2": float(np.mean(frame["z"] ** 2)) if frame["z"].notna().any() else np.nan,
-            },
-            name=self.outcome,
-        )  # fmt: skip
+        means, z, size = (frame[name].to_numpy(dtype=np.float64) for name in ("observed", "z", "rows"))
+        between, score = (frame[name].to_numpy(dtype=np.float64) for name in ("error", "log_score"))
+        numbers: dict[str, float] = {
+            "rmse": _rms(error), "rmse_within": _rms(inside), "rmse_between": _rms(between),
+            "bias": float(between.mean()) if len(between) else np.nan,
+            "in_sample_within": self.whole["within"], "in_sample_between": self.whole["between"],
+            "r2": _gain(error, observed - rows["null"].to_numpy()), "r2_within": _gain(inside, observed - mean_y),
+            "r2_between": _gain(between, means - null),
+            "slope_within": weighted_slope(observed - mean_y, predicted - mean_x),
+            "slope_between": weighted_slope(means, frame["predicted"].to_numpy(dtype=np.float64)),
+            "log_score": float(score @ size / size.sum()) if len(size) else np.nan,
+            "mean_z2": float(np.nanmean(z**2)) if np.isfinite(z).any() else np.nan,
+        }  # fmt: skip
+        return pd.Series(list(numbers.values()), index=list(numbers), name=self.outcome)
 
     @property
     def far(self) -> tuple[str, ...]:

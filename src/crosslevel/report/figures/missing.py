@@ -88,7 +88,9 @@ def missing(found: "MissingPatterns") -> "Figure":
     height = float(np.clip(0.16 * n + 1.2, 3.4, 8.5)) if n <= NAMED else 5.2
     width = float(np.clip(3.4 + 0.42 * k, theme.WIDTH, 16.0))
     with theme.drawing(None, width=width, height=height, columns=2, share="none") as panels:
-        panels[0].get_gridspec().set_width_ratios([1.7, 1.0])
+        grid = panels[0].get_gridspec()
+        assert grid is not None
+        grid.set_width_ratios([1.7, 1.0])
         _draw_field(panels[0], found, data)
         _draw_patterns(panels[1], found)
         title = f"Missing values by {found.group}"
@@ -124,7 +126,9 @@ def _draw_field(panel: "Axes", found: "MissingPatterns", data: pd.DataFrame) -> 
     panel.grid(visible=False)
     for side in ("left", "bottom"):
         panel.spines[side].set_visible(False)
-    bar = panel.get_figure(root=True).colorbar(picture, ax=panel, location="right", shrink=0.6, aspect=22, pad=0.02)
+    figure = panel.get_figure(root=True)
+    assert figure is not None
+    bar = figure.colorbar(picture, ax=panel, location="right", shrink=0.6, aspect=22, pad=0.02)
     bar.set_ticks([0.0, 0.5, 1.0], labels=["0%", "50%", "100%"])
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=7.5, length=0, colors=theme.GREY)

@@ -17,6 +17,7 @@ from crosslevel.types import FloatArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     from crosslevel.diagnostics.sensitivity.alternatives import Choice
     from crosslevel.diagnostics.sensitivity.multiverse import Multiverse
@@ -103,7 +104,9 @@ def specification_curve(found: "Multiverse", term: str | None = None) -> "Figure
     lower = 0.21 * (sum(len(options) + SPACE for options in rows.values())) + 0.2
     with theme.drawing(None, height=2.9 + lower, rows=2, share="none") as panels:
         upper, below = panels
-        upper.get_gridspec().set_height_ratios([2.7, max(lower, 0.4)])
+        grid = upper.get_gridspec()
+        assert grid is not None
+        grid.set_height_ratios([2.7, max(lower, 0.4)])
         _draw_estimates(upper, data, name)
         _draw_choices(below, data, rows)
         title = f"{name} in {counted(len(data))} specifications"
@@ -155,7 +158,7 @@ def _width(n: int) -> float:
     return float(np.clip(220.0 / n, 0.35, 1.6))
 
 
-def _tell(dots: object, data: pd.DataFrame) -> None:
+def _tell(dots: "Line2D", data: pd.DataFrame) -> None:
     """What each dot says where the drawing is interactive."""
     if len(data):
         numbers = {

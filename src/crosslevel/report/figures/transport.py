@@ -84,7 +84,9 @@ def transport(found: "Transport") -> "Figure":
     """
     data = transport_data(found)
     with theme.drawing(None, height=4.1, columns=2, share="none") as panels:
-        panels[0].get_gridspec().set_width_ratios([1.45, 1.0])
+        grid = panels[0].get_gridspec()
+        assert grid is not None
+        grid.set_width_ratios([1.45, 1.0])
         _draw_means(panels[0], found, data)
         _draw_within(panels[1], found, data)
         return theme.entitle(panels, f"{found.outcome} in clusters that were left out", _words(found, data), own=True)
