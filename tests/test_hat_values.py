@@ -12,6 +12,7 @@ from crosslevel.inference.at_estimates import AtEstimates
 from crosslevel.inference.bootstrap.rows import ModelRows
 from crosslevel.inference.effect_spread import mahalanobis, mode_covariances
 from crosslevel.inference.hat_values import fitted_variances, hat_values, residual_variances
+from crosslevel.inference.rotated_effects import rotated_effects
 from crosslevel.inference.within_residuals import within_residuals
 
 REFERENCED = cases_with("hatvalues_head", "hatvalues_sum", "resid_head")
@@ -168,6 +169,25 @@ def test_random_effects_are_over_the_spread_of_their_predictions(pair: tuple) ->
         found = clusters[name][[f"{effect}_standardized" for effect in table]].to_numpy()
         known = np.isfinite(found)
         np.testing.assert_allclose(found[known], (table.to_numpy() / spread)[known], rtol=1e-6, atol=1e-8)
+
+
+def test_rotated_effects_are_uncorrelated_and_confounded_as_told(pair: tuple) -> None:
+    fit, dense = pair
+    for k, factor in enumerate(fit.design.factors):
+        answer = dense.psi[k] @ dense.Z[k].T @ dense.P
+        effects = fit.design.effects_of(factor)
+        for place, effect in enumerate(effects):
+            own = answer[place :: len(effects)]
+            found = rotated_effects(fit.design, fit.solution, k, place)
+            whole, of_errors = own @ dense.V @ own.T, own @ dense.R @ own.T
+            np.testing.assert_allclose(found.weights @ whole @ found.weights.T, np.eye(len(found.values)), atol=1e-9)
+            np.testing.assert_allclose(
+                found.weights @ of_errors @ found.weights.T, np.diag(found.confounding), atol=1e-9
+            )
+            np.testing.assert_allclose(found.values, found.weights @ own @ dense.y, atol=1e-9)
+            table = cl.least_confounded(fit, factor.name, effect)
+            assert table["confounding"].is_monotonic_increasing
+            assert len(table) == np.linalg.matrix_rank(whole, tol=1e-9 * np.linalg.norm(whole))
 
 
 def test_an_outcome_at_the_estimates_is_what_the_equations_say(pair: tuple) -> None:

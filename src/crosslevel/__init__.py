@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from crosslevel.diagnostics.population import population_weight
     from crosslevel.diagnostics.residuals.envelope import envelope
     from crosslevel.diagnostics.residuals.homogeneity import homogeneity
+    from crosslevel.diagnostics.residuals.least_confounded import least_confounded
     from crosslevel.diagnostics.residuals.linearity import linearity
     from crosslevel.diagnostics.residuals.residuals import residuals
     from crosslevel.diagnostics.sensitivity.codings import codings
@@ -137,6 +138,7 @@ __all__ = [
     "lab",
     "ladder",
     "latent_mean",
+    "least_confounded",
     "leverage",
     "linearity",
     "lrtest",
@@ -207,6 +209,7 @@ _HOMES: dict[str, tuple[str, str | None]] = {
     "envelope": ("crosslevel.diagnostics.residuals.envelope", "envelope"),
     "homogeneity": ("crosslevel.diagnostics.residuals.homogeneity", "homogeneity"),
     "latent_mean": ("crosslevel.diagnostics.sensitivity.latent_mean", "latent_mean"),
+    "least_confounded": ("crosslevel.diagnostics.residuals.least_confounded", "least_confounded"),
     "linearity": ("crosslevel.diagnostics.residuals.linearity", "linearity"),
     "measurement_error": ("crosslevel.diagnostics.sensitivity.measurement_error", "measurement_error"),
     "missing_patterns": ("crosslevel.diagnostics.sensitivity.missing_patterns", "missing_patterns"),

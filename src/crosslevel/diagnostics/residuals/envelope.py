@@ -212,7 +212,7 @@ def envelope(
     {'p_value': 0.005, 'excess_kurtosis': 7.573}
     """
     rng = np.random.default_rng(seed)
-    source = _source(fit, of, n, refit, rng)
+    source = _source(fit, of, n, refit, rng, "`envelope`")
     observed, same = _distinct(_chosen(source.observed(), fit, of, group))
     shown = progress and refit
     simulated: dict[str, list[FloatArray]] = {name: [] for name in observed}
@@ -234,8 +234,8 @@ def envelope(
     return Envelope(of=of, outcome=fit.spec.response_name, parts=parts, same=same, n=n, refitted=refit)
 
 
-def _source(fit: AnyFit, of: Of, n: int, refit: bool, rng: np.random.Generator) -> Source:
-    """What gives values of any outcome of the model.
+def _source(fit: AnyFit, of: Of, n: int, refit: bool, rng: np.random.Generator, what: str) -> Source:
+    """What gives values of any outcome of the model, for the check named `what`.
 
     Raises
     ------
@@ -247,7 +247,7 @@ def _source(fit: AnyFit, of: Of, n: int, refit: bool, rng: np.random.Generator) 
         raise CrosslevelError(f"`n` is the number of simulations, at least {FEWEST}; got {n!r}. 200 are usual.")
     if not isinstance(fit, MixedFit | GeneralizedFit | OLSFit):
         raise CrosslevelError(
-            f"`envelope` is for fits of cl.mixed and cl.ols; got {type(fit).__name__}. Fit the model by one of them."
+            f"{what} is for fits of cl.mixed and cl.ols; got {type(fit).__name__}. Fit the model by one of them."
         )
     refuse_weights(fit.design)
     effects = of == "random effects"
@@ -256,20 +256,20 @@ def _source(fit: AnyFit, of: Of, n: int, refit: bool, rng: np.random.Generator) 
     if isinstance(fit, OLSFit):
         return OrdinarySource(fit=fit)
     if isinstance(fit, GeneralizedFit):
-        require_likelihood(fit, "`envelope`")
+        require_likelihood(fit, what)
         return GeneralizedSource(fit=fit, effects=effects, refit=refit, rng=rng)
     refuse_variances(fit.design, fit.solution)
     return LinearSource(fit=fit, effects=effects, refit=refit)
 
 
-def residual_source(fit: AnyFit, n: int, rng: np.random.Generator) -> Source:
-    """Standardised residuals of the rows used, in their order, of the data and of outcomes from the model.
+def residual_source(fit: AnyFit, n: int, rng: np.random.Generator, what: str) -> Source:
+    """Standardised residuals of the rows used, in their order, of the data and of outcomes from the model, for `what`.
 
     Raises
     ------
     CrosslevelError : arguments or models for which there are none.
     """
-    return _source(fit, "residuals", n, False, rng)
+    return _source(fit, "residuals", n, False, rng, what)
 
 
 def _chosen(values: Values, fit: AnyFit, of: Of, group: str | None) -> Values:

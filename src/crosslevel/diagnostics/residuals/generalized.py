@@ -46,10 +46,12 @@ def of_generalized(fit: GeneralizedFit, rng: np.random.Generator) -> Residuals:
         psi = fit.variance_components[k].covariance
         frame = cluster_frame(level_index(factor), fit.design.effects_of(factor), modes, psi - given, np.diag(psi))
         clusters[factor.name] = with_residual_means(frame, rows, fit.design.used_members(factor))
-    notes = (
+    notes: tuple[str, ...] = (
         "Standardised residuals are normal scores of randomised quantile residuals given the random effects. Those of "
         "random effects take their distribution for a normal one: cl.envelope(fit, of='random effects') does not.",
     )
+    if family.kind == "ordered":
+        notes += ("Fitted values and residuals are of the numbers of the categories, from 0.",)
     return Residuals(outcome=fit.spec.response_name, kind="generalized", rows=rows, clusters=clusters, notes=notes)
 
 

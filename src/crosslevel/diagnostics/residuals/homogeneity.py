@@ -60,7 +60,7 @@ class Homogeneity:
         )
         columns = {
             "statistic": self.observed,
-            "simulated_mean": np.nanmean(self.simulated, axis=0),
+            "simulated_mean": [_mean(drawn) for drawn in self.simulated.T],
             "p_value": p_values,
             "lowest": [float(table["spread"].min()) for table in tables],
             "highest": [float(table["spread"].max()) for table in tables],
@@ -132,7 +132,7 @@ def homogeneity(fit: AnyFit, *, n: int = 200, seed: int | np.random.Generator | 
     fitted values         0.01    0.76     1.10
     """
     rng = np.random.default_rng(seed)
-    source = residual_source(fit, n, rng)
+    source = residual_source(fit, n, rng, "`homogeneity`")
     groups, fitted = groups_of(fit), fitted_of(fit)
     parts: list[tuple[CodeArray | IntArray, int]] = [(group.codes, group.n_clusters) for group in groups]
     bands = bands_of(fitted)
@@ -204,7 +204,8 @@ def groups_of(fit: AnyFit) -> list[Clustering]:
     return [
         Clustering(name=factor.name, levels=tuple(factor.levels), codes=fit.design.used_codes(factor))
         for factor in fit.design.factors
-        if not factor.members
+        # a level for each row has no spread of its own
+        if not factor.members and factor.n_levels < fit.design.rows.used
     ]
 
 
@@ -238,6 +239,12 @@ def _table(
         }
     )  # fmt: skip
     return table.set_axis(index) if len(index) == n_groups else table.rename_axis("band")
+
+
+def _mean(drawn: FloatArray) -> float:
+    """Mean of what is known; NaN if nothing is."""
+    known = drawn[np.isfinite(drawn)]
+    return float(known.mean()) if len(known) else np.nan
 
 
 def _chance(value: float, drawn: FloatArray) -> float:

@@ -41,6 +41,9 @@ def sentences(found: "Homogeneity") -> tuple[str, ...]:
     """What each comparison says, and what to do."""
     told, tables = [], [*found.clusters.values(), found.along]
     for name, row, table in zip(found.frame.index, found.frame.to_dict("records"), tables, strict=True):
+        if not np.isfinite(row["p_value"]):
+            told.append(f"There is nothing to compare across {name}: they are one group.")
+            continue
         wrong = row["p_value"] < 0.05
         how = "differs more than chance explains" if wrong else "is as alike as the model lets expect"
         text = (

@@ -248,7 +248,7 @@ def homogeneity_data(found: "Homogeneity") -> pd.DataFrame:
     >>> import crosslevel as cl
     >>> fit = cl.mixed("Reaction ~ Days + (Days | Subject)", cl.datasets.load("sleepstudy"))
     >>> homogeneity_data(cl.homogeneity(fit, n=20, seed=1))["across"].value_counts().to_dict()
-    {'clusters of Subject': 18, 'fitted values': 7}
+    {'clusters of Subject': 18, 'fitted values': 18}
     """
     parts = [
         table.assign(across=f"clusters of {name}", group=[str(level) for level in table.index])
