@@ -238,6 +238,21 @@ def test_impossible_arguments_are_refused(arguments, words):
         measurement_error(fit, "x", **arguments)
 
 
+def test_rows_that_stand_for_several_are_refused():
+    data = drawn(np.random.default_rng(16), clusters=20, n=5).assign(w=2.0)
+    fit = cl.mixed(TWO_LEVEL, data, weights=cl.Frequency("w"))
+    with pytest.raises(cl.CrosslevelError, match="Repeat the rows"):
+        measurement_error(fit, "x", error_sd=0.1)
+    fit = cl.mixed(
+        TWO_LEVEL,
+        data.assign(v=np.where(data["g"] % 2, 1.0, 2.0)),
+        method="ml",
+        weights=cl.Sampling("w", clusters={"g": "v"}, scaling="size"),
+    )
+    with pytest.raises(cl.CrosslevelError, match="method='simex'"):
+        measurement_error(fit, "x", error_sd=0.1)
+
+
 # -- simulation and extrapolation ---------------------------------------------------------------------------------
 def test_simulated_errors_follow_the_attenuation_formula():
     rng = np.random.default_rng(14)

@@ -191,6 +191,11 @@ def measurement_error(
             "`members` is 'all' (the cluster's mean is that of its rows) or 'sample' (of a cluster that they are drawn "
             f"from); got {members!r}."
         )
+    if method == "calibration" and fit.design.is_sampled:
+        raise CrosslevelError(
+            "method='calibration' models the predictor without weights, and this model has sampling weights. Use "
+            "method='simex'."
+        )
     subject = Mismeasured.of(
         fit, variable, group, "cl.measurement_error(..., method='calibration')", any_form=method == "simex"
     )
@@ -230,6 +235,12 @@ def _fit_of(model: "AnyFit | str", data: Frame | None) -> AnyFit:
         raise CrosslevelError(
             "`measurement_error` reads rows again and again, and this model was fitted to data read in batches. Fit it "
             "to a sample of the clusters in memory."
+        )
+    weights = model.design.weights
+    if weights is not None and weights.is_frequency:
+        raise CrosslevelError(
+            "`measurement_error` gives each row an error of its own, and with cl.Frequency a row stands for several. "
+            "Repeat the rows instead, as in data.loc[data.index.repeat(data['w'])]."
         )
     if model.design.response is not None:
         raise CrosslevelError(
