@@ -16,7 +16,6 @@ from crosslevel.analysis.moderation_words import moderation_sentences
 from crosslevel.analysis.question import ask
 from crosslevel.cli.app import app
 from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DataError, DesignError, FileError
-from crosslevel.report.comparison import estimate_cell
 
 FORMULA = "y ~ x * z + w"
 
@@ -180,8 +179,8 @@ def test_a_baseline_beyond_the_estimators_is_refused_as_it_was_counted(rows, tmp
 
 
 def test_an_unknown_standard_error_is_called_so():
-    table = pd.DataFrame({"estimate": [0.6701], "std_error": [np.nan]}, index=["z"])
-    assert estimate_cell(table, "z") == "0.670 (unknown)"
+    columns = {"estimate": 0.6701, "std_error": np.nan, "conf_low": np.nan, "conf_high": np.nan}
+    assert "0.670 (unknown)" in str(cl.table(pd.DataFrame(columns, index=["z"]), beside=True))
 
 
 @pytest.mark.parametrize("argument", ["keep", "context"])

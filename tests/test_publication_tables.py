@@ -275,3 +275,13 @@ def test_files_need_an_ending_that_says_their_format(fits: dict[str, object], tm
     with pytest.raises(FileError, match="cannot write"):
         cl.table(fits["ols"], path=tmp_path / "nowhere" / "table.md")
     assert cl.table(fits["ols"], path=tmp_path / "table.md").read_text().startswith("|")
+
+
+def test_a_row_has_one_manner_of_decimals_and_unknown_errors_a_word() -> None:
+    names = ["estimate", "std_error", "conf_low", "conf_high"]
+    large = pd.DataFrame([[1958.86, 217.6, 1500.0, 2400.0]], index=["x"], columns=names)
+    small = pd.DataFrame([[960.457, 107.05, 700.0, 1200.0]], index=["x"], columns=names)
+    unknown = pd.DataFrame([[0.6701, np.nan, np.nan, np.nan]], index=["z"], columns=names)
+    lines = lines_of(cl.table([large, small, unknown], beside=True))
+    assert [cell.text for cell in lines["x"][0].cells[:2]] == ["1959 (218)", "960 (107)"]
+    assert lines["z"][0].cells[2].text == "0.670 (unknown)"

@@ -47,7 +47,8 @@ def floating(table: PublicationTable) -> str:
     """The table on one page, made smaller where it is wider than the text."""
     fit = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     shrink = digits_across(table) > TEXT
-    parts = [r"\begin{table}[htbp]", r"\centering", *caption(table), *([fit] if shrink else [])]
+    above = [r"\setlength{\abovecaptionskip}{0pt}\setlength{\belowcaptionskip}{6pt}"] if caption(table) else []
+    parts = [r"\begin{table}[htbp]", r"\centering", *above, *caption(table), *([fit] if shrink else [])]
     parts += [f"\\begin{{tabular}}{{{columns(table)}}}", r"\toprule", head(table), r"\midrule", *rows(table)]
     parts += [r"\bottomrule", r"\end{tabular}" + ("}" if shrink else "")]
     return "\n".join([*parts, *notes(table), r"\end{table}"])
@@ -86,7 +87,10 @@ def places(table: PublicationTable) -> list[tuple[int, int]]:
     found = []
     for column in zip(*cells, strict=True):
         halves = [
-            (shown_length(before) + before.count("-"), len(after) - 1 + len(cell.marks) + 4 * ("e" in cell.number))
+            (
+                shown_length(before) + before.count("-"),
+                len(after) - 1 + after.count("%") + len(cell.marks) + 4 * ("e" in cell.number),
+            )
             for cell in column
             if cell is not None and cell.number
             for before, after in [split_at_point(f"{cell.before}{cell.number}{cell.after}")]

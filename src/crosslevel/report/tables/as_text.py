@@ -24,6 +24,18 @@ def block(table: PublicationTable) -> Table:
     return Table(columns, body, title=table.title, notes=table.notes)
 
 
+def plain_block(table: PublicationTable) -> Table:
+    """The table as a block of a document that each format sets on its points."""
+    columns: list[str | Column] = [table.headings[0], *(Column(name, align="decimal") for name in table.headings[1:])]
+    body: list[Row] = [
+        Section(line.text)
+        if isinstance(line, Heading)
+        else [line.label, *(None if cell is None else cell.text for cell in line.cells)]
+        for line in table.lines
+    ]
+    return Table(columns, body, title=table.title, notes=table.notes)
+
+
 def least(heading: str) -> int:
     """Width that leaves a heading on one line, if it is short."""
     return min(shown_length(heading), HEADING)

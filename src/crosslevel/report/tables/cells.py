@@ -25,11 +25,18 @@ def finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def writer(numbers: Numbers, digits: int | None) -> Callable[[float], str]:
+def largest_of(numbers: Numbers) -> float:
+    """The larger of an estimate and its standard error."""
+    sizes = (abs(numbers["estimate"]), numbers.get("std_error", math.nan), 0.0)
+    return max(size for size in sizes if not math.isnan(size))
+
+
+def writer(numbers: Numbers, digits: int | None, row: float = 0.0) -> Callable[[float], str]:
     """How the estimate, its standard error and its interval are written, all with the same decimals.
 
     Three decimals; more where the standard error would be left with less than two digits, fewer where numbers are
-    large; powers of ten for what is below 1e-6 or beyond 1e9. With `digits`, that many decimals.
+    large (as the estimate is, or the largest of its `row`); powers of ten for what is below 1e-6 or beyond 1e9. With
+    `digits`, that many decimals.
 
     Examples
     --------
@@ -43,18 +50,18 @@ def writer(numbers: Numbers, digits: int | None) -> Callable[[float], str]:
         return lambda value: fixed(value, digits)
     estimate, error = abs(numbers["estimate"]), numbers.get("std_error", math.nan)
     scale = error if finite(error) and error > 0.0 else estimate
-    largest = max(value for value in (estimate, error, 0.0) if not math.isnan(value))
+    largest = largest_of(numbers)
     if 0.0 < scale < 1e-6 or EXTREME <= largest < math.inf:
         return lambda value: f"{value:.2e}" if math.isfinite(value) else fixed(value, 0)
-    least = DECIMALS if largest < 1000.0 else min(DECIMALS, decimals_for(scale, significant=3))
+    least = DECIMALS if max(largest, row) < 1000.0 else min(DECIMALS, decimals_for(scale, significant=3))
     decimals = max(least, decimals_for(scale, significant=2))
     return lambda value: fixed(value, decimals)
 
 
-def estimate_cell(numbers: Numbers, digits: int | None, stars: Sequence[float] = ()) -> Printed:
+def estimate_cell(numbers: Numbers, digits: int | None, stars: Sequence[float] = (), *, row: float = 0.0) -> Printed:
     """The estimate, with its stars."""
     value = numbers["estimate"]
-    return Printed(number=writer(numbers, digits)(value), marks=stars_of(numbers, stars), value=value)
+    return Printed(number=writer(numbers, digits, row)(value), marks=stars_of(numbers, stars), value=value)
 
 
 def stars_of(numbers: Numbers, stars: Sequence[float]) -> str:
@@ -69,11 +76,11 @@ def stars_of(numbers: Numbers, stars: Sequence[float]) -> str:
     return "*" * sum(p < level for level in stars)
 
 
-def uncertainty_cell(numbers: Numbers, shown: Shown, digits: int | None) -> Printed | None:
+def uncertainty_cell(numbers: Numbers, shown: Shown, digits: int | None, *, row: float = 0.0) -> Printed | None:
     """What is said of an estimate's uncertainty: in round brackets, an interval in square ones; None without."""
     if shown == "interval":
         low, high = numbers.get("conf_low", math.nan), numbers.get("conf_high", math.nan)
-        write = writer(numbers, digits)
+        write = writer(numbers, digits, row)
         return None if math.isnan(low) or math.isnan(high) else Printed(before=f"[{write(low)}, {write(high)}]")
     name = {"se": "std_error", "t": "statistic", "p": "p_value"}[shown]
     value = numbers.get(name, math.nan)
@@ -82,7 +89,8 @@ def uncertainty_cell(numbers: Numbers, shown: Shown, digits: int | None) -> Prin
     if shown == "p":
         words = p_value(value)
         return bracketed(Printed(number=words, value=value) if words[0] == "." else Printed(before=words, value=value))
-    return bracketed(Printed(number=fixed(value, 2) if shown == "t" else writer(numbers, digits)(value), value=value))
+    written = fixed(value, 2) if shown == "t" else writer(numbers, digits, row)(value)
+    return bracketed(Printed(number=written, value=value))
 
 
 def bracketed(cell: Printed) -> Printed:

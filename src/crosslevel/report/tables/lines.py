@@ -3,7 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from crosslevel.report.tables.cells import Shown, beside, estimate_cell, uncertainty_cell, words_cell
+from crosslevel.report.tables.cells import (
+    EXTREME,
+    Shown,
+    beside,
+    estimate_cell,
+    largest_of,
+    uncertainty_cell,
+    words_cell,
+)
 from crosslevel.report.tables.labels import Labels
 from crosslevel.report.tables.models import Model
 from crosslevel.report.tables.record import Heading, Line, Printed
@@ -48,8 +56,13 @@ def _cells(quantity: Quantity, k: int, manner: Manner) -> list[Printed | None]:
     if numbers is None:
         return [None] * (1 + len(manner.shown))
     stars = manner.stars if quantity.part == "coefficient" else ()
-    below = [uncertainty_cell(numbers, shown, manner.digits) for shown in manner.shown]
-    return [estimate_cell(numbers, manner.digits, stars), *below]
+    sizes = [largest_of(one) for one in quantity.numbers if one is not None]
+    row = max((size for size in sizes if size < EXTREME), default=0.0)
+    below = [uncertainty_cell(numbers, shown, manner.digits, row=row) for shown in manner.shown]
+    if quantity.part == "coefficient":  # without a word, one would think that it was forgotten
+        below = [words_cell("(unknown)") if cell is None and shown == "se" else cell
+                 for cell, shown in zip(below, manner.shown, strict=True)]  # fmt: skip
+    return [estimate_cell(numbers, manner.digits, stars, row=row), *below]
 
 
 def section(

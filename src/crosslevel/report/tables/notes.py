@@ -1,5 +1,6 @@
 """What is said below a table of models: what stands in brackets, what the estimators are, stars, references."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from crosslevel.estimators.codings import references
@@ -10,10 +11,8 @@ from crosslevel.report.tables.cells import Shown
 from crosslevel.report.tables.labels import Labels, clean
 from crosslevel.report.tables.models import Model, is_mixed
 
-BRACKETED = {
-    "se": "standard errors in parentheses", "t": "test statistics (t or z) in parentheses",
-    "p": "p-values in parentheses",
-}  # fmt: skip
+BRACKETED = {"se": "standard errors", "t": "test statistics (t or z)", "p": "p-values"}
+NUMBERED = re.compile(r"Model (\d+)")
 
 
 def notes_of(
@@ -48,7 +47,9 @@ def outcomes_of(models: Sequence[Model]) -> set[str]:
 
 def bracketed(models: Sequence[Model], shown: Sequence[Shown], level: float) -> Iterator[str]:
     """What the cells are."""
-    words = [f"{percent_of(level)} intervals in brackets" if one == "interval" else BRACKETED[one] for one in shown]
+    round_ones = " and ".join(BRACKETED[one] for one in shown if one in BRACKETED)
+    words = [f"{round_ones} in parentheses"] if round_ones else []
+    words += [f"{percent_of(level)} intervals in brackets"] if "interval" in shown else []
     ratios = {model.ratios for model in models}
     if ratios == {""}:
         yield f"Coefficients{''.join(['; ', ', '.join(words)]) if words else ''}."
@@ -128,8 +129,13 @@ def differ(models: Sequence[Model]) -> bool:
 
 
 def _of(mine: Sequence[Model], models: Sequence[Model]) -> str:
-    """The models that a note is about: "Model 1, Model 2: "; nothing where it is about all."""
-    return "" if len(mine) == len(models) else f"{', '.join(model.name for model in mine)}: "
+    """The models that a note is about: "Models 1, 2: "; nothing where it is about all."""
+    if len(mine) == len(models):
+        return ""
+    numbers = [NUMBERED.fullmatch(model.name) for model in mine]
+    if len(mine) > 1 and all(numbers):
+        return f"Models {', '.join(found[1] for found in numbers if found)}: "
+    return f"{', '.join(model.name for model in mine)}: "
 
 
 def _level(p: float) -> str:
