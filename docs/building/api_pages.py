@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from building.docstrings import as_markdown, docstring_of, plain
+from building.arguments import COMMON
+from building.complete import unnamed
+from building.docstrings import Docstring, as_markdown, docstring_of, plain
 from building.public_names import Name, methods, public_names
 
 SUBJECTS = {
@@ -87,8 +90,25 @@ def page(name: Name) -> str:
 def member_block(name: str, member: Any) -> str:
     """A method or property of a class."""
     if inspect.isfunction(member):
-        return directive("method", signature_line(name, member), body_of(member, typed(member)), marks=5)
+        body = as_markdown(with_common_arguments(docstring_of(member), member), typed(member))
+        return directive("method", signature_line(name, member), body, marks=5)
     return directive("property", name, body_of(member, {}), marks=5)
+
+
+def with_common_arguments(found: Docstring, member: Any) -> Docstring:
+    """A method's docstring, with what arguments are that mean the same everywhere."""
+    parameters = [name for name in inspect.signature(member).parameters if name in COMMON]
+    lacking = set(next(iter(unnamed(found, parameters)), "").removeprefix("not described: ").split(", "))
+    said = "\n".join(f"{name} : {COMMON[name]}" for name in parameters if name in lacking)
+    if not said:
+        return found
+    present = found.sections.get("Parameters", "")
+    return replace(found, sections={"Parameters": f"{present}\n{said}".strip("\n"), **without(found.sections)})
+
+
+def without(sections: dict[str, str]) -> dict[str, str]:
+    """Sections but the parameters."""
+    return {name: body for name, body in sections.items() if name != "Parameters"}
 
 
 def directive(kind: str, head: str, body: str, marks: int = 9) -> str:
@@ -155,6 +175,8 @@ def spelled(annotation: Any) -> str:
         return ""
     text = annotation if isinstance(annotation, str) else annotation_text(annotation)
     text = re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Za-z])", "", text).replace('"', "'").replace("NoneType", "None")
+    text = re.sub(r"Literal\[([^\[\]]*)\]", lambda found: found[1].replace(", ", " | "), text)
+    text = re.sub(r"^Optional\[(.*)\]$", r"\1 | None", text)
     text = re.sub(r"ForwardRef\('([^']*)'\)", r"\1", text)
     return re.sub(r"^'(.*)'$", r"\1", text).replace("ndarray[tuple[Any, ...], dtype[float64]]", "FloatArray")
 

@@ -17,6 +17,9 @@ import crosslevel as cl
 PARTS = ("plot", "lab", "families", "residual", "prior", "datasets", "errors")
 """Modules of the package that are public as modules."""
 
+MACHINERY = ("families.GaussianWorking", "families.Terms", "families.family_of", "prior.check_prior", "residual.Levels")
+"""Names that a public module has for the package itself."""
+
 RESULTS = ("analysis", "diagnostics", "estimators", "inference", "report", "selection", "simulation")
 """Subpackages whose records are results; those of lower layers are the machinery's own."""
 
@@ -53,12 +56,13 @@ def public_names() -> tuple[Name, ...]:
     found: dict[int, Name] = {}
     for path, value in listed_values():
         found.setdefault(id(value), Name(path=path, value=value, listed=True))
-    queue = [name.value for name in found.values() if not name.is_class]
+    functions = [name.value for name in found.values() if not name.is_class]
+    queue = [record for function in functions for record in returned_by(function)]
     while queue:
-        for record in returned_by(queue.pop(0)):
-            if id(record) not in found:
-                found[id(record)] = Name(path=record.__name__, value=record, listed=False)
-                queue.append(record)
+        record = queue.pop(0)
+        if id(record) not in found:
+            found[id(record)] = Name(path=record.__name__, value=record, listed=False)
+            queue += [other for other in returned_by(record) if shows_itself(other)]
     return tuple(found.values())
 
 
@@ -72,7 +76,8 @@ def listed_values() -> Iterator[tuple[str, Any]]:
         module = getattr(cl, part)
         for name in listed_in(module):
             value = getattr(module, name)
-            if inspect.isfunction(value) or inspect.isclass(value):
+            known = inspect.isfunction(value) or inspect.isclass(value)
+            if known and f"{part}.{name}" not in MACHINERY:
                 yield f"{part}.{name}", value
 
 
@@ -91,7 +96,7 @@ def listed_in(module: ModuleType) -> list[str]:
 
 def methods(value: type) -> list[tuple[str, Any]]:
     """Public methods and properties of a class, in the order of the alphabet; those of errors are Python's."""
-    if issubclass(value, BaseException):
+    if issubclass(value, BaseException) or is_argument(value):
         return []
     found = []
     for name, member in inspect.getmembers_static(value):
@@ -100,6 +105,12 @@ def methods(value: type) -> list[tuple[str, Any]]:
         if not name.startswith("_") and documented and home_of(plain).startswith("crosslevel"):
             found.append((name, plain))
     return found
+
+
+def is_argument(value: type) -> bool:
+    """Whether a class is made to be handed over, so that its methods are not for users: families, residual structures."""
+    part = value.__module__.split(".")[1:2]
+    return part in (["families"], ["residual"], ["prior"]) and not inspect.isabstract(value)
 
 
 def home_of(member: Any) -> str:
@@ -117,6 +128,11 @@ def returned_by(value: Any) -> Iterator[type]:
         for kind in classes_in(resolved(annotation, function)):
             if is_result(kind):
                 yield kind
+
+
+def shows_itself(kind: type) -> bool:
+    """Whether a class is meant for reading: what a result keeps for its own work is not."""
+    return kind.__str__ is not object.__str__ or any(hasattr(kind, name) for name in ("frame", "document", "summary"))
 
 
 def is_result(kind: type) -> bool:

@@ -93,6 +93,13 @@ class Frequency(Weights):
     Parameters
     ----------
     column : the column of whole numbers; rows with 0 are left out and counted.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> data = cl.datasets.load("sleepstudy").assign(f=2)
+    >>> cl.mixed("Reaction ~ Days + (1 | Subject)", data, weights=cl.Frequency("f")).nobs
+    360
     """
 
     column: str
@@ -132,6 +139,15 @@ class Sampling(Weights):
     rows : the column of row weights; None counts each row once. Rows with 0 are left out and counted.
     clusters : for grouping factors of the model, the column of their weights, constant within each cluster.
     scaling : of row weights.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> data = cl.datasets.load("sleepstudy").assign(w=2.0)
+    >>> weights = cl.Sampling(clusters={"Subject": "w"})
+    >>> fit = cl.mixed("Reaction ~ Days + (1 | Subject)", data, weights=weights, method="ml")
+    >>> fit.params.round(2).to_dict()
+    {'Intercept': 251.41, 'Days': 10.47}
     """
 
     rows: str | None = None

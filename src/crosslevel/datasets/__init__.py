@@ -26,6 +26,12 @@ class Dataset:
     clusters : number of clusters.
     file : name of the file in this package.
     source : where the data are from.
+
+    Examples
+    --------
+    >>> from crosslevel.datasets import DATASETS
+    >>> DATASETS["hsb"].clusters
+    160
     """
 
     description: str
@@ -91,6 +97,10 @@ def path(name: str) -> Path:
     ----------
     name : one of the names in `list()`.
 
+    Returns
+    -------
+    path : of the file within the installed package.
+
     Raises
     ------
     DataError : no data set of that name.
@@ -113,6 +123,10 @@ def load(name: str) -> pd.DataFrame:
     Parameters
     ----------
     name : one of the names in `list()`.
+
+    Returns
+    -------
+    data : a frame of its own, that may be changed.
 
     Raises
     ------

@@ -117,7 +117,12 @@ class Regression(ABC):
         return self.tests(level=level)
 
     def conf_int(self, level: float = 0.95, method: str | None = None) -> pd.DataFrame:
-        """Confidence intervals of the coefficients; `method` names the covariance."""
+        """Confidence intervals of the coefficients; `method` names the covariance.
+
+        Raises
+        ------
+        CrosslevelError : no covariance of that name.
+        """
         try:
             table = self.tests(method, level=level)
         except CrosslevelError as error:  # `tests` calls it `vcov`

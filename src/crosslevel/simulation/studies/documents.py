@@ -189,6 +189,18 @@ def failures(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     frame : a row for each estimator: `replications`, `fitted`, `unidentified`, `unconverged`, `refused`, `singular`.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> study = cl.lab.heisig2017("dce", clusters=15, slopes=1, slope_sd=0.2, between=0.15)
+    >>> cl.lab.failures(study.run(reps=20, seed=1, progress=False))[["replications", "fitted"]]
+                       replications  fitted
+    estimator
+    ME-Invariant                 20      20
+    ME-Correct                   20      20
+    OLS-Cluster                  20      20
+    two-step-adjusted            20      20
     """
     factors_of(results)
     rows = results[results["term"] == ""]

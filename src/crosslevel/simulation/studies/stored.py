@@ -29,6 +29,17 @@ def replications(folder: str | os.PathLike[str], condition: int | None = None) -
     Raises
     ------
     FileError : it is not the folder of a study.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> from tempfile import TemporaryDirectory
+    >>> study = cl.lab.heisig2017("dce", clusters=15, slopes=1, slope_sd=0.2, between=0.15)
+    >>> with TemporaryDirectory() as folder:
+    ...     found = study.run(reps=20, seed=1, folder=folder, progress=False)
+    ...     rows = cl.lab.replications(folder)
+    >>> rows["replication"].nunique()
+    20
     """
     store = Store(folder=Path(folder).expanduser())
     parts = []
@@ -59,6 +70,17 @@ def summarise(folder: str | os.PathLike[str]) -> pd.DataFrame:
     Raises
     ------
     FileError : it is not the folder of a study.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> from tempfile import TemporaryDirectory
+    >>> study = cl.lab.heisig2017("dce", clusters=15, slopes=1, slope_sd=0.2, between=0.15)
+    >>> with TemporaryDirectory() as folder:
+    ...     found = study.run(reps=20, seed=1, folder=folder, progress=False)
+    ...     again = cl.lab.summarise(folder)
+    >>> int(again["reps"].max())
+    20
     """
     store = Store(folder=Path(folder).expanduser())
     parts = [_measured(store, outline) for outline in store.outlines()]

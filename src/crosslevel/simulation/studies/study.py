@@ -120,6 +120,10 @@ class Study:
 
         They have the same numbers, and so the same data, as in the whole study, and can share its folder.
 
+        Raises
+        ------
+        CrosslevelError : no factor, or no level, of that name; the study is a part already.
+
         Examples
         --------
         >>> import crosslevel as cl
