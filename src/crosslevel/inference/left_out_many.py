@@ -12,6 +12,7 @@ import numpy as np
 
 from crosslevel.design import Design
 from crosslevel.design.build import CONSTANT
+from crosslevel.design.products import CrossProducts
 from crosslevel.design.reduced import NOTHING
 from crosslevel.inference.bootstrap.refits import FOUND, estimates
 from crosslevel.inference.bootstrap.setting import Places, Setting, working_place
@@ -24,6 +25,10 @@ from crosslevel.types import BoolArray, FloatArray, IntArray
 
 TINY = 1e-9
 """Residual variance, relative to the outcome's, below which it is asked whether there is any."""
+
+
+SOME = 1e-3
+"""Share of a column's scatter that has to be left for the whole model's coordinates to suit what is left."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,9 +71,9 @@ class CompiledRefits:
 
     @classmethod
     def of(cls, design: Design, solution: Solution, sets: Clustering, *, reml: bool) -> "CompiledRefits | None":
-        """Refits of a model; None if Lambda has no free elements, or columns of Z do not lie in the span of X."""
+        """Refits of a model; None if Lambda has no free elements."""
         setting = Setting.of(design, solution, reml=reml)
-        if setting.places is None or not setting.reduced.anchored:
+        if setting.places is None:
             return None
         return cls(setting=setting, places=setting.places, deletions=Deletions(design=design, sets=sets))
 
@@ -121,8 +126,9 @@ class CompiledRefits:
     def _is_sound(self, pieces: Pieces, owner: IntArray, n_clusters: FloatArray, variance: FloatArray) -> BoolArray:
         """(D,) whether no check of `design.checks` could refuse the model; if one could, it is done in full.
 
-        That is: rows are left beyond the random effects of their clusters, more clusters than coefficients, and some
-        residual `variance` (D,), in working units.
+        That is: rows are left beyond the random effects of their clusters, more clusters than coefficients, some
+        residual `variance` (D,), in working units, and columns that vary as they did. A column nearly all of whose
+        scatter goes is also worked on in other coordinates.
         """
         own, products = self.setting.reduced, self.setting.design.products
         q = own.root.shape[1]
@@ -132,7 +138,32 @@ class CompiledRefits:
         lost = spare[pieces.group] - np.maximum(rows - q, 0.0)
         left = float(spare.sum()) - np.bincount(owner, weights=lost, minlength=len(n_clusters))
         tiny = variance <= TINY * float(products.weight / products.n_rows)
-        return np.asarray((left > own.p) & (n_clusters > max(own.p, 1)) & ~tiny)
+        sound = (left > own.p) & (n_clusters > max(own.p, 1)) & ~tiny
+        return np.asarray(sound & self._keeps_scatter(pieces, owner, len(n_clusters)))
+
+    def _keeps_scatter(self, pieces: Pieces, owner: IntArray, n: int) -> BoolArray:
+        """(D,) whether each column keeps some of its scatter about the mean, and Z its rank within clusters.
+
+        Where columns of Z lie in the span of X, the search has seen that they are independent; else their scatter
+        within clusters has to show it.
+        """
+        products, z = self.setting.design.products, self.setting.design.z
+        before, after = _about(products, pieces.group), _about(pieces.products, None, mean=products.grand_mean)
+        lost = np.zeros((3, n, len(products.names)))
+        for part, old, new in zip(lost, before, after, strict=True):
+            np.add.at(part, owner, old - new)
+        weight = products.weight - lost[0]
+        total = np.diag(products.total) - lost[1] - lost[2] ** 2 / weight
+        keeps = np.all(total >= SOME * np.diag(products.total), axis=1)
+        if self.setting.reduced.anchored:
+            return np.asarray(keeps)
+        slopes = z[z != self.setting.design.constant]
+        within = np.repeat(products.within[np.ix_(slopes, slopes)][None], n, axis=0)
+        change = products.scatter[pieces.group] - pieces.products.scatter
+        np.subtract.at(within, owner, change[:, slopes[:, None], slopes])
+        size = np.sqrt(np.maximum(np.diag(products.within)[slopes], 1e-300))
+        least = np.linalg.eigvalsh(within / np.outer(size, size)).min(axis=1, initial=np.inf)
+        return np.asarray(keeps & (least > SOME))
 
     def _alike(self, pieces: Pieces, owner: IntArray, n: int) -> BoolArray:
         """(D,) whether what varies within clusters in all rows does without some of them.
@@ -157,3 +188,13 @@ class CompiledRefits:
         criterion = ProfiledDeviance(reduced=own, reml=self.setting.reml)
         others = (starting_theta(criterion), *more_starts(own.structure))
         return np.stack([self.setting.factor, *(own.structure.factor(theta) for theta in others)])
+
+
+def _about(
+    products: CrossProducts, group: IntArray | None, mean: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Weight, sum of squares and sum (m, columns) of clusters, about a mean; the grand mean if None."""
+    count = (products.count if group is None else products.count[group])[:, None]
+    away = (products.mean if group is None else products.mean[group]) - (products.grand_mean if mean is None else mean)
+    scatter = np.einsum("gii->gi", products.scatter if group is None else products.scatter[group])
+    return np.broadcast_to(count, away.shape), scatter + count * away**2, count * away
