@@ -1,4 +1,4 @@
-"""Pages for those who come from other software: both sides of their tables are the same model, and every name exists."""
+"""Pages for those who come from other software: both sides of their tables are the same model, every name exists."""
 
 import re
 from pathlib import Path

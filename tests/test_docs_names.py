@@ -1,4 +1,4 @@
-"""Every public name is documented: what it takes, gives and raises, with an example; and the reference has a page for it."""
+"""Every public name is documented: what it takes, gives and raises, with an example; the reference has its page."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 from building import api_pages
 from building.arguments import COMMON
 from building.complete import gaps, of_function, raises
-from building.docstrings import as_markdown, docstring_of, plain, read
+from building.docstrings import as_markdown, plain, read
 from building.public_names import methods, public_names
 
 import crosslevel as cl
@@ -65,7 +65,8 @@ def test_reference_has_a_page_for_each_name(tmp_path: Path) -> None:
 
 def test_docstring_is_read_into_its_sections() -> None:
     found = read(
-        "Add two numbers. They may be negative.\n\n    x + y\n\nParameters\n----------\nx, y : numbers,\n    of any size.\n\n"
+        "Add two numbers. They may be negative.\n\n    x + y\n\nParameters\n----------\nx, y : numbers,\n"
+        "    of any size.\n\n"
         "Source\n------\nEuclid (300 BC).\n\nExamples\n--------\n>>> 1 + 1\n2"
     )
     assert found.first_sentence == "Add two numbers"

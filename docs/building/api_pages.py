@@ -73,7 +73,7 @@ def table(names: list[Name]) -> str:
 def page(name: Name) -> str:
     """The page of one name."""
     shown = f"cl.{name.path}" if name.listed else name.path
-    # hundreds of entries are too many for the list at the side: the first page of the reference leads here, or the search
+    # hundreds of entries are too many for the list at the side: the first page of the reference leads here
     parts = [f"---\norphan: true\n---\n\n# {shown}", f"[Reference]({'../' * address(name).count('/')}index.md)"]
     if name.is_class:
         members = "\n\n".join(member_block(*member) for member in methods(name.value))

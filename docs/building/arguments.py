@@ -3,9 +3,9 @@
 COMMON = {
     "level": "confidence level of the intervals, between 0 and 1.",
     "method": "how intervals are made.",
-    "vcov": 'covariance of the coefficients: the model\'s own, or "CR0" to "CR3", robust against dependence within clusters.',
+    "vcov": 'covariance of the coefficients: the model\'s own, or "CR0" to "CR3", cluster-robust.',
     "cluster": "the column of clusters for robust covariances; the grouping factor if None.",
-    "contrasts": 'combinations of coefficients, as text such as "x + 2 * z", or a matrix with a column per coefficient.',
+    "contrasts": 'combinations of coefficients: text such as "x + 2 * z", or a matrix with a column per coefficient.',
     "test": "which statistic and reference distribution.",
     "ddf": "degrees of freedom, as in `cl.mixed`.",
     "formula": "a new formula; the present one if None.",

@@ -61,7 +61,7 @@ def of_function(function: Any, *, example: bool, method: bool = False) -> Iterat
 
 
 def says_what_it_returns(function: Any, found: Docstring) -> bool:
-    """Whether a reader learns it: in a section, in the first sentence, or from the page of the record that is returned."""
+    """Whether a reader learns it: in a section, in the first sentence, or from the page of what is returned."""
     returned = function.__annotations__.get("return")
     if returned in RETURNS_NOTHING or "Figure" in str(returned):
         return True

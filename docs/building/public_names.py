@@ -108,7 +108,7 @@ def methods(value: type) -> list[tuple[str, Any]]:
 
 
 def is_argument(value: type) -> bool:
-    """Whether a class is made to be handed over, so that its methods are not for users: families, residual structures."""
+    """Whether a class is made to be handed over, so that its methods are not for users: families, structures."""
     part = value.__module__.split(".")[1:2]
     return part in (["families"], ["residual"], ["prior"]) and not inspect.isabstract(value)
 

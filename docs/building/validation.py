@@ -37,7 +37,7 @@ PANEL_KEYS = {"Grunfeld": ("firm", "year"), "Crime": ("county", "year"), "Wages"
 """Columns of units and of times."""
 
 OTHER_CRITERION = "Contraception__ri_probit_laplace"
-"""With a probit link lme4 approximates the likelihood with the expected information, not the observed: other numbers."""
+"""With a probit link lme4 approximates by the expected information, not the observed one: other numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,8 @@ def generalized_model(case: Any) -> Model:
         else ""
     )
     return Model(
-        data=theirs["dataset"], formula=f"{case.formula}, {name} ({theirs['link']}), {by}", software=software_of(theirs),
+        data=theirs["dataset"], software=software_of(theirs),
+        formula=f"{case.formula}, {name} ({theirs['link']}), {by}",
         kind="Generalized models", numbers=tuple(numbers), remark=remark, comparable=case.name != OTHER_CRITERION,
     )  # fmt: skip
 

@@ -17,15 +17,15 @@ SUBJECTS = {
     "sleepstudy": "reaction times over days without sleep", "InstEval": "ratings of lectures, crossed",
     "Contraception": "use of contraception in Bangladesh", "egsingle": "growth in mathematics, three levels",
     "Penicillin": "samples on plates, crossed", "Pastes": "casks in batches, nested", "Dyestuff": "yield of batches",
-    "Dyestuff2": "simulated batches without variance", "cake": "angles of breaking cakes", "Orthodont": "growth of jaws",
+    "Dyestuff2": "simulated batches, no variance", "cake": "angles of breaking cakes", "Orthodont": "growth of jaws",
     "Oxboys": "growth of boys", "VerbAgg": "verbal aggression, persons by items", "cbpp": "disease in herds",
     "epil": "seizures", "grouseticks": "ticks on grouse", "wine": "bitterness of wine, ordered",
 }  # fmt: skip
 
 OTHERS = (
-    ("Cluster-robust covariances, their degrees of freedom, joint tests", "clubSandwich, sandwich", "test_cluster_robust.py"),
+    ("Cluster-robust covariances, degrees of freedom", "clubSandwich, sandwich", "test_cluster_robust.py"),
     ("Type II and III tests of terms", "lmerTest, pbkrtest", "test_terms.py"),
-    ("Residual structures: variances by group, autocorrelation, unstructured", "nlme, metafor", "test_residual_nlme.py"),
+    ("Residual structures: by group, autocorrelation, unstructured", "nlme, metafor", "test_residual_nlme.py"),
     ("Estimates without each cluster, Cook's distance", "lme4", "test_influence.py"),
     ("Marginal means, slopes and their contrasts", "emmeans", "test_margins.py"),
     ("GLM, conditional logit, GEE", "survival, MASS, geepack", "test_responses.py"),

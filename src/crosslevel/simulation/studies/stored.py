@@ -67,6 +67,10 @@ def summarise(folder: str | os.PathLike[str]) -> pd.DataFrame:
     ----------
     folder : of the study.
 
+    Returns
+    -------
+    frame : a row for each condition, estimator and measure.
+
     Raises
     ------
     FileError : it is not the folder of a study.

@@ -122,7 +122,7 @@ class Study:
 
         Raises
         ------
-        CrosslevelError : no factor, or no level, of that name; the study is a part already.
+        CrosslevelError : the study's `where` is a function, which cannot be joined with levels.
 
         Examples
         --------
