@@ -34,7 +34,7 @@ for (const svg of document.querySelectorAll('svg.crosslevel:not([data-ready])'))
   svg.dataset.ready = '';
   const marks = [...svg.querySelectorAll('.marks *:not(title)')];
   if (!marks.length) continue;
-  const texts = new Map(), dots = [];
+  const texts = new Map(), lines = [];
   let shown = null, box = null;
   for (const mark of marks) {
     const title = mark.firstElementChild, text = title.textContent, name = text.split('\\n')[0];
@@ -45,7 +45,8 @@ for (const svg of document.querySelectorAll('svg.crosslevel:not([data-ready])'))
     mark.setAttribute('tabindex', mark === marks[0] ? '0' : '-1');
     if (!book.has(name)) book.set(name, []);
     book.get(name).push(mark);
-    if (mark.tagName === 'circle') dots.push([+mark.getAttribute('cx'), +mark.getAttribute('cy'), mark]);
+    if (mark.tagName === 'circle') lines.push([mark, [[+mark.getAttribute('cx'), +mark.getAttribute('cy')]]]);
+    if (mark.tagName === 'polyline') lines.push([mark, [...mark.points].map(point => [point.x, point.y])]);
   }
   const twins = mark => book.get(texts.get(mark).split('\\n')[0]);
   const hide = () => {
@@ -85,11 +86,13 @@ for (const svg of document.querySelectorAll('svg.crosslevel:not([data-ready])'))
   };
   const nearest = event => {
     const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-    let best = texts.has(event.target) ? event.target : null, least = REACH;
-    for (const [x, y, mark] of dots) {
-      const far = Math.hypot(x - place.x, y - place.y);
+    let best = event.target.tagName === 'polygon' && texts.has(event.target) ? event.target : null, least = REACH;
+    for (const [mark, points] of lines) points.forEach(([x, y], k) => {
+      const [u, v] = points[k + 1] || [x, y], run = u - x, rise = v - y, length = run * run + rise * rise;
+      const along = length ? Math.min(Math.max(((place.x - x) * run + (place.y - y) * rise) / length, 0), 1) : 0;
+      const far = Math.hypot(x + along * run - place.x, y + along * rise - place.y);
       if (far < least) [least, best] = [far, mark];
-    }
+    });
     return best;
   };
   svg.addEventListener('pointermove', event => show(nearest(event)));

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ TOGETHER = re.compile(r"(?<=\d) (?=%)|(?<=\bp) (?=[=<>])|(?<=\bp [=<>]) (?=\.)")
 HELD = "\N{WORD JOINER}"
 
 
-@cache
+@lru_cache(maxsize=4096)
 def width_of(text: str, size: float, weight: str = "normal") -> float:
     """Width of a line in inches, in the font of figures at `size` points."""
     from matplotlib.font_manager import FontProperties

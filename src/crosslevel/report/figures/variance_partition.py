@@ -221,7 +221,7 @@ def _draw(panel: "Axes", data: pd.DataFrame, bars: Sequence[str], *, shares: boo
             )
             share = value / own["value"].sum()
             shown = percent(share, decimals=0 if share >= 0.01 else 1)
-            labels.append(f"{name}\n{part}\n{shown}" + ("" if shares else f"\nvariance {value:.4g}"))
+            labels.append(f"{part}\n{name}: {shown}" + ("" if shares else f"\nvariance {value:.4g}"))
             if value >= NARROW * widest:
                 panel.text(start + value / 2, place, shown, ha="center", va="center", fontsize=8.5, color=theme.INK,
                            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2})  # fmt: skip
