@@ -128,6 +128,8 @@ def test_statistics_are_those_of_the_fits(fits: dict[str, object]) -> None:
     assert found["ols", "r2"] == fits["ols"].r_squared
     assert found["glm", "pseudo_r2"] == fits["glm"].pseudo_r_squared
     assert ("gee", "loglik") not in found.index  # quasi-likelihood
+    assert "within: Fixed effects (within school); iid standard errors." in table.notes
+    assert "ols: OLS, CR2 by school." in table.notes
 
 
 def test_ratios_are_those_of_the_fit(fits: dict[str, object]) -> None:

@@ -91,6 +91,9 @@ def estimator_words(model: Model) -> str:
             parts.append(source.design.weights.given.words)
         if isinstance(source, MixedFit) and source.design.residual is not None:
             parts.append(f"residuals: {source.design.residual.words}")
+    elif model.own and hasattr(source, "glance"):
+        kind = source.glance().iloc[0].get("vcov")
+        parts += [f"{kind} standard errors"] if isinstance(kind, str) and kind not in model.entry.name else []
     return clean("; ".join(parts))
 
 
