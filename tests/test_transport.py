@@ -32,12 +32,15 @@ def dense(fit, rows, columns):
 
 
 @pytest.mark.parametrize(
-    ("formula", "columns"),
-    [("y ~ x + (x | g)", {"g": "g"}), ("y ~ x + (1 | g) + (1 | h)", {"g": "g", "h": "h"})],
+    ("formula", "columns", "how", "names"),
+    [
+        ("y ~ x + (x | g)", {"g": "g"}, {"leave": "cluster"}, ("c0", "c7", "c23")),
+        ("y ~ x + (1 | g) + (1 | h)", {"g": "g", "h": "h"}, {"to": ["c7"]}, ("c7",)),
+    ],
 )
-def test_each_cluster_is_predicted_by_the_fit_to_the_others(data, formula, columns):
-    found = transport(cl.mixed(formula, data), leave="cluster", progress=False)
-    for name in ("c0", "c7", "c23"):
+def test_each_cluster_is_predicted_by_the_fit_to_the_others(data, formula, columns, how, names):
+    found = transport(cl.mixed(formula, data), **how, progress=False)
+    for name in names:
         rows = data[data["g"] == name]
         fit = cl.mixed(formula, data[data["g"] != name])
         mean, v = dense(fit, rows, columns)
