@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import crosslevel as cl
+from crosslevel.errors import CrosslevelError
 from crosslevel.report.tables.as_latex import LONG, places
 from crosslevel.report.tables.as_markdown import escaped as markdown
 from crosslevel.report.tables.latex_text import escaped as latex
@@ -124,7 +126,8 @@ ONE = {"estimate": [1.36e13], "std_error": [4.19e11], "conf_low": [5e12], "conf_
 
 
 def test_word_files_hold_every_cell(nasty: PublicationTable) -> None:
-    docx = pytest.importorskip("docx", reason="python-docx is a dependency: pip install python-docx")
+    import docx
+
     document = docx.Document(BytesIO(nasty.to("docx")))
     (table,) = document.tables
     assert [cell.text for cell in table.rows[0].cells] == list(nasty.headings)
@@ -139,6 +142,12 @@ def test_word_files_hold_every_cell(nasty: PublicationTable) -> None:
     assert words[0] == TITLE.replace("\x07", " ")
     assert words[1].startswith("Note. Coefficients")
     assert table.rows[0]._tr.xpath(".//w:tblHeader")
+
+
+def test_word_files_without_their_library(nasty: PublicationTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "docx", None)
+    with pytest.raises(CrosslevelError, match="pip install python-docx"):
+        nasty.to("docx")
 
 
 def test_workbooks_hold_the_numbers_themselves(nasty: PublicationTable, fits: list[object]) -> None:

@@ -7,7 +7,19 @@ from typing import Annotated, Any, cast
 import typer
 
 from crosslevel.cli import output
-from crosslevel.cli.options import NOT_CONVERGED, Exposure, Family, Json, Quadrature, Quiet, Trials, outcome_named
+from crosslevel.cli.options import (
+    NOT_CONVERGED,
+    Encoding,
+    Exposure,
+    Family,
+    File,
+    Json,
+    Quadrature,
+    Quiet,
+    Sheet,
+    Trials,
+    outcome_named,
+)
 from crosslevel.errors import CrosslevelError
 
 WRITTEN = ("text", "markdown", "html", "latex")
@@ -15,9 +27,7 @@ WRITTEN = ("text", "markdown", "html", "latex")
 
 
 def table(
-    file: Annotated[
-        Path, typer.Argument(help="csv, tsv, parquet, feather, dta, sav, sas7bdat or xlsx", show_default=False)
-    ],
+    file: File,
     formulas: Annotated[
         list[str],
         typer.Argument(
@@ -52,10 +62,8 @@ def table(
         Path | None, typer.Option("--output", "-o", help="Write to a .docx, .xlsx, .tex, .html, .md or .txt file.")
     ] = None,
     json: Json = False,
-    sheet: Annotated[str | None, typer.Option(help="Sheet of an xlsx file.", show_default=False)] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="Encoding of a text file, if not UTF-8.", show_default=False)
-    ] = None,
+    sheet: Sheet = None,
+    encoding: Encoding = None,
     quiet: Quiet = False,
 ) -> None:
     """Fit one or several models and write them side by side as a table for publication."""

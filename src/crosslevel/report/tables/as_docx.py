@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from crosslevel.display.cells import split_at_point
+from crosslevel.errors import CrosslevelError
 from crosslevel.report.tables.record import Heading, Line, Printed, PublicationTable, height
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ PORTRAIT, LANDSCAPE = 451.0, 698.0
 
 def render(table: PublicationTable) -> bytes:
     """The bytes of a .docx file."""
-    from docx import Document
+    try:
+        from docx import Document
+    except ImportError as error:
+        raise CrosslevelError(
+            "Word files are written by python-docx, which is not installed here: pip install python-docx. Or write "
+            ".html, which Word opens, too."
+        ) from error
 
     document = Document()
     size = SIZE if len(table.headings) <= MANY + 1 else SIZE - 1.5
