@@ -1,6 +1,8 @@
 """Interactive drawings and files of figures: every mark says its numbers, in its place; nothing is loaded."""
 
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -96,6 +98,56 @@ def test_names_of_drawings_stay_apart(sleep):
     assert not identifiers[0] & identifiers[1]
     for drawing, own in zip((first, second), identifiers, strict=True):
         assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawing)) <= own
+
+
+def test_points_of_all_kinds_say_what_they_are():
+    data = cl.datasets.load("hsb")
+    fit = cl.mixed("mathach ~ ses * sector + (ses | school)", data)
+    found = cl.compare(fit, cl.ols("mathach ~ ses * sector", data, cluster="school"))
+    labels = [label for _, label in marks_in(cl.plot.interactive(cl.plot.estimators(found, terms=["ses"])))]
+    table = found.frame.loc["ses"].set_index("estimator")
+    assert sorted(label.split("\n")[0] for label in labels) == sorted(table.index)
+    assert any(f"estimate {table['estimate'].iloc[0]:.3f}" in label for label in labels)
+    results = pd.DataFrame({"clusters": [15, 25], "estimator": "OLS", "measure": "rmse", "interval": "",
+                            "value": [17.3, 12.9], "mcse": [0.2, 0.1], "reps": 40, "failed": 0})  # fmt: skip
+    labels = [label for _, label in marks_in(cl.plot.interactive(cl.plot.study(results)))]
+    assert labels == ["OLS\nvalue 17.300\nMonte-Carlo error 0.200", "OLS\nvalue 12.900\nMonte-Carlo error 0.100"]
+    boot = fit.bootstrap(40, seed=1, progress=False)
+    labels = [label for _, label in marks_in(cl.plot.interactive(cl.plot.bootstrap(boot, "ses")))]
+    assert sum(int(label.split(" ")[-1]) for label in labels) == 40
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+ASKED = """<script>
+const svg = document.querySelector('svg.crosslevel'), marks = [...svg.querySelectorAll('.marks > *')], told = [];
+const words = () => [...svg.querySelectorAll('.told tspan')].map(part => part.textContent).join(' / ');
+for (const mark of [marks[3], marks[17]]) {
+  const box = mark.getBoundingClientRect();
+  const place = { clientX: box.x + box.width / 2 + 1, clientY: box.y + box.height / 2, bubbles: true };
+  svg.dispatchEvent(new PointerEvent('pointermove', place));
+  told.push(words());
+}
+marks[0].focus();
+marks[0].dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }));
+told.push(words());
+svg.dispatchEvent(new PointerEvent('pointerleave'));
+document.title = told.join(' | ') + ' | ' + svg.querySelectorAll('.told').length;
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="needs a browser")
+def test_a_browser_shows_the_words_under_the_pointer_and_the_arrows(sleep, tmp_path):
+    drawing = cl.plot.interactive(cl.plot.caterpillar(sleep))
+    labels = [label.replace("\n", " / ") for _, label in marks_in(drawing)]
+    page = tmp_path / "page.html"
+    page.write_text(f"<!doctype html><body>{drawing}{ASKED}</body>", encoding="utf-8")
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    shown = subprocess.run([*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120)
+    title = re.search("<title>([^<]*)</title>", shown.stdout)
+    assert title is not None
+    assert title[1].split(" | ") == [labels[3], labels[17], labels[1], "0"]
 
 
 def test_words_of_a_mark_are_safe():

@@ -86,9 +86,11 @@ def bootstrap(
         width = bars["high"] - bars["low"]
         inside = (bars["low"] + 0.5 * width).between(row["conf_low"], row["conf_high"])
         colours = np.where(inside, theme.BLUE, theme.PALE)
-        panel.bar(
+        drawn = panel.bar(
             bars["low"], bars["count"], width, align="edge", color=list(colours), edgecolor="white", linewidth=0.5
         )
+        heads = [f"{number(low)} to {number(high)}" for low, high in zip(bars["low"], bars["high"], strict=True)]
+        theme.mark(list(drawn), theme.told(heads, {"replicates": bars["count"]}))
         panel.axvline(float(row["estimate"]), color=theme.INK, linewidth=1.4)
         high = panel.get_ylim()[1]
         panel.set_ylim(-0.07 * high, 1.04 * high)

@@ -113,7 +113,9 @@ def _draw(panel: "Axes", frame: pd.DataFrame, names: Sequence[str]) -> None:
     clear = (low > 0.0) | (high < 0.0)
     for which, colour, face in ((clear, theme.BLUE, theme.BLUE), (~clear, theme.GREY, "white")):
         panel.hlines(y[which], low[which], high[which], color=colour, linewidth=1.8)
-        panel.plot(middle[which], y[which], "o", color=colour, markersize=5, markerfacecolor=face)
+        (dots,) = panel.plot(middle[which], y[which], "o", color=colour, markersize=5, markerfacecolor=face)
+        ends = (low[which], high[which])
+        theme.mark(dots, theme.told(frame["estimator"][which], {"estimate": middle[which], "interval": ends}))
     panel.margins(x=0.08)
     panel.axvline(0.0, color=theme.INK, linewidth=0.9)
     panel.set_yticks(list(places.values()), theme.shortened(list(places), 34))

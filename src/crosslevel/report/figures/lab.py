@@ -260,9 +260,12 @@ def _draw_lines(panel: "Axes", shown: Shown, inside: pd.DataFrame) -> None:
             panel.vlines(x, value - NORMAL * error, value + NORMAL * error, color=colour, linewidth=1.1, zorder=2)
             look: dict[str, Any] = {"color": colour, "marker": marker}
             if published:
-                panel.plot(x, value, markersize=7.5, markerfacecolor="white", linestyle="", zorder=4, **look)
+                (dots,) = panel.plot(x, value, markersize=7.5, markerfacecolor="white", linestyle="", zorder=4, **look)
             else:
-                panel.plot(x, value, markersize=4.6, linewidth=1.4, linestyle=dashes, label=line, zorder=3, **look)
+                look |= {"linestyle": dashes, "label": line}
+                (dots,) = panel.plot(x, value, markersize=4.6, linewidth=1.4, zorder=3, **look)
+            heads = [f"{line}, published" if published else line] * len(x)
+            theme.mark(dots, theme.told(heads, {"value": value, "Monte-Carlo error": error}))
     panel.set_xticks(list(places.values()), [_level(level) for level in levels])
 
 

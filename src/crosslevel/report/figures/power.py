@@ -199,9 +199,11 @@ def _draw(
     colour, marker, dashes = look
     x, y, error = (line.frame[name].to_numpy(dtype=float) for name in (along, "power", "mcse"))
     reach = np.clip([y - np.maximum(y - NORMAL * error, 0.0), np.minimum(y + NORMAL * error, 1.0) - y], 0.0, None)
-    panel.errorbar(
+    bars = panel.errorbar(
         x, y, yerr=reach, fmt=marker, color=colour, markersize=5.5, capsize=2.5, linewidth=1.2, label=label, zorder=3
     )
+    heads = [f"{line.name}, {_value(along, float(value))}" for value in x]
+    theme.mark(bars.lines[0], theme.told(heads, {"power": y, "Monte-Carlo error": error}))
     try:
         places, middle, low, high = curve(found, line, along)
     except NoCurveError:  # nothing but zeros and ones: the points stand alone
