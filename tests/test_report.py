@@ -1,5 +1,6 @@
 """The report page."""
 
+import ast
 import dataclasses
 import datetime
 import json
@@ -49,8 +50,8 @@ def test_every_picture_is_inside_and_has_words(source):
     live = re.findall(r'<figure class="live"><div role="group" aria-label="([^"]{30,})"[^>]*><svg ', source)
     assert len(still) == source.count("<img")
     assert len(live) == source.count("<svg ")
-    # sizes, data; growth: lines, two effects, shrinkage; two checks; null: effects, shrinkage
-    assert len(still) + len(live) == 10
+    # sizes, data; growth: lines, two effects, shrinkage; eight checks; null: effects, shrinkage
+    assert len(still) + len(live) == source.count("<figure") == 16
     assert any("Random intercept" in words for words in live)
 
 
@@ -80,7 +81,8 @@ def test_the_appendix_tells_how_to_do_it_again(source):
 def test_a_single_fit_with_a_title_replaces_an_existing_file_and_leaves_nothing_else(models, tmp_path):
     path = tmp_path / "a.html"
     path.write_text("old")
-    page = cl.report(models["Null model"], str(path), title="Sleep & <days>").read_text(encoding="utf-8")
+    written = cl.report(models["Null model"], str(path), title="Sleep & <days>", checks="lights")
+    page = written.read_text(encoding="utf-8")
     assert "<h1>Sleep &amp; &lt;days&gt;</h1>" in page
     assert "side by side" not in page
     assert datetime.date.today().isoformat() in page
@@ -89,7 +91,8 @@ def test_a_single_fit_with_a_title_replaces_an_existing_file_and_leaves_nothing_
 
 def test_cross_level_effects_are_told_in_words(tmp_path):
     formula = "mathach ~ within(ses, school) * sector + within(ses, school) * meanses + (1 | school)"
-    page = cl.report(cl.mixed(formula, cl.datasets.load("hsb")), tmp_path / "hsb.html").read_text(encoding="utf-8")
+    fit = cl.mixed(formula, cl.datasets.load("hsb"))
+    page = cl.report(fit, tmp_path / "hsb.html", checks="lights").read_text(encoding="utf-8")
     assert "the slope of within(ses, school) is 1.6" in page
     assert "lower for Catholic than for Public" in page
     assert re.search(r"the slope of within\(ses, school\) rises by \d\.\d+ per unit of meanses", page)
@@ -100,7 +103,7 @@ def test_cross_level_effects_are_told_in_words(tmp_path):
 def test_different_rows_are_a_warning(models, tmp_path):
     data = cl.datasets.load("sleepstudy")
     fewer = cl.mixed(FORMULAS["Growth"], data.assign(Days=data["Days"].where(data["Days"] != 9)))
-    page = cl.report([models["Null model"], fewer], tmp_path / "r.html").read_text(encoding="utf-8")
+    page = cl.report([models["Null model"], fewer], tmp_path / "r.html", checks="lights").read_text(encoding="utf-8")
     assert ">Model 2</h3>" in page
     assert "The models use different rows" in page
     assert "180 read, 162 used; 18 dropped for missing values in Days (18)" in page
@@ -119,6 +122,14 @@ def test_anything_but_fits_is_refused(models, tmp_path, make, words):
     with pytest.raises(cl.CrosslevelError, match=words):
         cl.report(make(models), tmp_path / "r.html")
     assert os.listdir(tmp_path) == []
+
+
+def test_lights_alone_are_quicker_and_say_what_is_left_out(models, tmp_path):
+    page = cl.report(models["Growth"], tmp_path / "r.html", checks="lights").read_text(encoding="utf-8")
+    assert "18 clusters of Subject. Normal theory is too optimistic" in page
+    assert "cl.report(cl.diagnose(fit), &quot;checks.html&quot;) does all of them." in page
+    with pytest.raises(cl.CrosslevelError, match="`checks` is one of 'all', 'lights'; got 'some'"):
+        cl.report(models["Growth"], tmp_path / "r.html", checks="some")
 
 
 def test_a_missing_folder_and_a_wrong_ending_are_refused(models, tmp_path):
@@ -143,28 +154,29 @@ def test_models_of_other_families(tmp_path):
     assert "in units of the linear predictor" in words
     assert ">Residual<" not in page
     counts = cl.mixed("y ~ lbase + (1 | subject)", load_data("epil"), family="poisson", quadrature=1)
-    page = cl.report(counts, tmp_path / "epil.html").read_text(encoding="utf-8")
+    page = cl.report(counts, tmp_path / "epil.html", checks="lights").read_text(encoding="utf-8")
     assert "expected outcome is multiplied by" in page
 
 
 def test_a_bundle_holds_what_the_page_was_made_of(models, tmp_path):
     day = datetime.date(2017, 8, 24)
-    first = cl.report(models, tmp_path / "sleep.zip", date=day, seed=11)
+    first = cl.report(models, tmp_path / "sleep.zip", date=day, seed=11, checks="lights")
     content = first.read_bytes()
     with zipfile.ZipFile(first) as archive:
         names = archive.namelist()
         record = json.loads(archive.read("sleep/bundle.json"))
         script = archive.read("sleep/models.py").decode()
+        page = archive.read("sleep/report.html").decode()
         coefficients = archive.read("sleep/tables/02_growth_coefficients.csv").decode()
     assert not [name for name in names if name.startswith("sleep/data")]
     assert record["seed"] == 11
     assert record["date"] == "2017-08-24"
     assert record["versions"]["crosslevel"] == cl.__version__
     assert record["models"] == FORMULAS
-    assert f'cl.mixed("{FORMULAS["Growth"]}", data)' in script
+    assert f'"Growth": cl.mixed("{FORMULAS["Growth"]}", data),' in script
     assert coefficients == models["Growth"].tidy().to_csv()
-    assert sum(name.startswith("sleep/figures/") for name in names) == 10
-    assert cl.report(models, tmp_path / "sleep.zip", date=day, seed=11).read_bytes() == content
+    assert sum(name.startswith("sleep/figures/") for name in names) == page.count("<figure")
+    assert cl.report(models, tmp_path / "sleep.zip", date=day, seed=11, checks="lights").read_bytes() == content
     assert os.listdir(tmp_path) == ["sleep.zip"]
 
 
@@ -175,7 +187,7 @@ def test_the_code_of_a_bundle_with_data_gives_the_same_numbers(tmp_path):
         "mathach ~ within(ses, school) * sector + (1 | school)", data, method="ml",
         weights=cl.Precision("w"),
     )  # fmt: skip
-    cl.report({"A model": fit}, tmp_path / "b.zip", data=True)
+    cl.report({"A model": fit}, tmp_path / "b.zip", data=True, checks="lights")
     zipfile.ZipFile(tmp_path / "b.zip").extractall(tmp_path)
     again = pd.read_parquet(tmp_path / "b" / "data" / "data.parquet")
     assert set(again.columns) == {"mathach", "ses", "school", "sector", "w"}
@@ -210,7 +222,9 @@ CALLS = {
 def test_a_call_is_written_as_it_was_given(models, given, written):
     fit = dataclasses.replace(models["Growth"], given={**models["Growth"].given, **given})
     ending = f", {written})" if written else ")"
-    assert call_of(fit).code == f'cl.mixed("{FORMULAS["Growth"]}", data{ending}'
+    code = f'cl.mixed("{FORMULAS["Growth"]}", data{ending}'
+    assert ast.dump(ast.parse(call_of(fit).code)) == ast.dump(ast.parse(code))
+    assert max(map(len, call_of(fit).code.splitlines())) <= 88
     names = {"cl": cl, "data": None}
     for argument in re.findall(r"(cl\.\w+\.?\w*\(.*\))$", written):
         assert eval(argument, names) in given.values()

@@ -1,7 +1,7 @@
 """The call that fitted a model, as Python that can be run again."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,9 @@ HOMES: tuple[tuple[type, str], ...] = (
     (Weak, "cl.prior."),
 )
 """Where the classes of arguments are found."""
+
+LINE = 88
+"""A longer call is written an argument a line."""
 
 SILENT = ("progress", "max_steps")
 """Arguments that change nothing about the result."""
@@ -64,12 +67,26 @@ def call_of(fit: "FittedMixed", *, data: str = "data", formula: str | None = Non
     told = {name: value for name, value in fit.given.items() if name not in SILENT and differs(value, defaults[name])}
     written = {name: as_code(value) for name, value in told.items()}
     arguments = [f"{name}={name if text is None else text}" for name, text in written.items()]
-    code = f"cl.mixed({', '.join([quoted(formula or fit.formula), data, *arguments])})"
+    code = written_call("cl.mixed", [quoted(formula or fit.formula), data, *arguments])
     named = [text for value in told.values() for text in texts_in(value)]
     columns = dict.fromkeys([*fit.spec.variables, *(name for name in named if name in fit.design.columns.names)])
     return Call(
         code=code, columns=tuple(columns), unwritten=tuple(name for name, text in written.items() if text is None)
     )
+
+
+def written_call(function: str, arguments: Sequence[str]) -> str:
+    """A call in one line, or an argument a line where that is too long.
+
+    Examples
+    --------
+    >>> written_call("cl.mixed", ['"y ~ x + (1 | g)"', "data"])
+    'cl.mixed("y ~ x + (1 | g)", data)'
+    """
+    line = f"{function}({', '.join(arguments)})"
+    if len(line) <= LINE:
+        return line
+    return f"{function}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
 
 
 def differs(value: object, default: object) -> bool:

@@ -16,7 +16,7 @@ from crosslevel.report.figures import theme
 from crosslevel.report.pictures import page_of
 from crosslevel.report.reportable import Reportable
 from crosslevel.report.sections.appendix import appendix
-from crosslevel.report.sections.checks import checks_section
+from crosslevel.report.sections.checks import Thoroughness, check_thoroughness, checks_section
 from crosslevel.report.sections.data import data_section
 from crosslevel.report.sections.models import models_section
 from crosslevel.report.sections.opening import in_short
@@ -34,6 +34,7 @@ def report(
     date: datetime.date | None = None,
     seed: int | None = None,
     data: bool = False,
+    checks: Thoroughness = "all",
 ) -> Path:
     """Write a report: one HTML file with all pictures inside, or a zip file with all it was made of.
 
@@ -49,6 +50,7 @@ def report(
     date : shown in the appendix; today if None.
     seed : shown in the appendix, when random numbers were used to get here.
     data : whether a bundle holds the columns that the models use. Data about people may not be given away like this.
+    checks : of the last model: "all" of `cl.diagnose`, which takes some seconds, or the "lights" of `cl.check`.
 
     Returns
     -------
@@ -75,22 +77,23 @@ def report(
         _refuse_for_models(obj, date, seed, data)
         return write_atomically(html_file(path), page_of(diagnosis_document(obj, title)))
     models = named_models(obj)
+    check_thoroughness(checks)
     file = page_file(path, data=data)
     day = date or datetime.date.today()
-    blocks = list(sections(models, day, seed))
+    blocks = list(sections(models, day, seed, checks))
     source = page_of(Document(title or title_of(models), blocks))
     if file.suffix.lower() != ".zip":
         return write_atomically(file, source)
     return write_atomically(file, zipped(bundle_of(models, blocks, source, data=data, date=day, seed=seed), file.stem))
 
 
-def sections(models: Models, date: datetime.date, seed: int | None) -> Iterator[Block]:
+def sections(models: Models, date: datetime.date, seed: int | None, checks: Thoroughness = "all") -> Iterator[Block]:
     """The page of models: summary, data, models, results, checks, appendix."""
     yield from in_short(models)
     yield from data_section(models)
     yield from models_section(models)
     yield from results_section(models)
-    yield from checks_section(models)
+    yield from checks_section(models, checks)
     yield from appendix(models, date, seed)
 
 

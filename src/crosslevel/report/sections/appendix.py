@@ -4,10 +4,11 @@ import datetime
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version
+from textwrap import indent
 
 import crosslevel
 from crosslevel.display import Block, Code, Fold, Heading, Paragraph, Table
-from crosslevel.report.calls import call_of
+from crosslevel.report.calls import call_of, quoted
 from crosslevel.report.sections.models import estimated
 from crosslevel.report.sections.results import drawn
 from crosslevel.report.sections.subject import Models
@@ -42,7 +43,7 @@ def code_of(models: Models, *, data: str = 'data = ...  # cl.read("your file")')
     for name, fit in models.items():
         call = call_of(fit)
         lines += [f"    # {argument} is not written here: give what was given" for argument in call.unwritten]
-        lines.append(f"    {name!r}: {call.code},")
+        lines.append(indent(f"{quoted(name)}: {call.code},", "    "))
     return "\n".join([*lines, "}"])
 
 
