@@ -40,6 +40,15 @@ def simulated_check_data(found: "SimulatedCheck") -> pd.DataFrame:
     Returns
     -------
     frame : a row for each simulation: simulated, and ratio, simulated over expected.
+
+    Examples
+    --------
+    >>> import crosslevel as cl, numpy as np, pandas as pd
+    >>> rng = np.random.default_rng(1)
+    >>> data = pd.DataFrame({"town": np.repeat(np.arange(30), 10), "cases": rng.poisson(2.0, 300)})
+    >>> fit = cl.mixed("cases ~ 1 + (1 | town)", data, family="poisson")
+    >>> len(cl.plot.simulated_check_data(cl.dispersion(fit, n=20, seed=1)))
+    20
     """
     return pd.DataFrame({"simulated": found.simulated, "ratio": found.simulated / found.expected})
 
@@ -81,6 +90,14 @@ def quantile_residuals_data(found: "QuantileResiduals") -> pd.DataFrame:
     Returns
     -------
     frame : panel ("distribution" or "linear predictor"), x, y, and low and high of outcomes drawn from the model.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("minority ~ ses + (1 | school)", cl.datasets.load("hsb"), family="binomial")
+    >>> drawn = cl.plot.quantile_residuals_data(cl.quantile_residuals(fit, n=20, seed=1))
+    >>> sorted(drawn["panel"].unique())
+    ['distribution', 'linear predictor']
     """
     first = found.distribution.rename(columns={"theoretical": "x", "observed": "y"})
     second = found.along.rename(columns={"linear_predictor": "x", "mean": "y"}).drop(columns="rows")
@@ -133,6 +150,13 @@ def calibration_data(found: "Calibration") -> pd.DataFrame:
     Parameters
     ----------
     found : what `cl.calibration` answers.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("minority ~ ses + (1 | school)", cl.datasets.load("hsb"), family="binomial")
+    >>> list(cl.plot.calibration_data(cl.calibration(fit, bins=4, n=20, seed=1)).columns)
+    ['event', 'bin', 'rows', 'predicted', 'observed', 'conf_low', 'conf_high']
     """
     return found.frame
 
@@ -197,6 +221,13 @@ def observed_expected_data(found: "ObservedExpected") -> pd.DataFrame:
     Parameters
     ----------
     found : what `cl.observed_expected` answers.
+
+    Examples
+    --------
+    >>> import crosslevel as cl
+    >>> fit = cl.mixed("minority ~ ses + (1 | school)", cl.datasets.load("hsb"), family="binomial")
+    >>> len(cl.plot.observed_expected_data(cl.observed_expected(fit, n=20, seed=1)))
+    160
     """
     frame = found.frame.sort_values("ratio", kind="stable")
     return frame.assign(low=frame["conf_low"] / frame["expected"], high=frame["conf_high"] / frame["expected"])

@@ -41,6 +41,10 @@ def contributions_data(found: "Contributions", terms: str | Sequence[str] | None
     frame : a row for each coefficient and cluster: term, cluster, rows, share (0 to 1), and whether the cluster is one
         of the fewest that have half of the information.
 
+    Raises
+    ------
+    CrosslevelError : no such coefficient, or none at all.
+
     Examples
     --------
     >>> import crosslevel as cl

@@ -48,6 +48,10 @@ def heterogeneity_data(
     frame : by term, in order: mean, low, high, ratio, opposite, as in `MixedFit.heterogeneity`.
     own : the clusters' coefficients, a column for each term.
 
+    Raises
+    ------
+    CrosslevelError : no such coefficient or factor; `relative` of a coefficient that has no average.
+
     Examples
     --------
     >>> import crosslevel as cl

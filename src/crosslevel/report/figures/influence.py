@@ -46,6 +46,10 @@ def influence_data(found: "Influence", terms: str | Sequence[str] | None = None)
     frame : a row for each coefficient and cluster: term, cluster, estimate, change, dfbetas, p_value, and whether the
         cluster decides: without it the sign or the result of the test is another.
 
+    Raises
+    ------
+    CrosslevelError : no such coefficient, or none at all.
+
     Examples
     --------
     >>> import crosslevel as cl

@@ -57,7 +57,7 @@ def study_data(
     rows: str | None = None,
     published: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return the points of `study`: row, column, x, line, value, mcse, published (whether it is not ours).
+    """Return the points of the figure, see `study`: row, column, x, line, value, mcse, published (not ours).
 
     Examples
     --------

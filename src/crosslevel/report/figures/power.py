@@ -57,7 +57,7 @@ class Line:
 
 
 def power_data(found: "Power", by: By | None = None) -> pd.DataFrame:
-    """Return the points of `power`: line, the value along the axis, power, mcse, low, high.
+    """Return the points of the figure, see `power`: line, the value along the axis, power, mcse, low, high.
 
     Examples
     --------
