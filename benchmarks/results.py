@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from generalized import section as generalized_section
+from influence import section as influence_section
 from lab_tables import lab_section
 from power_speed import section as power_section
 from workloads import WORKLOADS
@@ -171,6 +172,8 @@ def write_page(folder: Path) -> None:
         parts.append(power_section(json.loads((folder / "power_speed.json").read_text(encoding="utf-8"))))
     if (folder / "generalized.json").exists():
         parts.append(generalized_section(json.loads((folder / "generalized.json").read_text(encoding="utf-8"))))
+    if (folder / "influence.json").exists():
+        parts.append(influence_section(json.loads((folder / "influence.json").read_text(encoding="utf-8"))))
     (folder / "RESULTS.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

@@ -193,7 +193,7 @@ def _mixed_refits(fit: MixedFit, clusters: Clustering) -> Refits:
                 f"`influence` cannot leave clusters out of this model: it {reason}. Fit it to the other "
                 "clusters' rows, one cluster after another: fit.update(data=...)."
             )
-    announce_compilation("one" if design.is_single else "several")
+    announce_compilation("left out" if design.is_single else "several")
     return MixedRefits(
         design=design, solution=fit.solution, clusters=clusters, reml=fit.method == "reml", method=df_method(fit.ddf),
         max_steps=int(fit.given["max_steps"]),

@@ -24,12 +24,13 @@ KERNELS = {
     "iterative": (("iterative", "eliminate_eight"), ("iterative", "middle_blocks")),
     "twofold": (("twofold", "eliminate_twofold"),),
     "refits": (("refits", "refit_draws"),),
+    "left out": (("refits", "refit_without"),),
     "simulated fits": (("simulated_fit", "fit_replications"),),
     "simulated": (("simulated", "draw_moments"),),
 }  # fmt: skip
 """The slowest kernels to compile of models with one grouping factor, with several, of other families with one and with
-several, of the iterative algebra, of models that need twice the digits, of refits without a step of Python, and of
-simulated data."""
+several, of the iterative algebra, of models that need twice the digits, of refits without a step of Python (to draws,
+and without some rows), and of simulated data."""
 
 
 @cache
