@@ -10,6 +10,7 @@ from test_figures import simulated
 import crosslevel as cl
 from crosslevel.report import figures
 from crosslevel.report.figures import lettering, theme
+from crosslevel.report.figures.marks import LABELS
 from crosslevel.report.figures.raw import columns_for
 
 
@@ -246,6 +247,39 @@ def test_variance_partition_refuses_what_has_no_parts(hsb, binary):
         cl.plot.variance_partition([hsb, hsb], by="level")
     with pytest.raises(cl.CrosslevelError, match='`by="level"` is defined for linear mixed models'):
         cl.plot.variance_partition(binary, by="level")
+
+
+# -- the numbers behind other figures ---------------------------------------------------------------------------------
+def test_estimators_are_those_of_the_comparison(hsb):
+    found = cl.compare(hsb, cl.ols("mathach ~ ses * meanses + sector", cl.datasets.load("hsb"), cluster="school"))
+    data = figures.estimators_data(found, terms=["ses", "ses:meanses"])
+    table = found.frame.loc[["ses", "ses:meanses"]]
+    assert data.groupby("term").size().to_dict() == {"ses": 2, "ses:meanses": 2}
+    for column in ("estimate", "conf_low", "conf_high"):
+        assert sorted(data[column]) == sorted(table[column])
+    with pytest.raises(cl.CrosslevelError, match=r"`terms` has \['x'\]"):
+        figures.estimators_data(found, terms=["x"])
+
+
+def test_residuals_against_fitted_values(sleep):
+    data = figures.residual_fitted_data(sleep)
+    np.testing.assert_array_equal(data["fitted"], sleep.fitted)
+    np.testing.assert_array_equal(data["resid"], sleep.resid)
+    assert (data["spread"] > 0).all()
+    assert abs(data["smooth"].mean()) < 0.2 * data["resid"].std()
+
+
+def test_checks_of_other_families_draw_their_frames(binary):
+    found = cl.calibration(binary, n=20, seed=1)
+    pd.testing.assert_frame_equal(figures.calibration_data(found), found.frame)
+    panel = cl.plot.calibration(found).axes[0]
+    drawn = np.concatenate([item.get_offsets() for item in panel.collections if hasattr(item, LABELS)])
+    order = np.argsort(drawn[:, 0])
+    np.testing.assert_allclose(drawn[order], found.frame.sort_values("predicted")[["predicted", "observed"]])
+    counts = cl.mixed("Reaction ~ Days + (1 | Subject)", cl.datasets.load("sleepstudy"), family="gamma")
+    check = cl.dispersion(counts, n=20, seed=1)
+    data = figures.simulated_check_data(check)
+    np.testing.assert_allclose(data["ratio"], data["simulated"] / check.expected)
 
 
 # -- words in figures -------------------------------------------------------------------------------------------------

@@ -211,9 +211,9 @@ def _draw(panel: "Axes", curve: pd.DataFrame, row: pd.Series, own: "pd.Series[fl
     panel.spines["left"].set_visible(False)
     panel.grid(visible=False, axis="y")
     if not alone:
-        share = f": SD {number(sd)}, {_share(float(row['opposite']))} other sign" if sd > 0.0 else ": SD 0"
-        name = theme.fitted(str(row.name), 2.0, 9.0)
-        panel.set_title(f"{name}{share}", loc="left", fontsize=9, color=theme.INK, parse_math=False)
+        numbers = f"SD {number(sd)}, {_share(float(row['opposite']))} other sign" if sd > 0.0 else "SD 0"
+        heading = f"{theme.fitted(str(row.name), 3.1, 9.0)}\n{numbers}"
+        panel.set_title(heading, loc="left", fontsize=9, color=theme.INK, parse_math=False)
 
 
 def _draw_clusters(panel: "Axes", own: "pd.Series[float]", top: float) -> None:
