@@ -185,6 +185,18 @@ def test_context_must_be_constant_within_clusters(hsb, sleep):
         cl.plot.slope_by_context(hsb, "sess", "meanses")
 
 
+def test_clusters_without_a_value_are_left_out_and_others_still_checked():
+    frame = simulated(12, 20)
+    codes, _ = pd.factorize(frame["g"])
+    frame["z"] = np.arange(12.0)[codes]
+    frame.loc[codes == 3, "z"] = np.nan
+    _, clusters = figures.slope_by_context_data(cl.mixed("y ~ x + (x | g)", frame), "x", "z")
+    assert len(clusters) == 11
+    frame.loc[frame.index[codes == 5][0], "z"] = 99.0
+    with pytest.raises(cl.CrosslevelError, match="'z' varies within 1 of 12 clusters"):
+        figures.slope_by_context_data(cl.mixed("y ~ x + (x | g)", frame), "x", "z")
+
+
 # -- coefficients -----------------------------------------------------------------------------------------------------
 def test_coefficients_are_those_of_the_fits(hsb):
     pooled = cl.ols("mathach ~ ses + sector", cl.datasets.load("hsb"), cluster="school")

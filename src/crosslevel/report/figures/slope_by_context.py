@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 POINTS = 81
 """Values along a context variable of numbers."""
 
+SAME = 1e-9
+"""Differences within clusters, as a share of those between them, that are rounding."""
+
 EXACT = 150
 """Up to so many values of it have the line computed where they are; between more of them it is interpolated."""
 
@@ -243,11 +246,16 @@ def _of_clusters(fit: "MixedFit | GeneralizedFit", rows: "pd.Series[Any]", z: st
     CrosslevelError : it varies within clusters.
     """
     factor = fit.design.factor_named(group)
+    if factor.members:
+        raise CrosslevelError(
+            f"Rows belong to several levels of {group}, so that a variable of theirs is none of one level. Name "
+            "another grouping factor by `group`."
+        )
     groups = rows.groupby(np.asarray(fit.design.used_codes(factor)))
     first = groups.first()
     if pd.api.types.is_numeric_dtype(rows):
         spread = (groups.max() - groups.min()).to_numpy(dtype=float)
-        several = spread > 1e-9 * max(float(np.ptp(first.to_numpy(dtype=float))), 1e-300)
+        several = spread > SAME * max(float(first.max() - first.min()), 1e-300)
     else:
         several = (groups.nunique() > 1).to_numpy()
     if several.any():
