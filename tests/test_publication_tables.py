@@ -100,6 +100,15 @@ def test_variances_thresholds_and_shapes_are_those_of_the_fits(fits: dict[str, o
         assert frame.loc[("strata", parameter), names].tolist() == row[names].tolist()
 
 
+def test_effects_with_a_comma_in_their_name_are_no_pairs(data: pd.DataFrame) -> None:
+    fit = cl.mixed("mathach ~ within(ses, school) + (within(ses, school) | school)", data)
+    table = cl.table([fit], terms={"within(ses, school)": "Own status"})
+    labels = table.frame.loc[table.frame["part"] == "variance", "label"]
+    assert list(labels) == [
+        "Intercept (school)", "Own status (school)", "Correlation: Intercept, Own status (school)", "Residual",
+    ]  # fmt: skip
+
+
 def test_correlations_standard_deviations_and_covariances(data: pd.DataFrame) -> None:
     fit = cl.mixed("mathach ~ ses + (ses | school)", data)
     expected = fit.varcomp().set_index("kind").loc["covariance"]

@@ -86,13 +86,20 @@ def variances(models: Sequence[Model], level: float, kind: Components, labels: L
 
     The residual's comes last, as it is that of the rows.
     """
-    frames = [_components(model, level, kind) for model in models]
-    rows = _tabled("variance", frames, lambda name: _component_label(name, kind, labels))
+    named: dict[str, tuple[tuple[str, ...], str]] = {}
+    frames = [_components(model, level, kind, named) for model in models]
+    rows = _tabled("variance", frames, lambda name: _component_label(*named[name], kind, labels))
     return [row for row in rows if row.term != "Residual"] + [row for row in rows if row.term == "Residual"]
 
 
-def _components(model: Model, level: float, kind: Components) -> pd.DataFrame | None:
-    """Variance components of a mixed model by name: "ses | school", "Intercept, ses | school", "Residual"."""
+def _components(
+    model: Model, level: float, kind: Components, named: dict[str, tuple[tuple[str, ...], str]]
+) -> pd.DataFrame | None:
+    """Variance components of a mixed model by name: "ses | school", "Intercept, ses | school", "Residual".
+
+    What the names are made of, random effects (none: the residual) and grouping factor, is added to `named`: the name
+    of an effect may have a comma of its own, as within(ses, school).
+    """
     if not is_mixed(model) or not model.source.design.factors:
         return None
     frame = model.source.varcomp(level=level)
@@ -101,8 +108,10 @@ def _components(model: Model, level: float, kind: Components) -> pd.DataFrame | 
         pair = KINDS[row["kind"]] == "covariance"
         if pair and row["kind"].startswith("known"):
             continue
-        ends = f"{row['term1']}, {row['term2']}" if pair else row["term1"]
-        names.append("Residual" if row["kind"] == "residual" else f"{ends} | {row['group']}")
+        residual = row["kind"] == "residual"
+        ends = () if residual else (row["term1"], row["term2"]) if pair else (row["term1"],)
+        names.append("Residual" if residual else f"{', '.join(ends)} | {row['group']}")
+        named[names[-1]] = (ends, str(row["group"]))
         rescaled = kind == "sd" or (pair and kind == "variance")
         records.append(_rescaled(row) if rescaled else _as_is(row))
     return pd.DataFrame(records, index=names)
@@ -119,14 +128,12 @@ def _rescaled(row: pd.Series) -> dict[str, float]:
     return {"std_error": np.nan, **{name: float(row[source]) for name, source in names.items()}}
 
 
-def _component_label(name: str, kind: Components, labels: Labels) -> str:
+def _component_label(ends: tuple[str, ...], group: str, kind: Components, labels: Labels) -> str:
     """How a variance component is written."""
-    if name == "Residual":
-        return labels(name)
-    ends, _, group = name.rpartition(" | ")
-    parts = [labels(part) for part in ends.split(", ")]
-    word = ("Correlation: " if kind != "covariance" else "Covariance: ") if len(parts) > 1 else ""
-    return f"{word}{', '.join(parts)} ({labels(group)})"
+    if not ends:
+        return labels("Residual")
+    word = ("Correlation: " if kind != "covariance" else "Covariance: ") if len(ends) > 1 else ""
+    return f"{word}{', '.join(labels(end) for end in ends)} ({labels(group)})"
 
 
 def _tabled(part: str, frames: Sequence[pd.DataFrame | None], written: Callable[[str], str]) -> list[Quantity]:
