@@ -91,12 +91,13 @@ def member_block(name: str, member: Any) -> str:
     """A method or property of a class."""
     if inspect.isfunction(member):
         body = as_markdown(with_common_arguments(docstring_of(member), member), typed(member))
-        return directive("method", signature_line(name, member), body, marks=5)
+        return directive("method", signature_line(name, member, method=True), body, marks=5)
     return directive("property", name, body_of(member, {}), marks=5)
 
 
 def with_common_arguments(found: Docstring, member: Any) -> Docstring:
     """A method's docstring, with what arguments are that mean the same everywhere."""
+    found = without_own_object(found)
     parameters = [name for name in inspect.signature(member).parameters if name in COMMON]
     lacking = set(next(iter(unnamed(found, parameters)), "").removeprefix("not described: ").split(", "))
     said = "\n".join(f"{name} : {COMMON[name]}" for name in parameters if name in lacking)
@@ -104,6 +105,13 @@ def with_common_arguments(found: Docstring, member: Any) -> Docstring:
         return found
     present = found.sections.get("Parameters", "")
     return replace(found, sections={"Parameters": f"{present}\n{said}".strip("\n"), **without(found.sections)})
+
+
+def without_own_object(found: Docstring) -> Docstring:
+    """A method that is a function of a fit elsewhere describes that fit; its user has it before the dot."""
+    described = re.sub(r"^fit : .*\n?(?: +.*\n?)*", "", found.sections.get("Parameters", ""))
+    kept = {name: body for name, body in found.sections.items() if name != "Parameters"}
+    return replace(found, sections={"Parameters": described, **kept} if described.strip() else kept)
 
 
 def without(sections: dict[str, str]) -> dict[str, str]:
@@ -122,7 +130,7 @@ def body_of(value: Any, types: dict[str, str]) -> str:
     return as_markdown(docstring_of(value), types)
 
 
-def signature_line(shown: str, value: Any) -> str:
+def signature_line(shown: str, value: Any, *, method: bool = False) -> str:
     """Name, arguments with their defaults, and what is returned; types stand with the parameters."""
     try:
         signature = inspect.signature(value)
@@ -133,7 +141,7 @@ def signature_line(shown: str, value: Any) -> str:
     parameters = [
         parameter.replace(annotation=parameter.empty, default=default_of(parameter))
         for parameter in signature.parameters.values()
-        if parameter.name != "self"
+        if parameter.name not in ("self", "cls") and not (method and parameter.name == "fit")
     ]
     returned = "" if inspect.isclass(value) else spelled(signature.return_annotation)
     arguments = str(inspect.Signature(parameters))
@@ -178,7 +186,7 @@ def spelled(annotation: Any) -> str:
     text = re.sub(r"Literal\[([^\[\]]*)\]", lambda found: found[1].replace(", ", " | "), text)
     text = re.sub(r"^Optional\[(.*)\]$", r"\1 | None", text)
     text = re.sub(r"ForwardRef\('([^']*)'\)", r"\1", text)
-    return re.sub(r"^'(.*)'$", r"\1", text).replace("ndarray[tuple[Any, ...], dtype[float64]]", "FloatArray")
+    return re.sub(r"^'([^']*)'$", r"\1", text).replace("ndarray[tuple[Any, ...], dtype[float64]]", "FloatArray")
 
 
 def annotation_text(annotation: Any) -> str:

@@ -10,9 +10,10 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from tempfile import TemporaryDirectory
 from typing import Any
 
 FENCE = re.compile(r"^```python\n(.*?)^```[ ]*$", re.DOTALL | re.MULTILINE)
@@ -203,14 +204,15 @@ def fenced(lines: list[str]) -> str:
 
 @contextmanager
 def settled() -> Iterator[None]:
-    """The same widths everywhere, whatever terminal the build was started from, and figures without windows."""
+    """The same widths everywhere, figures without windows, and a folder that is thrown away for what a page writes."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     before = {name: os.environ.get(name) for name in ("COLUMNS", "LINES")}
     os.environ.update(COLUMNS="80", LINES="24")
     try:
-        yield
+        with TemporaryDirectory() as folder, chdir(folder):
+            yield
     finally:
         for name, value in before.items():
             if value is None:
