@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -288,3 +289,20 @@ def test_pieces_of_english():
     assert what_varies([["Intercept", "a", "b"]]) == (
         "the intercept and the slopes of a and b vary between clusters with all their correlations"
     )
+
+
+def test_a_bundle_has_everything_and_its_code_runs_on_its_data(found, saved, tmp_path):
+    path = cl.report(found, tmp_path / "hsb.zip", title="Schools", data=True)
+    with zipfile.ZipFile(path) as archive:
+        names = {name.removeprefix("hsb/") for name in archive.namelist()}
+        archive.extractall(tmp_path)
+    folder = {file.relative_to(saved).as_posix() for file in saved.rglob("*") if file.is_file()}
+    assert names - folder == {"analysis.py", "requirements.txt", "data/data.csv", "data/data.parquet"}
+    assert folder <= names
+    assert "<h1>Schools</h1>" in (tmp_path / "hsb" / "report.html").read_text(encoding="utf-8")
+    code = (tmp_path / "hsb" / "analysis.py").read_text(encoding="utf-8").replace("print(found)", "")
+    given = {"__file__": str(tmp_path / "hsb" / "analysis.py")}
+    exec(code, given)
+    pd.testing.assert_frame_equal(given["found"].effects, found.effects)
+    with pytest.raises(cl.CrosslevelError, match=r"which holds no data. Name a bundle: hsb\.zip"):
+        cl.report(found, tmp_path / "hsb.html", data=True)

@@ -122,13 +122,14 @@ class ContextAnalysis(Reportable):
         return self.question.effects(self.models["Selected"])
 
     # -- documents ------------------------------------------------------------------------------------------------
-    def report(self, path: str | PathLike[str], *, title: str | None = None) -> Path:
+    def report(self, path: str | PathLike[str], *, title: str | None = None, data: bool = False) -> Path:
         """Write one HTML file with everything: words, tables and figures; nothing is loaded from anywhere.
 
         Parameters
         ----------
-        path : where to write, ending in .html.
+        path : where to write. Ending in .html, the page; ending in .zip, what `save` writes, with code and versions.
         title : of the page; the outcome and the clusters if None.
+        data : whether a bundle holds the rows and columns that were used.
 
         Returns
         -------
@@ -136,7 +137,7 @@ class ContextAnalysis(Reportable):
         """
         from crosslevel.analysis.page import write_page
 
-        return write_page(self, path, title)
+        return write_page(self, path, title, data=data)
 
     def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> Path:
         """Write everything into a folder: whole or not at all.

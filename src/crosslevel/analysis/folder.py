@@ -4,16 +4,18 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crosslevel.analysis.page import call_of, document_with
+from crosslevel.analysis.page import call_of, document_with, expression_of
 from crosslevel.analysis.pictures import drawings
 from crosslevel.display import text
 from crosslevel.errors import FileError
 from crosslevel.estimators.export import plain
 from crosslevel.families import Family
+from crosslevel.report.bundle import DATA, frame_files, requirements, zipped
 from crosslevel.report.figures import theme
 from crosslevel.report.pictures import page_of
 from crosslevel.report.sections.appendix import versions
@@ -85,8 +87,33 @@ def write_folder(analysis: "ContextAnalysis", folder: str | os.PathLike[str], *,
     return target
 
 
+def bundled(analysis: "ContextAnalysis", name: str, title: str | None, *, data: bool) -> bytes:
+    """Everything as a zip archive, with code that does it again, versions, and the data if they are asked for."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        _fill(folder, analysis, title)
+        files: dict[str, str | bytes] = {
+            file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()
+        }
+    files |= dict(frame_files(analysis.question.frame)) if data else {}
+    files["analysis.py"] = script(analysis, data=data)
+    files["requirements.txt"] = requirements()
+    return zipped(files, name)
+
+
+def script(analysis: "ContextAnalysis", *, data: bool) -> str:
+    """Python that does the analysis again and prints it."""
+    line = (
+        f'data = cl.read(Path(__file__).parent / "{DATA}")'
+        if data
+        else "data = ...  # cl.read of the file that was analysed"
+    )
+    head = "from pathlib import Path\n\n" if data else ""
+    return f"{head}import crosslevel as cl\n\n{line}\nfound = {expression_of(analysis)}\nprint(found)\n"
+
+
 @theme.without_collection()
-def _fill(folder: Path, analysis: "ContextAnalysis") -> None:
+def _fill(folder: Path, analysis: "ContextAnalysis", title: str | None = None) -> None:
     """Write all files into a new folder."""
     drawn = list(drawings(analysis))
     for part in ("tables", "figures"):
@@ -96,7 +123,7 @@ def _fill(folder: Path, analysis: "ContextAnalysis") -> None:
     for drawing in drawn:
         write_atomically(folder / "figures" / f"{drawing.name}.svg", drawing.svg, argument="folder")
         write_atomically(folder / "figures" / f"{drawing.name}.png", drawing.png, argument="folder")
-    document = document_with(analysis, drawn)
+    document = document_with(analysis, drawn, title)
     write_atomically(folder / "report.html", page_of(document), argument="folder")
     write_atomically(folder / "log.txt", text(document) + "\n", argument="folder")
     for name, words in analysis.texts():

@@ -9,7 +9,7 @@ from crosslevel.analysis.pictures import Drawing, drawings
 from crosslevel.display import Block, Code, Document, Heading, Items, Paragraph, Table
 from crosslevel.report.calls import as_code, quoted
 from crosslevel.report.figures import theme
-from crosslevel.report.page import html_file
+from crosslevel.report.page import page_file
 from crosslevel.report.pictures import page_of
 from crosslevel.report.sections.appendix import versions
 from crosslevel.table import write_atomically
@@ -19,9 +19,15 @@ if TYPE_CHECKING:
 
 
 @theme.without_collection()
-def write_page(analysis: "ContextAnalysis", path: str | os.PathLike[str], title: str | None = None) -> Path:
+def write_page(
+    analysis: "ContextAnalysis", path: str | os.PathLike[str], title: str | None = None, *, data: bool = False
+) -> Path:
     """Write the report; see `ContextAnalysis.report`."""
-    file = html_file(path)
+    file = page_file(path, data=data)
+    if file.suffix.lower() == ".zip":
+        from crosslevel.analysis.folder import bundled
+
+        return write_atomically(file, bundled(analysis, file.stem, title, data=data))
     return write_atomically(file, page_of(document_with(analysis, list(drawings(analysis)), title)))
 
 
@@ -58,7 +64,12 @@ def appendix(analysis: "ContextAnalysis", pictures: Mapping[str, Sequence[Block]
 
 def call_of(analysis: "ContextAnalysis") -> str:
     """The call as Python."""
+    return f"import crosslevel as cl\n\n{expression_of(analysis)}"
+
+
+def expression_of(analysis: "ContextAnalysis") -> str:
+    """The call without the import."""
     given = dict(analysis.given)
     lines = [f"    {quoted(str(given.pop('formula')))},", "    data,"]
     lines += [f"    {name}={as_code(value)}," for name, value in given.items() if value is not None]
-    return "\n".join(["import crosslevel as cl", "", "cl.analyze(", *lines, ")"])
+    return "\n".join(["cl.analyze(", *lines, ")"])

@@ -7,6 +7,8 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 
+import pandas as pd
+
 from crosslevel.display import Block
 from crosslevel.errors import CrosslevelError
 from crosslevel.report.calls import call_of
@@ -67,7 +69,7 @@ def bundle_of(
     files |= dict(pictures(blocks))
     files |= dict(data_files(models)) if data else {}
     made = versions()
-    files["requirements.txt"] = "".join(f"{name}=={number}\n" for name, number in made.items() if name != "Python")
+    files["requirements.txt"] = requirements()
     record = {"date": date.isoformat(), "seed": seed, "versions": made, "models": formulas(models)}
     files["bundle.json"] = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     files["README.txt"] = readme(data=data)
@@ -124,10 +126,20 @@ def data_files(models: Models) -> Iterator[tuple[str, bytes]]:
     used = list(dict.fromkeys(name for fit in models.values() for name in call_of(fit).columns))
     frame = columns.to_pandas(used)
     frame.attrs["labels"] = {name: columns.labels[name] for name in used if name in columns.labels}
+    yield from frame_files(frame)
+
+
+def frame_files(frame: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
+    """A frame as parquet, with its categories and labels, and as csv."""
     buffer = io.BytesIO()
     frame.to_parquet(buffer)
     yield DATA, buffer.getvalue()
     yield DATA.replace(".parquet", ".csv"), frame.to_csv(index=False).encode()
+
+
+def requirements() -> str:
+    """The versions of all packages that computed, as pip reads them."""
+    return "".join(f"{name}=={number}\n" for name, number in versions().items() if name != "Python")
 
 
 def slug(text: str) -> str:

@@ -71,8 +71,8 @@ def report(
     'sleep.html'
     """
     if isinstance(obj, Reportable):
-        _refuse_for_models(obj, date, seed, data)
-        return obj.report(path, title=title)
+        _refuse_for_models(obj, date, seed, data=False)
+        return obj.report(path, title=title, data=data)
     if isinstance(obj, Diagnosis):
         _refuse_for_models(obj, date, seed, data)
         return write_atomically(html_file(path), page_of(diagnosis_document(obj, title)))
