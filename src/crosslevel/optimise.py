@@ -52,6 +52,10 @@ class Status(Enum):
     MAX_STEPS = (
         "Not converged: the largest number of steps was reached. Raise `max_steps` or simplify the random effects."
     )
+    UNSETTLED = (
+        "Not converged: the fitted values, on which the residual variance depends, change from round to round. "
+        "Take the logarithm of the outcome, or let the variance depend on a positive covariate."
+    )
 
 
 State = TypeVar("State")

@@ -27,6 +27,9 @@ FLAT, CONFOUNDED = 1e-8, 1e-9
 ROUNDS, SETTLED = 100, 1e-9
 """Most rounds of new fitted values, and the relative change of the whitened coefficients and of phi that ends them."""
 
+LEAST_SHARE = 0.1
+"""Least share of the new fitted values in those of the next round."""
+
 
 def solve_residual(
     rows: WorkingRows,
@@ -152,14 +155,20 @@ def _best(ends: list[Minimum[ResidualConditional]]) -> Minimum[ResidualCondition
 def _by_fitted(
     criterion: ResidualDeviance, rows: WorkingRows, start: FloatArray, *, tolerance: float, max_steps: int
 ) -> tuple[ResidualDeviance, Minimum[ResidualConditional]]:
-    """Fit with the fitted values of the fit before, until phi and the fitted values no longer change."""
+    """Fit with the fitted values of the fit before, until phi and the fitted values no longer change.
+
+    Where rounds jump to and fro, as with strongly skewed outcomes, the next one has a share of the new fitted values
+    and keeps the rest of the old (Irons & Tuck 1969): that changes the way, not the end, where the two are the same.
+    """
     at = criterion.value(start)
     assert isinstance(at, ResidualConditional)
     fitted, parameters = fitted_rows(rows, at), start
-    steps = evaluations = 0
+    steps, evaluations, share, last = 0, 0, 1.0, None
     for _ in range(ROUNDS):
         residual = criterion.residual.with_covariate(fitted)
         criterion = replace(criterion, products=RowProducts(rows=rows, residual=residual), residual=residual)
+        if not np.isfinite(criterion.value(parameters).deviance):
+            parameters = start  # with equal variances, which any fitted values allow
         minimum = _search(criterion, parameters, tolerance=tolerance, max_steps=max_steps)
         if minimum.status is Status.CONVERGED and rows.columns.size <= CHEAP:
             minimum = polish_with_observed(criterion, minimum)
@@ -168,12 +177,22 @@ def _by_fitted(
         change = max(
             float(np.abs(new - fitted).max() / np.abs(new).max()), float(np.abs(minimum.theta - parameters)[0])
         )
-        fitted, parameters = new, minimum.theta
         if change <= SETTLED or minimum.status is not Status.CONVERGED:
             break
+        jump = new - fitted
+        share = 1.0 if last is None else _share(share, last, jump)
+        fitted, parameters, last = fitted + share * jump, minimum.theta, jump
     else:
-        minimum = replace(minimum, status=Status.MAX_STEPS)
+        minimum = replace(minimum, status=Status.UNSETTLED)
     return criterion, replace(minimum, steps=steps, evaluations=evaluations)
+
+
+def _share(share: float, before: FloatArray, jump: FloatArray) -> float:
+    """Share of the new values (n,) that two jumps, the one before and this, foretell to end the rounds: a secant."""
+    turn = jump - before
+    length = float(turn @ turn)
+    foretold = -share * float(before @ turn) / length if length > 0.0 else 1.0
+    return min(max(foretold, LEAST_SHARE), 1.0)
 
 
 def _settle(criterion: ResidualDeviance, minimum: Minimum[ResidualConditional]) -> Minimum[ResidualConditional]:
