@@ -80,7 +80,7 @@ def test_everything_is_written(found: Any, tmp_path: Path) -> None:
     place = found.save(tmp_path / "binary")
     record = json.loads((place / "analysis.json").read_text(encoding="utf-8"))
     assert record["formulas"]["selected"] == found.selected.formula
-    assert "family=cl.families.Binomial(link='logit')" in record["call"]
+    assert 'family=cl.families.Binomial(link="logit")' in record["call"]
     assert {path.stem for path in (place / "tables").glob("*.csv")} >= {"context_effects", "ladder", "two_step"}
     assert {path.stem for path in (place / "figures").glob("*.png")} >= {"context_effects", "slopes_1", "selection"}
     page = (place / "report.html").read_text(encoding="utf-8")

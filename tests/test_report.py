@@ -209,7 +209,7 @@ def test_data_go_only_where_they_are_asked_for(models, tmp_path):
 
 CALLS = {
     "a weight": ({"weights": cl.Sampling("w", clusters={"school": "w2"}), "method": "ml"},
-                 'method="ml", weights=cl.Sampling(rows="w", clusters={"school": "w2"})'),
+                 'method="ml", weights=cl.Sampling(rows="w", clusters={"school": "w2"}, scaling="size")'),
     "a structure": ({"residual": cl.residual.AR1("time", within="id")},
                     'residual=cl.residual.AR1(time="time", within="id")'),
     "a family": ({"family": cl.families.Binomial(link="probit"), "method": "ml", "quadrature": 1},

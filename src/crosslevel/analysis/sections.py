@@ -9,6 +9,7 @@ from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.analysis.ladder_words import ladder_blocks
 from crosslevel.analysis.paper import blocks_of
 from crosslevel.analysis.phrases import decimals_of, interval, listed, several, what_varies
+from crosslevel.diagnostics.checks.check import check
 from crosslevel.display import (
     Block,
     Code,
@@ -167,6 +168,7 @@ def whole(analysis: "Analysis", pictures: Pictures) -> Iterator[Block]:
     yield from pictures.get("search", ())
     yield from results(analysis, pictures)
     yield Heading("Checks")
+    yield from below(check(analysis.selected).document())
     yield Heading("Influence of single clusters", level=2)
     yield from part(analysis.influence, level=3)
     yield from pictures.get("influence", ())

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from crosslevel.estimators.mixed import mixed
@@ -122,9 +122,8 @@ def _as_display(items: list[tuple[str | None, str | None]]) -> str | None:
 
 
 def told(part: "Field[Any]", value: object) -> bool:
-    """Whether a field of a record is not its default."""
-    default = part.default_factory() if part.default_factory is not MISSING else part.default
-    return bool(getattr(value, part.name) != default)
+    """Whether a field of a record is written: not what is left to its default of nothing."""
+    return not (part.default is None and getattr(value, part.name) is None)
 
 
 def quoted(text: str) -> str:

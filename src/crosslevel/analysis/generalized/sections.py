@@ -18,6 +18,7 @@ from crosslevel.analysis.generalized.words import (
 )
 from crosslevel.analysis.phrases import decimals_of, several
 from crosslevel.analysis.sections import Pictures, concerns, freedom, heads_of, part, varying
+from crosslevel.diagnostics.checks.check import check
 from crosslevel.display import (
     Block,
     Column,
@@ -117,6 +118,7 @@ def whole(analysis: "GeneralizedAnalysis", pictures: Pictures) -> Iterator[Block
     yield Heading("Cross-level interactions", level=2)
     yield from interactions(analysis, pictures)
     yield Heading("Checks")
+    yield from below(check(analysis.selected).document())
     yield Heading("Influence of single clusters", level=2)
     yield from part(analysis.influence, level=3)
     yield from pictures.get("influence", ())
