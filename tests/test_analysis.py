@@ -14,7 +14,6 @@ from crosslevel.analysis.context_analysis import Skipped
 from crosslevel.analysis.moderation import Moderation
 from crosslevel.analysis.page import document_of
 from crosslevel.analysis.phrases import listed, several, what_varies
-from crosslevel.estimators.latex import latex
 
 FORMULA = "mathach ~ within(ses, school) * sector + within(ses, school) * meanses + minority"
 DRAWS = 100
@@ -195,7 +194,7 @@ def test_what_to_write(found):
     assert f" for meanses [{low:.2f}, {high:.2f}]" in paper.results
     moves = found.selection.sensitivity["moves"].any()
     assert ("No context effect moves by more than half a standard error" in paper.results) == (not moves)
-    assert paper.latex == latex(found.selected)
+    assert paper.latex == found.selected.equation(format="latex")
     assert r"\beta_{1j} &= \gamma_{10} + \gamma_{11}\,\text{sector[Catholic]}_{j}" in paper.latex
     assert "## Methods" in paper.markdown
 

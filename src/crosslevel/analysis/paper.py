@@ -21,7 +21,6 @@ from crosslevel.analysis.sources import REFERENCES
 from crosslevel.display import Document, Equations, Paragraph, counted, fixed, percent
 from crosslevel.display.as_text import lines_of
 from crosslevel.estimators.fitted_mixed import FittedMixed
-from crosslevel.estimators.latex import latex
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.summary import cluster_sizes, equations, parts_of
 from crosslevel.report.findings import category_of
@@ -81,7 +80,7 @@ def paper_of(analysis: "Analysis") -> Paper:
         methods=" ".join(methods(analysis)).replace("`", ""),  # names with spaces are quoted in formulas, not in prose
         results=" ".join(results(analysis)).replace("`", ""),
         equations=tuple(block for block in equations(fit, parts_of(fit)) if isinstance(block, Equations)),
-        latex=latex(fit),
+        latex=fit.equation(format="latex"),
         references=tuple(REFERENCES[name] for name in sorted(cited)),
     )
 
