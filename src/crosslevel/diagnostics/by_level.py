@@ -8,11 +8,14 @@ import pandas as pd
 
 from crosslevel.errors import DataError
 from crosslevel.inference.anova import variance_components
-from crosslevel.table import Columns, Factor, group_codes
+from crosslevel.table import Columns, Factor, group_codes, group_names
 from crosslevel.types import BoolArray, CodeArray, FloatArray, IntArray
 
 ROWS = "rows"
 """The level of the rows."""
+
+EMPTY = "(empty)"
+"""Stands for a category that is a text without letters."""
 
 MOST_LEVELS = 12
 """A categorical variable with more categories is described in one line."""
@@ -56,7 +59,7 @@ def summarise_by_level(
 
     Raises
     ------
-    DataError : `by` has too many categories.
+    DataError : `by` has too many categories, or a group is called as the rows are.
 
     Examples
     --------
@@ -67,7 +70,9 @@ def summarise_by_level(
     0    rows  7185  0.000  0.779
     1  school   160 -0.006  0.414
     """
-    factors = {name: group_codes(columns, tuple(part.strip() for part in name.split(":"))) for name in groups}
+    if ROWS in groups:
+        raise DataError(f"`group` has a column called {ROWS!r}, as the level of the rows is called here. Rename it.")
+    factors = {name: group_codes(columns, group_names(columns, name)) for name in groups}
     parts = list(_subsets(columns, by))
     everything = np.ones(columns.n_rows, dtype=np.bool_)
     sizes, records = {}, []
@@ -97,7 +102,7 @@ def _subsets(columns: Columns, by: str | None) -> Iterator[tuple[str, BoolArray]
             f"`by` is a column of few categories; {by!r} has {factor.n_levels}. Cut it into at most {MOST_LEVELS}."
         )
     for code, level in enumerate(factor.levels):
-        yield str(level), factor.codes == code
+        yield str(level) or EMPTY, factor.codes == code
 
 
 def _level_of(columns: Columns, variable: str, factors: dict[str, Factor]) -> tuple[str, CodeArray | None]:
@@ -149,7 +154,7 @@ def _summaries(columns: Columns, variable: str, places: IntArray) -> Iterator[di
     for code, level in enumerate(factor.levels):
         count = int(np.count_nonzero(codes == code))
         share = count / len(codes) if len(codes) else np.nan
-        yield {**record, **_moments(np.empty(0)), "category": str(level), "n": count, "mean": share}
+        yield {**record, **_moments(np.empty(0)), "category": str(level) or EMPTY, "n": count, "mean": share}
 
 
 def _moments(values: FloatArray) -> dict[str, float]:
@@ -157,7 +162,7 @@ def _moments(values: FloatArray) -> dict[str, float]:
     return {
         "n": len(values),
         "mean": float(values.mean()) if len(values) else np.nan,
-        "sd": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
+        "sd": float(values.std(ddof=1)) if len(values) > 1 and np.all(np.isfinite(values)) else np.nan,
         "min": float(values.min()) if len(values) else np.nan,
         "max": float(values.max()) if len(values) else np.nan,
     }
@@ -173,9 +178,12 @@ def _shares(columns: Columns, variable: str, category: str, factors: dict[str, F
             values = columns.numeric(variable)[here]
         elif category:
             own = columns.factor(variable)
-            values = (own.codes[here] == [str(level) for level in own.levels].index(category)).astype(np.float64)
+            values = (own.codes[here] == [str(level) or EMPTY for level in own.levels].index(category)).astype(
+                np.float64
+            )
         else:
             continue
-        share = variance_components(values, factor.codes[here]).icc if np.any(here) else np.nan
+        usable = np.any(here) and bool(np.all(np.isfinite(values)))
+        share = variance_components(values, factor.codes[here]).icc if usable else np.nan
         found[f"icc ({name})"] = float(share)
     return found

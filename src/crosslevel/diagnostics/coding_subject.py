@@ -14,7 +14,7 @@ from crosslevel.formula import Formula, Spec, learn, parse
 from crosslevel.formula.components import ClusterMeans, Component
 from crosslevel.formula.expressions import Expression, quoted
 from crosslevel.inference.anova import OneWayAnova
-from crosslevel.table import Columns, group_codes
+from crosslevel.table import Columns, group_codes, group_names
 from crosslevel.types import BoolArray, CodeArray, FloatArray, Frame
 
 CONSTANT = 1e-20
@@ -230,7 +230,7 @@ def _group_names(columns: Columns, group: object) -> tuple[str, ...]:
     """The columns of the clusters that are named."""
     if not isinstance(group, str) or not group:
         raise CrosslevelError(f"`group` is the column of the clusters, such as group='school'; got {group!r}.")
-    names = (group,) if group in columns.names else tuple(part.strip() for part in group.split(":"))
+    names = group_names(columns, group)
     columns.require(names, "group")
     return names
 

@@ -13,7 +13,7 @@ from crosslevel.display import Column, Document, Note, Paragraph, Table
 from crosslevel.display.blocks import Block
 from crosslevel.errors import DataError
 from crosslevel.inference.anova import VarianceComponents, variance_components
-from crosslevel.table import Columns, Factor, group_codes
+from crosslevel.table import Columns, Factor, group_codes, group_names
 from crosslevel.types import CodeArray, FloatArray, Frame, IntArray
 
 MOST_LEVELS = 12
@@ -144,7 +144,7 @@ def _group_names(columns: Columns, group: str | Sequence[str]) -> tuple[str, ...
                 f"at a time; their combinations are written {':'.join(map(str, group)) or 'a:b'!r}."
             )
         group = group[0]
-    parts = (group,) if group in columns.names else tuple(part.strip() for part in group.split(":"))
+    parts = group_names(columns, group)
     columns.require(parts, "group")
     return parts
 

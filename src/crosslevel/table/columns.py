@@ -197,6 +197,26 @@ class Columns:
         return self._series[name]
 
 
+def group_names(columns: Columns, group: str) -> tuple[str, ...]:
+    """The columns that the name of a group stands for: the column of that name, or those that "school:room" joins.
+
+    Examples
+    --------
+    >>> columns = Columns.from_frame({"school": [1, 2], "room": [1, 1], "year: 2": [1, 2]})
+    >>> group_names(columns, "school:room"), group_names(columns, "year: 2"), group_names(columns, "year: 2:room")
+    (('school', 'room'), ('year: 2',), ('year: 2', 'room'))
+    """
+    if group in columns.names:
+        return (group,)
+    pieces = group.split(":")
+    for k in range(len(pieces) - 1, 0, -1):
+        first = ":".join(pieces[:k])
+        if first in columns.names or first.strip() in columns.names or k == 1:
+            name = first if first in columns.names else first.strip()
+            return (name, *group_names(columns, ":".join(pieces[k:])))
+    return (group.strip(),)
+
+
 def group_codes(columns: Columns, names: tuple[str, ...]) -> Factor:
     """Level codes of one grouping column, or of the combinations of several.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.errors import ColumnNotFoundError, FileError
+from crosslevel.table.missing_codes import without_codes
 from crosslevel.table.options import ReadOptions
 from crosslevel.types import BoolArray
 
@@ -62,6 +63,8 @@ def _read_labelled(
             f"`path`: {str(file)!r} cannot be read as {options.kind}: {error}. It is truncated, damaged, "
             "of another type (name it with format=) or in an unusual encoding (name it with encoding=)."
         ) from error
+    if options.missing_codes is not None:
+        frame = without_codes(frame, options.missing_codes)
     declared: Mapping[str, Any] = meta.missing_ranges if options.user_missing else {}
     values = {name: _present(frame[name], declared.get(name, ())) for name in frame.columns}
     labels = {

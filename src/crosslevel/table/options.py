@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from crosslevel.table.missing_codes import MissingCodes
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReadOptions:
@@ -18,6 +20,7 @@ class ReadOptions:
     user_missing : whether values declared missing become missing.
     value_labels : whether labelled values become categories; or the columns in which they do.
     columns : the columns that are needed; all if None. A reader may read more.
+    missing_codes : codes to make missing before values become their labels; other files than labelled ones have none.
     """
 
     kind: str
@@ -26,3 +29,4 @@ class ReadOptions:
     user_missing: bool = True
     value_labels: bool | Sequence[str] = True
     columns: Sequence[str] | None = None
+    missing_codes: MissingCodes | None = None

@@ -15,6 +15,7 @@ from crosslevel.errors import ColumnNotFoundError, CrosslevelError, DataError, F
 from crosslevel.table import arrow, delimited, excel, labelled
 from crosslevel.table.columns import refuse_duplicates
 from crosslevel.table.files import existing_file
+from crosslevel.table.missing_codes import MissingCodes, without_codes
 from crosslevel.table.options import ReadOptions
 
 READERS: dict[str, Callable[[Path, ReadOptions], pd.DataFrame]] = {
@@ -28,6 +29,9 @@ READERS: dict[str, Callable[[Path, ReadOptions], pd.DataFrame]] = {
     "xlsx": excel.read_xlsx,
 }
 """One function per type of file."""
+
+LABELLED = frozenset({"dta", "sav", "sas7bdat"})
+"""Types whose readers take missing codes away themselves, before labels replace them."""
 
 ENDINGS = {"txt": "csv", "tab": "tsv", "arrow": "feather", "zsav": "sav", "xlsm": "xlsx"}
 """Further endings of file names, and the type they mean."""
@@ -61,6 +65,7 @@ def read(
     user_missing: bool = True,
     value_labels: bool | Sequence[str] = True,
     columns: Sequence[str] | None = None,
+    missing_codes: MissingCodes | None = None,
 ) -> pd.DataFrame:
     """Read a data file, with its labels, into a pandas frame.
 
@@ -78,6 +83,8 @@ def read(
         or are labelled by their own number only (a scale from 0 to 10 with labelled ends), it remains a number.
         False: all remain numbers. A list of columns: just these become categories.
     columns : the columns to keep, in this order; all by default. Of a parquet file only these are read.
+    missing_codes : numbers or texts that stand for a missing answer and are not declared so in the file: one or several
+        for all columns (``[98, 99]``), or by column (``{"trust": 99, "age": [998, 999]}``), since 99 may be an age.
 
     Returns
     -------
@@ -88,8 +95,8 @@ def read(
     Raises
     ------
     FileError : no such file (the nearest name is suggested), an unknown type, a truncated or damaged file.
-    DataError : no rows, or two columns of the same name.
-    ColumnNotFoundError : `columns` names one that is not in the file.
+    DataError : no rows, or two columns of the same name; codes that are neither numbers nor text.
+    ColumnNotFoundError : `columns` or `missing_codes` name one that is not in the file.
 
     Notes
     -----
@@ -114,7 +121,13 @@ def read(
     kind = _known_format(format) if format is not None else _format_of(file)
     keep = None if columns is None else _checked_names(columns)
     options = ReadOptions(
-        kind=kind, sheet=sheet, encoding=encoding, user_missing=user_missing, value_labels=value_labels, columns=keep
+        kind=kind,
+        sheet=sheet,
+        encoding=encoding,
+        user_missing=user_missing,
+        value_labels=value_labels,
+        columns=keep,
+        missing_codes=missing_codes if kind in LABELLED else None,
     )
     _refuse_pointless(options)
     try:
@@ -131,6 +144,8 @@ def read(
     refuse_duplicates(frame.columns, "path")
     if keep is not None:
         frame = _kept(frame, keep, file)
+    if missing_codes is not None and kind not in LABELLED:
+        frame = without_codes(frame, missing_codes)
     if frame.empty:
         raise DataError(f"`path`: {str(file)!r} has {len(frame)} rows and {len(frame.columns)} columns, so no data.")
     frame.attrs.setdefault("labels", {})

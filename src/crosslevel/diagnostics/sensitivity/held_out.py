@@ -15,14 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from crosslevel.diagnostics.diagnostic import AnyFit
 from crosslevel.errors import CrosslevelError, DataWarning
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.table import Columns, group_codes
 from crosslevel.types import BoolArray, CodeArray, FloatArray
-
-AnyFit = MixedFit | GeneralizedFit | OLSFit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

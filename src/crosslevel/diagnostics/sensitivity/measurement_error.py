@@ -7,10 +7,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from crosslevel.diagnostics.diagnostic import Concern
+from crosslevel.diagnostics.diagnostic import AnyFit, Concern
 from crosslevel.diagnostics.sensitivity.calibrated_fit import Calibrated, calibrated
 from crosslevel.diagnostics.sensitivity.calibration import Members
-from crosslevel.diagnostics.sensitivity.mismeasured import AnyFit, Mismeasured, error_variance
+from crosslevel.diagnostics.sensitivity.mismeasured import Mismeasured, error_variance
 from crosslevel.diagnostics.sensitivity.simex import GRID, SimulatedPath, simulated_path
 from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
@@ -226,7 +226,7 @@ def _fit_of(model: "AnyFit | str", data: Frame | None) -> AnyFit:
     """
     if isinstance(model, str) and data is not None:
         model = mixed(model, data, progress=False)
-    if not isinstance(model, MixedFit | GeneralizedFit | OLSFit):
+    if not isinstance(model, AnyFit):
         raise CrosslevelError(
             "`measurement_error` takes a fit of cl.mixed or cl.ols, or a formula of cl.mixed with data=; got "
             f"{type(model).__name__}{' without data' if isinstance(model, str) else ''}."

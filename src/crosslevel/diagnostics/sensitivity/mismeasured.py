@@ -8,6 +8,7 @@ import pandas as pd
 
 from crosslevel.design import Design
 from crosslevel.diagnostics.coding_subject import CONSTANT
+from crosslevel.diagnostics.diagnostic import AnyFit
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed_fit import MixedFit
@@ -16,8 +17,6 @@ from crosslevel.formula.components import ClusterMeans, Column, Component, Resca
 from crosslevel.inference.clusterings import clustering_named
 from crosslevel.inference.two_level_normal import independent_columns
 from crosslevel.types import BoolArray, CodeArray, FloatArray
-
-AnyFit = MixedFit | GeneralizedFit | OLSFit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

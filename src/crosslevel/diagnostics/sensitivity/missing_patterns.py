@@ -12,7 +12,7 @@ from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
 from crosslevel.inference.anova import variance_components
 from crosslevel.inference.distributions import two_sided_p
-from crosslevel.table import Columns, group_codes
+from crosslevel.table import Columns, group_codes, group_names
 from crosslevel.types import BoolArray, CodeArray, FloatArray, Frame
 
 COMPLETE = (0.95, 0.8)
@@ -192,7 +192,7 @@ def missing_patterns(data: Frame, group: str, variables: Sequence[str] | str | N
     '1 of 160 clusters of school has no complete row and is lost: 1224.'
     """
     columns = Columns.from_frame(data)
-    parts = (group,) if group in columns.names else tuple(str(group).split(":"))
+    parts = group_names(columns, str(group))
     columns.require(parts, "group")
     asked = [variables] if isinstance(variables, str) else variables
     names = tuple(dict.fromkeys(asked if asked is not None else (n for n in columns.names if n not in parts)))

@@ -23,7 +23,7 @@ from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.formula import parse
 from crosslevel.inference.bootstrap.run import Reporter
 from crosslevel.inference.wald import check_level
-from crosslevel.table import Columns
+from crosslevel.table import Columns, group_names
 from crosslevel.types import FloatArray, Frame
 
 AGREE, SOME = 0.95, 0.5
@@ -297,7 +297,7 @@ def _estimators(fit: "MixedFit | GeneralizedFit | OLSFit") -> tuple[str, ...]:
 def _group(fit: "MixedFit | GeneralizedFit | OLSFit", group: str | None) -> str:
     """The clusters of estimators without random effects."""
     if group is not None:
-        fit.design.columns.require(tuple(group.split(":")), "group")
+        fit.design.columns.require(group_names(fit.design.columns, group), "group")
         return group
     if isinstance(fit, OLSFit):
         return fit.clusters[0] if fit.clusters else ""

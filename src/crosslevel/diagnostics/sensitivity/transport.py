@@ -8,9 +8,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from crosslevel.diagnostics.diagnostic import Concern
+from crosslevel.diagnostics.diagnostic import AnyFit, Concern
 from crosslevel.diagnostics.sensitivity.held_out import (
-    AnyFit,
     clusters_named,
     folds_of,
     held_out,
@@ -208,7 +207,7 @@ def transport(
     >>> found.summary[["rmse", "r2_within", "r2_between", "slope_between"]].round(2).to_dict()
     {'rmse': 6.37, 'r2_within': 0.05, 'r2_between': 0.51, 'slope_between': 1.21}
     """
-    if not isinstance(fit, MixedFit | GeneralizedFit | OLSFit):
+    if not isinstance(fit, AnyFit):
         raise CrosslevelError(f"`transport` takes a fit of cl.mixed or cl.ols; got {type(fit).__name__}.")
     refuse_unfit(fit, "transport")
     clusters = clustering_named(fit.design, _group(fit, group))

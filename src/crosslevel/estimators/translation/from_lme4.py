@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.translation.from_stata import _top_split as split_outside
 from crosslevel.estimators.translation.made_variables import Made, Variables, unknown_command, without_counterpart
+from crosslevel.estimators.translation.stata_options import top_split as split_outside
 from crosslevel.estimators.translation.translation import Translation
 from crosslevel.families import Binomial
 from crosslevel.formula.expressions import quoted
@@ -46,7 +46,7 @@ def from_lme4(code: str) -> Translation:
     cl.mixed("Reaction ~ Days + (Days || Subject)", data, method="ml")
     """
     if not isinstance(code, str) or not code.strip():
-        raise CrosslevelError("`code` is text such as 'lmer(y ~ x + (x | g), data)'; got nothing.")
+        raise CrosslevelError(f"`code` is text such as 'lmer(y ~ x + (x | g), data)'; got {_got(code)}.")
     variables = Variables()
     found: Translation | None = None
     ddf: dict[str, str] = {}
@@ -65,6 +65,11 @@ def from_lme4(code: str) -> Translation:
         raise CrosslevelError(f"`code` has none of the calls that are read: {', '.join(CALLS)}.")
     arguments = {**found.arguments, **ddf}
     return Translation(formula=found.formula, arguments=arguments, source=code, notes=tuple(variables.notes))
+
+
+def _got(given: object) -> str:
+    """What came in the place of text."""
+    return "nothing" if isinstance(given, str) else type(given).__name__
 
 
 def statements(code: str) -> list[str]:
@@ -96,6 +101,8 @@ def _read(call: str, inner: str, source: str, variables: Variables) -> Translati
         family = named.pop("family", "poisson" if call == "glmer.nb" else "gaussian")
         arguments["family"] = "negbinomial" if call == "glmer.nb" else _family(family)
         nodes = named.pop("nAGQ", "1")
+        if not re.fullmatch(r"[1-9]\d*L?", nodes):
+            raise without_counterpart(f"nAGQ = {nodes}", "Write 1 (Laplace) or a number of nodes.")
         arguments["quadrature"] = int(nodes.rstrip("L"))
     if "weights" in named:
         arguments["weights"] = Precision(_column(named.pop("weights")))
@@ -104,6 +111,8 @@ def _read(call: str, inner: str, source: str, variables: Variables) -> Translati
     rest = [name for name in named if name not in CONTROLS and name]
     if rest:
         raise without_counterpart(f"the argument {rest[0]} = {named[rest[0]]}", "Leave it out, or change the data.")
+    if not re.search(r"~.*\|", formula):
+        raise CrosslevelError(f"{call}({inner}) has no formula with random effects, such as y ~ x + (x | g).")
     return Translation(formula=_formula(formula, arguments, variables), arguments=arguments, source=source)
 
 
@@ -147,6 +156,7 @@ def _formula(text: str, arguments: dict[str, Any], variables: Variables) -> str:
     right = re.sub(r"\brelevel\((?:as\.)?factor\(([\w.]+)\),\s*ref\s*=\s*([^()]+)\)", _relevelled, right)
     right = re.sub(r"\b(?:as\.)?factor\(([\w.]+)\)", r"C(\1)", right)
     right = re.sub(r"\brelevel\(([\w.]+),\s*(?:ref\s*=\s*)?([^()]+)\)", r"C(\1, contr.treatment(\2))", right)
+    left, right = (re.sub(r"(?<![\w.$])(sqrt|exp|abs)\(", r"np.\1(", side) for side in (left, right))
     left, right = (_replaced(side, variables) for side in (left, right))
     return " ".join(f"{left.strip()} ~ {right.strip()}".split())
 

@@ -46,7 +46,8 @@ def from_spss(commands: str) -> Translation:
     cl.mixed("mathach ~ ses + (1 + ses | school)", data, method="reml", ddf="satterthwaite")
     """
     if not isinstance(commands, str) or not commands.strip():
-        raise CrosslevelError("`commands` is syntax of SPSS with a MIXED command; got nothing.")
+        got = "nothing" if isinstance(commands, str) else type(commands).__name__
+        raise CrosslevelError(f"`commands` is syntax of SPSS with a MIXED command; got {got}.")
     lines = [" ".join(part.split()) for part in re.split(r"\.\s*(?:\n|$)", commands.strip())]
     variables, weights = Variables(), None
     model: str | None = None
@@ -78,7 +79,7 @@ def _prepare(line: str, variables: Variables) -> None:
             return
         variables.made[new] = Made(text=f"{function}({variables.inside(of)})")
         return
-    if match := re.fullmatch(r"COMPUTE (\w+) = (.*)", line, re.IGNORECASE):
+    if match := re.fullmatch(r"COMPUTE (\w+)\s*=\s*(.*)", line, re.IGNORECASE):
         _compute(match[1], match[2], line, variables)
         return
     if upper.startswith("SELECT IF NOT (MISSING"):
@@ -93,7 +94,7 @@ def _compute(new: str, right: str, line: str, variables: Variables) -> None:
     if right.upper() == "$CASENUM":
         variables.made[new] = Made(text="$CASENUM")
         return
-    if match := re.fullmatch(r"(\w+) - (\w+)", right):
+    if match := re.fullmatch(r"(\w+)\s*-\s*(\w+)", right):
         known = variables.made.get(match[2])
         if known is not None and known.text == f"MEAN({variables.inside(match[1])})":
             variables.made[new] = Made(text=f"center({variables.inside(match[1])})")
@@ -141,16 +142,22 @@ def _read(line: str, source: str, variables: Variables, weights: Frequency | Non
         elif name == "REPEATED":
             arguments["residual"] = _repeated(inside, variables)
         elif name == "METHOD":
+            if inside.lower() not in ("ml", "reml"):
+                raise without_counterpart(f"SPSS's /METHOD={inside}", "Those read are ML and REML.")
             arguments["method"] = inside.lower()
         elif name == "REGWGT":
             arguments["weights"] = Precision(inside)
         elif name == "CRITERIA":
             if asked := re.search(r"DFMETHOD\((\w+)\)", inside.upper()):
+                if asked[1] not in DDF:
+                    raise without_counterpart(f"DFMETHOD({asked[1]})", f"Those read are {', '.join(DDF)}.")
                 arguments["ddf"] = DDF[asked[1]]
         elif name not in SHOWN:
             raise without_counterpart(f"SPSS's subcommand /{text}", "Leave it out if it does not change the model.")
     if arguments["method"] == "ml" or "residual" in arguments:
         arguments = {key: value for key, value in arguments.items() if key != "ddf"}
+    if not random and "residual" not in arguments:
+        raise CrosslevelError("`commands` has MIXED without /RANDOM and /REPEATED, which is a regression: use cl.ols.")
     right = " + ".join([*([] if intercept else ["0"]), *fixed, *random]) or "1"
     right = right if fixed or not intercept else " + ".join(["1", *random])
     formula = f"{variables.text(outcome)} ~ {right}"

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any
 
 from crosslevel import residual as structures
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.translation.made_variables import without_counterpart
+from crosslevel.estimators.translation.stata_options import read_options, refuse_rest, top_split, whole_number
 from crosslevel.estimators.translation.stata_regressions import read_regression
 from crosslevel.estimators.translation.stata_variables import Session, prepare, read_commands, terms
 from crosslevel.estimators.translation.translation import Translation
@@ -20,16 +22,20 @@ FAMILIES: dict[str, Family | None] = {
     "meqrpoisson": Poisson(), "xtmepoisson": Poisson(), "menbreg": NegativeBinomial(), "meologit": Ordinal(),
     "meoprobit": Ordinal(link="probit"), "meglm": None,
 }  # fmt: skip
+MEGLM: dict[str, Any] = {
+    "bernoulli": Binomial, "binomial": Binomial, "poisson": Poisson, "gamma": Gamma, "ordinal": Ordinal,
+    "nbinomial": NegativeBinomial,
+}  # fmt: skip
 REGRESSIONS = ("regress", "reg", "regres", "regre", "xtreg")
 STRUCTURES = {"unstructured": "", "independent": "diag", "exchangeable": "cs"}
 DDF = {
     "satterthwaite": "satterthwaite", "kroger": "kenward-roger", "residual": "residual", "repeated": "between-within",
 }  # fmt: skip
-SHOWN = {
-    "nolog", "variance", "var", "stddeviations", "stddev", "or", "irr", "eform", "nofetable", "noretable", "noheader",
-    "nogroup", "nolrtest", "iterate", "difficult", "emiterate", "technique", "dftable", "startvalues", "from", "emonly",
-    "log", "nostderr", "coeflegend", "base", "allbaselevels", "tolerance", "matlog", "matsqrt", "collinear",
-}  # fmt: skip
+PREFIXES = re.compile(
+    r"(?:by|bys|bysort|svy|mi|bootstrap|bs|jackknife|statsby|rolling|permute|simulate|nestreg|stepwise|fp)\b"
+)
+"""Words before a colon and a command, that run it several times or estimate something else."""
+
 ME_NODES = 7
 """Integration points of the me commands, unless they say otherwise."""
 
@@ -82,12 +88,14 @@ def from_stata(commands: str) -> Translation:
     # Stata reports z statistics here; ddf="normal" does, too, but is too sure of itself where clusters are few
     """
     if not isinstance(commands, str) or not commands.strip():
-        raise CrosslevelError("`commands` is text such as 'mixed y x || g: x, cov(unstructured) reml'; got nothing.")
-    lines = [re.sub(r"^(?:(?:quietly|qui|noisily|noi|capture|cap)\s+)+", "", line) for line in read_commands(commands)]
+        got = "nothing" if isinstance(commands, str) else type(commands).__name__
+        raise CrosslevelError(f"`commands` is text such as 'mixed y x || g: x, cov(unstructured) reml'; got {got}.")
+    lines = [_without_prefix(line) for line in read_commands(commands)]
     places = [k for k, line in enumerate(lines) if _first(line) in (*FAMILIES, *REGRESSIONS)]
     if not places:
         known = ", ".join([*FAMILIES, "regress", "xtreg"])
-        raise CrosslevelError(f"`commands` has none of the models that are read: {known}. It has {lines[-1:]}.")
+        last = f"Its last command is {shorten(lines[-1], 80)!r}." if lines else "It has comments only."
+        raise CrosslevelError(f"`commands` has none of the models that are read: {known}. {last}")
     if len(places) > 1:
         raise CrosslevelError(f"`commands` has {len(places)} models; give them one by one.")
     session = Session()
@@ -99,6 +107,24 @@ def from_stata(commands: str) -> Translation:
     return _read_mixed(line, commands, session)
 
 
+def _without_prefix(line: str) -> str:
+    """A command without what changes nothing in its model, as quietly, capture or xi.
+
+    Raises
+    ------
+    CrosslevelError : a prefix that makes other estimates, as svy or mi estimate.
+    """
+    line = re.sub(
+        r"^(?:(?:(?:quietly|qui|noisily|noi|capture|cap)\b:?|(?:xi|version [\d.]+|eststo\b[^:|]*):)\s*)+", "", line
+    )
+    prefix, colon, command = line.partition(":")
+    if colon and PREFIXES.match(prefix) and _first(command.strip()) in (*FAMILIES, *REGRESSIONS):
+        raise without_counterpart(
+            f"the prefix {prefix.strip()!r}", "Leave it out here, and loop over the subsets, imputations or samples."
+        )
+    return line
+
+
 def _first(line: str) -> str:
     """The name of a command."""
     found = re.match(r"\w+", line)
@@ -108,18 +134,18 @@ def _first(line: str) -> str:
 def _read_mixed(line: str, source: str, session: Session) -> Translation:
     """A multilevel model."""
     command = _first(line)
-    head, *others = [part.strip() for part in _top_split(line[len(command) :], "||")]
-    main, options = _options(head)
+    head, *others = [part.strip() for part in top_split(line[len(command) :], "||")]
+    main, options = read_options(head)
     levels: list[Level] = []
     for other in others:
-        text, own = _options(other)
+        text, own = read_options(other)
         group, _, slopes = text.partition(":")
         local = {
             name: own.pop(name) for name in list(own) if name in ("noconstant", "covariance", "fweight", "pweight")
         }
         own.pop("collinear", None)
         options.update(own)
-        if ":" not in text or not group.strip():
+        if ":" not in text or not group.strip().isidentifier():
             raise CrosslevelError(f"Stata's {other!r} behind || names no level: write || group: slopes, options.")
         levels.append(Level(group=group.strip(), slopes=slopes.strip(), options=local))
     outcome, rest, weight = _main(main)
@@ -128,46 +154,17 @@ def _read_mixed(line: str, source: str, session: Session) -> Translation:
     options.pop("noconstant", None)
     arguments = _arguments(command, options, levels, weight, session)
     random, groups = _random(levels, session)
-    quadrature = _quadrature(command, options, groups)
+    quadrature = _quadrature("family" in arguments, options, groups)
     arguments |= quadrature
     notes = [*session.variables.notes, *_notes(command, arguments, groups, quadrature)]
-    level = float(options.pop("level", "95")) / 100.0
-    _refuse_rest(options)
+    level = whole_number(options.pop("level", ""), "level", 95) / 100.0
+    refuse_rest(options)
+    if not random and "residual" not in arguments:
+        raise CrosslevelError(
+            f"Stata's {shorten(line, 80)!r} has no random effects: write || group:, or regress for a regression."
+        )
     formula = f"{session.variables.text(outcome)} ~ {' + '.join(filter(None, [intercept, *fixed, *random]))}"
     return Translation(formula=formula, arguments=arguments, source=source, notes=tuple(notes), level=level)
-
-
-def _top_split(text: str, mark: str) -> list[str]:
-    """Split at a mark outside parentheses and quotes."""
-    pieces, depth, current, k = [], 0, "", 0
-    while k < len(text):
-        depth += (text[k] in "([") - (text[k] in ")]")
-        if depth == 0 and text.startswith(mark, k):
-            pieces.append(current)
-            current, k = "", k + len(mark)
-            continue
-        current, k = current + text[k], k + 1
-    return [*pieces, current]
-
-
-NAMES = {
-    "cov": "covariance", "nocons": "noconstant", "noconst": "noconstant", "resid": "residuals", "residual": "residuals",
-    "res": "residuals", "restricted": "reml", "ml": "mle", "mlestimation": "mle", "dfm": "dfmethod",
-    "disp": "dispersion", "exp": "exposure", "off": "offset", "intp": "intpoints", "intm": "intmethod",
-    "fam": "family", "l": "link", "bin": "binomial", "lev": "level", "vce": "vce", "pwscale": "pwscale",
-}  # fmt: skip
-
-
-def _options(text: str) -> tuple[str, dict[str, str]]:
-    """What stands before the comma, and the options behind it by their full names."""
-    pieces = _top_split(text, ",")
-    found: dict[str, str] = {}
-    for name, inner in re.findall(r"(\w+)(?:\(((?:[^()]|\([^()]*\))*)\))?", ",".join(pieces[1:])):
-        full = next((full for short, full in NAMES.items() if name == short), None)
-        if full is None:
-            full = next((known for known in NAMES.values() if len(name) >= 3 and known.startswith(name)), name)
-        found[full] = inner.strip()
-    return pieces[0].strip(), found
 
 
 def _main(text: str) -> tuple[str, str, tuple[str, str] | None]:
@@ -180,7 +177,7 @@ def _main(text: str) -> tuple[str, str, tuple[str, str] | None]:
     if re.search(r"\s(if|in)\s", f" {text} "):
         raise CrosslevelError(f"Stata's {text.strip()!r} takes some of the rows (if, in): filter the data first.")
     outcome, _, rest = text.strip().partition(" ")
-    if not re.fullmatch(r"\w+", outcome):
+    if not outcome.isidentifier():
         raise CrosslevelError(f"Stata's command has no outcome that can be read: {text.strip()!r}.")
     return outcome, rest, weight
 
@@ -264,10 +261,12 @@ def _arguments(
     if "dfmethod" in options:
         asked = options.pop("dfmethod").split(",")[0].strip()
         full = next((name for name in DDF if name.startswith(asked[:3])), None)
-        if full is None:
+        if full is None or not asked:
             raise without_counterpart(f"dfmethod({asked})", f"Use one of {', '.join(DDF)}.")
         found["ddf"] = DDF[full]
-    if "vce" in options:
+    if options.get("vce", "oim") == "oim":
+        options.pop("vce", None)
+    else:
         raise without_counterpart(
             f"vce({options['vce']}) beside random effects in one call", 'Leave it out, and ask fit.robust("CR2").'
         )
@@ -278,19 +277,33 @@ def _family(command: str, options: dict[str, str]) -> Any:
     """The family; its name where the link is the usual one."""
     family = FAMILIES[command]
     if command == "meglm":
-        name, link = options.pop("family", "gaussian").split()[0], options.pop("link", "")
-        known = {"bernoulli": Binomial, "binomial": Binomial, "poisson": Poisson, "gamma": Gamma, "ordinal": Ordinal}
-        if name.startswith("gau"):
-            return None
-        make = next((cls for full, cls in known.items() if full.startswith(name[:3])), None)
-        if make is None or (make is Gamma and link not in ("", "log")):
-            raise without_counterpart(f"meglm's family({name}) link({link})", "Use another family or link.")
-        family = make() if not link or make in (Poisson, Gamma) else make(link=link)
+        family = _named_family(options)
     if isinstance(family, NegativeBinomial) and options.pop("dispersion", "mean").startswith("c"):
         return NegativeBinomial(variant="nb1")
     if family is None or family != type(family)():
         return family
     return family.name
+
+
+def _named_family(options: dict[str, str]) -> Family | None:
+    """The family of meglm, by its options; None for the normal distribution."""
+    name, *more = options.pop("family", "gaussian").split() or [""]
+    link = options.pop("link", "")
+    make = next((made for full, made in MEGLM.items() if len(name) > 1 and full.startswith(name)), None)
+    usual = {Poisson: "log", Gamma: "log", NegativeBinomial: "log", None: "identity"}
+    if (
+        not name
+        or (make is None and not "gaussian".startswith(name))
+        or (make in usual and link not in ("", usual[make]))
+    ):
+        raise without_counterpart(f"meglm's family({name}) link({link})", "Use another family or link.")
+    if more and make is Binomial:
+        options["binomial"] = more[0]
+    elif more and make is NegativeBinomial:
+        options["dispersion"] = more[0]
+    if make is None:
+        return None
+    return make(link=link) if link and make not in usual else make()
 
 
 def _weights(
@@ -320,9 +333,11 @@ def _weights(
 
 def _residual(text: str, levels: list[Level], session: Session) -> structures.ResidualStructure | None:
     """The option residuals()."""
-    kind, inner = _options(text)
+    kind, inner = read_options(text)
     by, time = inner.get("by"), inner.get("t")
     name, _, order = kind.partition(" ")
+    if not levels:
+        raise CrosslevelError(f"Stata's residuals({text}) needs a level that they are within: write || group:.")
     within = ":".join(session.variables.group([levels[-1].group])) if levels and levels[-1].group != "_all" else ""
     strata = ":".join(session.variables.group([by])) if by else None
     if name.startswith("ind"):
@@ -333,7 +348,7 @@ def _residual(text: str, levels: list[Level], session: Session) -> structures.Re
         return structures.AR1(time, within=within)
     if name.startswith("exp") and time:
         return structures.CAR1(time, within=within)
-    if name.startswith("exc"):
+    if name.startswith("ex"):
         return structures.CompoundSymmetry(within=within)
     if name.startswith("un") and time:
         return structures.Unstructured(time, within=within)
@@ -342,15 +357,16 @@ def _residual(text: str, levels: list[Level], session: Session) -> structures.Re
     )
 
 
-def _quadrature(command: str, options: dict[str, str], groups: list[tuple[str, ...]]) -> dict[str, Any]:
+def _quadrature(generalized: bool, options: dict[str, str], groups: list[tuple[str, ...]]) -> dict[str, Any]:
     """How the random effects are integrated out."""
     method, points = options.pop("intmethod", ""), options.pop("intpoints", "")
+    laplace = "laplace" in options or method.startswith("lap")
     options.pop("laplace", None)
-    if FAMILIES[command] is None and command != "meglm":
+    if not generalized:
         return {}
-    if method.startswith("lap") or points == "1":
+    if laplace or points == "1":
         return {"quadrature": 1}
-    return {"quadrature": int(points or ME_NODES)} if len(set(groups)) == 1 else {}
+    return {"quadrature": whole_number(points, "intpoints", ME_NODES)} if len(set(groups)) == 1 else {}
 
 
 def _notes(
@@ -367,11 +383,3 @@ def _notes(
     if "family" in arguments and not quadrature:
         notes.append("Stata integrates by quadrature at every level; here several factors are integrated by Laplace")
     return notes
-
-
-def _refuse_rest(options: dict[str, str]) -> None:
-    """Refuse options that are not known; those that change what is shown only are left out."""
-    for name, inner in options.items():
-        if name not in SHOWN:
-            shown = f"{name}({inner})" if inner else name
-            raise without_counterpart(f"the option {shown}", "Leave it out if it does not change the model.")

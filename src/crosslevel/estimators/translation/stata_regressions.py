@@ -5,6 +5,7 @@ from typing import Any
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.translation.made_variables import without_counterpart
+from crosslevel.estimators.translation.stata_options import whole_number
 from crosslevel.estimators.translation.stata_variables import Session, terms
 from crosslevel.estimators.translation.translation import Estimator, Translation
 from crosslevel.weights import Frequency, Precision
@@ -22,10 +23,12 @@ def read_regression(line: str, source: str, session: Session) -> Translation:
     if re.search(r"\s(if|in)\s", f" {text} "):
         raise CrosslevelError(f"Stata's {text.strip()!r} takes some of the rows (if, in): filter the data first.")
     outcome, _, predictors = text.strip().partition(" ")
+    if not outcome.isidentifier():
+        raise CrosslevelError(f"Stata's command has no outcome that can be read: {line!r}.")
     fixed = terms(predictors, session)
     none = "noconstant" in options or "nocons" in options
     options = {name: inner for name, inner in options.items() if name not in ("noconstant", "nocons")}
-    level = float(options.get("level", "95")) / 100.0
+    level = whole_number(options.get("level", ""), "level", 95) / 100.0
     formula = f"{session.variables.text(outcome)} ~ {' + '.join([*(['0'] if none else []), *fixed]) or '1'}"
     if command == "xtreg":
         estimator, formula, arguments = _panel(formula, options, session)
@@ -82,7 +85,8 @@ def _panel(formula: str, options: dict[str, str], session: Session) -> tuple[Est
         raise CrosslevelError("Stata's xtreg has no group here: give i(id), or the command xtset id before it.")
     group = ":".join(session.variables.group([group]))
     arguments: dict[str, Any] = {"group": group}
-    asked = options.pop("vce", None) or ("cluster" if "cluster" in options or "robust" in options else None)
+    asked = options.pop("vce", None) or (f"cluster {options['cluster']}" if "cluster" in options else None)
+    asked = asked or ("robust" if "robust" in options else None)
     options = {name: inner for name, inner in options.items() if name not in ("cluster", "robust", *SHOWN, "re")}
     kind = next((name for name in ("fe", "be", "mle", "ml", "pa") if name in options), "re")
     options.pop(kind, None)
@@ -90,7 +94,22 @@ def _panel(formula: str, options: dict[str, str], session: Session) -> tuple[Est
         raise without_counterpart(f"xtreg's option {next(iter(options), kind)}", "Those read are fe, re, be and mle.")
     if kind in ("mle", "ml"):
         return "mixed", f"{formula} + (1 | {group})", {"method": "ml"}
-    if asked:
+    if asked and not asked.startswith("conv"):
+        _refuse_clusters(asked, group, session)
         arguments["vcov"] = "CR1S" if kind == "re" else "CR1"
     estimators: dict[str, Estimator] = {"fe": "fixed_effects", "be": "between", "re": "random_effects"}
     return estimators[kind], formula, arguments
+
+
+def _refuse_clusters(asked: str, group: str, session: Session) -> None:
+    """Refuse standard errors of xtreg that are clustered by something else than its group, and other kinds of them.
+
+    Raises
+    ------
+    CrosslevelError : they are not those of the group.
+    """
+    kind, *clusters = asked.split()
+    if kind in ("r", "robust"):
+        return
+    if not kind.startswith("cl") or ":".join(session.variables.group(clusters)) != group:
+        raise without_counterpart(f"vce({asked}) in xtreg", f"Those read are conventional, robust and cluster {group}.")

@@ -6,6 +6,7 @@ from itertools import product
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.translation.made_variables import Made, Variables, unknown_command
+from crosslevel.formula.contextual import identifier
 from crosslevel.formula.expressions import quoted
 
 IGNORED = {
@@ -39,7 +40,7 @@ def read_commands(text: str) -> list[str]:
     """Commands of a do-file, each on one line, without comments."""
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
     text = re.sub(r"///[^\n]*\n", " ", text)
-    lines = [re.sub(r"(^|\s)//.*$", "", line).strip() for line in text.splitlines()]
+    lines = [re.sub(r"(^|\s)//.*$", "", line).strip().rstrip("; ") for line in text.splitlines()]
     return [re.sub(r"^\.\s+", "", line) for line in lines if line and not line.startswith("*")]
 
 
@@ -60,7 +61,8 @@ def prepare(command: str, session: Session) -> None:
     elif re.fullmatch(r"g|ge|gen|gene|gener|genera|generat|generate", word) and not by:
         _generate(rest, session, command)
     elif re.fullmatch(r"su|sum|summ|summa|summar|summari|summariz|summarize", word):
-        session.summarized = rest.split(",")[0].split()[0]
+        listed = rest.split(",")[0].split()
+        session.summarized = listed[0] if len(listed) == 1 else None
     elif word == "encode":
         _encode(rest, session, command)
     elif word in ("xtset", "tsset"):
@@ -71,7 +73,7 @@ def prepare(command: str, session: Session) -> None:
         session.labels[name] = tuple(label for _, label in sorted(pairs, key=lambda pair: int(pair[0])))
     elif word == "keep" and re.match(r"if !missing\([^()]*\)$", rest):
         session.variables.notes.append("rows with missing values are left out before means are taken, as they are here")
-    elif word not in IGNORED:
+    elif word not in IGNORED or (word in ("drop", "use") and re.search(r"\b(if|in)\b", rest)):
         raise unknown_command(command, "Stata")
 
 
@@ -196,23 +198,41 @@ def _product(factors: list[str]) -> str:
 def _choices(part: str, session: Session, *, alone: bool) -> list[str]:
     """What one factor of a term stands for: several where a list stands in parentheses."""
     found = re.fullmatch(r"(?:([\w.()]*?)\.)?\((.+)\)", part)
+    several = re.fullmatch(r"i\(([\d ]+)\)\.(\w+)", part)
+    if several:
+        return [_indicator(several[2], number, session) for number in several[1].split()]
     if found and not re.fullmatch(r"i\d+|ib\(.*", found[1] or ""):
         prefix = f"{found[1]}." if found[1] else ""
         return [text for word in found[2].split() for text in _choices(f"{prefix}{word}", session, alone=alone)]
     prefix, _, name = part.rpartition(".")
-    if re.search(r"[*?~-]", name) or not re.fullmatch(r"\w+", name):
+    if not name.replace("*", "").replace("?", "").replace("~", "").replace("-", "").isidentifier():
+        raise CrosslevelError(f"Stata's {part!r} is no name of a variable.")
+    if not name.isidentifier():
         raise CrosslevelError(f"Stata's {part!r} stands for variables that only the data know: write their names.")
     made = session.variables.made.get(name)
     if prefix == "c" or (prefix == "" and alone):
         return [session.variables.text(name)]
     if prefix == "":
         prefix = "i"
-    if re.fullmatch(r"\d+", prefix):
-        return [f"I({session.variables.inside(name)} == {prefix})"]
-    base = re.fullmatch(r"i?b?(\d+|n|first)?|ib?\(?(\d+)?\)?", prefix)
+    if re.fullmatch(r"i?\d+", prefix):
+        return [_indicator(name, prefix.removeprefix("i"), session)]
+    base = re.fullmatch(r"i|i?b(\d+|n|first)|ib\((?:first|(\d+))\)", prefix)
     if base is None:
-        raise CrosslevelError(f"Stata's operator in {part!r} is not read here: make the variable in the data.")
+        what = "write the number of the base" if "b(" in prefix else "make the variable in the data"
+        raise CrosslevelError(f"Stata's operator in {part!r} is not read here: {what}.")
     return [_categories(name, base[1] or base[2], made)]
+
+
+def _indicator(name: str, number: str, session: Session) -> str:
+    """Whether a categorical variable has one value."""
+    made = session.variables.made.get(name)
+    if made is not None and made.levels:
+        if not 0 < int(number) <= len(made.levels):
+            raise CrosslevelError(f"Stata's {number}.{name} is none of its {len(made.levels)} categories.")
+        return f"I({identifier(made.group[0])} == {str(made.levels[int(number) - 1])!r})"
+    if made is not None and made.group:
+        raise CrosslevelError(f"Stata's {number}.{name} is a number that encode gave: write which category it is.")
+    return f"I({session.variables.inside(name)} == {number})"
 
 
 def _categories(name: str, base: str | None, made: Made | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from crosslevel import residual as structures
-from crosslevel.display import decimals_for, fixed
+from crosslevel.display import decimals_for, fixed, number
 from crosslevel.estimators import known_part
 from crosslevel.estimators.written.records import Statement, name
 from crosslevel.families import Family
@@ -34,7 +34,9 @@ DISTRIBUTIONS = {
 
 
 def shown(value: float, digits: int | None) -> str:
-    """A number with so many decimals; by default four significant digits."""
+    """A number with so many decimals; by default four significant digits, with a power of ten beyond 1e-6 and 1e9."""
+    if digits is None and value and not 1e-6 <= abs(value) < 1e9:
+        return number(value, significant=4)
     return fixed(value, decimals_for(abs(value), significant=4, least=0) if digits is None else digits).replace(",", "")
 
 

@@ -35,15 +35,21 @@ def write_equations(fit: Any, form: Form, format: Format, numbers: bool, digits:
 
 def _numbers(fit: "Written", digits: int | None) -> dict[str, str]:
     """Text of each coefficient's estimate."""
+    pairs = zip(fit.params.items(), fit.bse, strict=True)
+    return {str(term): _estimate(float(value), float(error), digits) for (term, value), error in pairs}
+
+
+def _estimate(value: float, error: float, digits: int | None) -> str:
+    """An estimate with the decimals of its standard error; with a power of ten where it is very small or large."""
     from crosslevel.display import fixed
     from crosslevel.estimators.summary import shown_decimals
 
-    found = {}
-    for (term, value), error in zip(fit.params.items(), fit.bse, strict=True):
-        usable = bool(np.isfinite(error)) and error > 0.0
-        decimals = digits if digits is not None else shown_decimals(float(error), float(value)) if usable else 3
-        found[str(term)] = fixed(float(value), decimals).replace(",", "").replace("−", "-")
-    return found
+    usable = bool(np.isfinite(error)) and error > 0.0
+    if digits is None and value and (abs(value) >= 1e9 or (usable and error < 1e-7)):
+        ratio = np.log10(abs(value) / error) if usable else 0.0
+        return f"{value:.{int(np.clip(np.ceil(ratio) + 1, 2, 8))}e}"
+    decimals = digits if digits is not None else shown_decimals(error, value) if usable else 3
+    return fixed(value, decimals).replace(",", "").replace("−", "-")
 
 
 def _lines(fit: "Written", form: Form, numbers: bool, digits: int | None) -> Iterator[Line]:

@@ -53,11 +53,14 @@ class Statement:
 Line = Sum | Statement
 
 
+SIMILAR = str.maketrans("⟦⟧\x00\n", "[]  ")
+
+
 def name(text: str) -> str:
-    """A variable's name in markup."""
-    return f"⟦{text}⟧"
+    """A variable's name in markup; brackets of the markup that it has itself are replaced by similar ones."""
+    return f"⟦{text.translate(SIMILAR)}⟧"
 
 
 def indexed(text: str, index: str) -> str:
     """A variable with its subscript in markup."""
-    return f"⟦{text}⟧_{{{index}}}" if index else f"⟦{text}⟧"
+    return f"{name(text)}_{{{index}}}" if index else name(text)

@@ -28,6 +28,7 @@ SPECIAL = {
     ">": r"\textgreater{}", "|": r"\textbar{}", "×": r"\ensuremath{\times}", "≤": r"\ensuremath{\le}",
     "≥": r"\ensuremath{\ge}",
 }  # fmt: skip
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LOWERED = dict(zip("0123456789ijk", "₀₁₂₃₄₅₆₇₈₉ᵢⱼₖ", strict=True))
 
 OPERATORS = ("logit", "probit", "cloglog", "log", "Bernoulli", "Binomial", "BetaBinomial", "Poisson",
@@ -35,6 +36,8 @@ OPERATORS = ("logit", "probit", "cloglog", "log", "Bernoulli", "Binomial", "Beta
 _OPERATOR = re.compile(rf"\b({'|'.join(sorted(OPERATORS, key=len, reverse=True))})\b(?=\(| )")
 _NAME = re.compile(r"⟦(.*?)⟧")
 _SUBSCRIPT = re.compile(r"_\{([^{}]*)\}")
+_EXPONENT = re.compile(r"(?<=\d)e([+-]\d+)")
+_NEGATIVE = re.compile(r"(?<![\w₀-₉])-(?=\d)")
 _POWER = re.compile(r"\^\{([^{}]*)\}")
 
 
@@ -89,7 +92,7 @@ class Rendering:
         variables = variables.replace("×", "*") if self.format == "text" else variables
         sign, head = "+", self.markup(term.symbol)
         if self.numbers is not None and term.coefficient is not None:
-            head = self.numbers[term.coefficient]
+            head = self._number(self.numbers[term.coefficient])
             sign, head = ("-", head[1:]) if head.startswith(("-", "−")) else ("+", head)
         joint = {"latex": r"\,", "text": " * ", "unicode": " "}[self.format]
         sign = self._minus if sign == "-" else sign
@@ -111,11 +114,12 @@ class Rendering:
         if self.format != "latex":
             return f"N(0, {self._matrix(matrix)})"
         if len(matrix) == 1:
-            return rf"\mathcal{{N}}(0, {matrix[0][0]})"
+            return rf"\mathcal{{N}}(0, {self._number(matrix[0][0])})"
         return rf"\mathcal{{N}}\left(\mathbf{{0}}, {self._matrix(matrix)}\right)"
 
     def _matrix(self, matrix: Sequence[Sequence[str]]) -> str:
         """A matrix; a number if it is one."""
+        matrix = [list(map(self._number, row)) for row in matrix]
         if len(matrix) == 1:
             return matrix[0][0]
         if self.format == "latex":
@@ -123,13 +127,22 @@ class Rendering:
             return rf"\left(\begin{{array}}{{{'r' * len(matrix)}}} {rows} \end{{array}}\right)"
         return "[" + ", ".join(f"[{', '.join(row)}]" for row in matrix) + "]"
 
+    def _number(self, text: str) -> str:
+        """A number, its power of ten and its minus as this format has them."""
+        if self.format == "latex":
+            return _EXPONENT.sub(lambda found: rf" \times 10^{{{int(found[1])}}}", text)
+        if self.format == "unicode":
+            text = _EXPONENT.sub(lambda found: f" × 10{str(int(found[1])).translate(RAISED)}", text)
+            return _NEGATIVE.sub("−", text)
+        return text
+
     def markup(self, text: str) -> str:
         """Markup in this format."""
         pieces = _NAME.split(text)  # names stand at odd positions
         make = {"latex": _latex, "text": _plain, "unicode": _unicode}[self.format]
         marks = [f"\x00{k}\x00" for k in range(len(pieces) // 2)]
         whole = "".join(piece if k % 2 == 0 else marks[k // 2] for k, piece in enumerate(pieces))
-        out = make(whole)
+        out = self._number(make(whole))
         for mark, name in zip(marks, pieces[1::2], strict=True):
             shown = rf"\text{{{escaped(name)}}}" if self.format == "latex" else name
             out = out.replace(mark, shown)

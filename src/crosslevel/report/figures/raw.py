@@ -11,7 +11,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.mixed import MixedFit
 from crosslevel.report.figures import theme
 from crosslevel.report.figures.subject import clusters_of, evenly, linear_only, named, predictor_of, used_frame
-from crosslevel.table import Columns, group_codes
+from crosslevel.table import Columns, group_codes, group_names
 from crosslevel.types import FloatArray, Frame
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def raw_data(
         frame, clusters = used_frame(source, [x]), clusters_of(source)
         outcome = source.augment()[y] if y == source.spec.response_name else used_frame(source, [y])[y]
     else:
-        columns, parts = Columns.from_frame(source), group.split(":")
+        columns = Columns.from_frame(source)
+        parts = group_names(columns, group)
         columns.require([y, x, *parts], "raw")
         mask, _ = columns.complete([y, x, *parts])
         frame = columns.to_pandas(tuple(dict.fromkeys([y, x])), slice(0, columns.n_rows), mask)

@@ -13,8 +13,9 @@ from crosslevel.errors import CrosslevelError, DataError
 from crosslevel.report.tables.cells import beside, count_cell, finite, fixed_cell, writer
 from crosslevel.report.tables.formats import BINARY, check_format, rendered, saved
 from crosslevel.report.tables.labels import clean
+from crosslevel.report.tables.lines import number_of_digits
 from crosslevel.report.tables.record import Heading, Line, Printed, PublicationTable, TableFormat
-from crosslevel.table import Columns
+from crosslevel.table import Columns, group_names
 from crosslevel.types import Frame
 
 NUMBERS = ("mean", "sd", "min", "max")
@@ -81,9 +82,10 @@ def descriptives(
         check_format(format)
     if format in BINARY and path is None:
         raise CrosslevelError(f"`path` is needed with format={format!r}: the file to write, such as 'table.{format}'.")
+    digits = number_of_digits(digits)
     columns = Columns.from_frame(data)
-    groups = [] if group is None else [group] if isinstance(group, str) else list(group)
-    columns.require([part.strip() for name in groups for part in name.split(":")], "group")
+    groups = [] if group is None else [group] if isinstance(group, str) else list(dict.fromkeys(group))
+    columns.require([part for name in groups for part in group_names(columns, name)], "group")
     columns.require([] if by is None else [by], "by")
     chosen = _chosen(columns, variables, [*groups, by])
     found = summarise_by_level(columns, groups, list(chosen), by)

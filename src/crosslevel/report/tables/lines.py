@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from crosslevel.errors import CrosslevelError
 from crosslevel.report.tables.cells import (
     EXTREME,
     Shown,
@@ -16,6 +17,8 @@ from crosslevel.report.tables.labels import Labels
 from crosslevel.report.tables.models import Model
 from crosslevel.report.tables.record import Heading, Line, Printed
 from crosslevel.report.tables.rows import Quantity
+
+MOST_DIGITS = 15
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,3 +95,15 @@ def reference_lines(models: Sequence[Model], terms: Sequence[str], labels: Label
                 cells = found.setdefault(first, (absent, [None] * len(models)))[1]
                 cells[k] = words_cell("reference")
     return {term: Line(label=labels(name), cells=tuple(cells)) for term, (name, cells) in found.items()}
+
+
+def number_of_digits(digits: int) -> int:
+    """A number of decimals as given.
+
+    Raises
+    ------
+    CrosslevelError : it is none.
+    """
+    if isinstance(digits, int) and not isinstance(digits, bool) and 0 <= digits <= MOST_DIGITS:
+        return digits
+    raise CrosslevelError(f"`digits` is a number of decimals from 0 to {MOST_DIGITS}; got {digits!r}.")

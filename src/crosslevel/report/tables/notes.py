@@ -73,7 +73,8 @@ def estimators(models: Sequence[Model]) -> Iterator[str]:
     for model in models:
         words.setdefault(estimator_words(model), []).append(model)
     for text, mine in words.items():
-        yield f"{_of(mine, models)}{text}."
+        which = _of(mine, models)
+        yield f"{which}{text if which else text[:1].upper() + text[1:]}."
 
 
 def estimator_words(model: Model) -> str:
@@ -115,7 +116,8 @@ def warned(models: Sequence[Model]) -> Iterator[str]:
         aliased = getattr(getattr(model.source, "design", None), "aliased", ())
         if aliased:
             which = "" if len(models) == 1 else f"{model.name}: "
-            yield f"{which}Left out, as other terms determine it: {clean(', '.join(aliased))}."
+            them = "it" if len(aliased) == 1 else "them"
+            yield f"{which}Left out, as other terms determine {them}: {clean(', '.join(aliased))}."
         if not getattr(model.source, "converged", True):
             yield f"{model.name} did not converge: {clean(model.source.status)}"
     singular = [model for model in models if getattr(model.source, "is_singular", False)]

@@ -11,7 +11,7 @@ from crosslevel.report.tables.body import read_body
 from crosslevel.report.tables.cells import Shown
 from crosslevel.report.tables.formats import BINARY, check_format, rendered, saved
 from crosslevel.report.tables.labels import Terms, clean
-from crosslevel.report.tables.lines import Manner
+from crosslevel.report.tables.lines import Manner, number_of_digits
 from crosslevel.report.tables.models import exponentials, read_models
 from crosslevel.report.tables.record import PublicationTable, TableFormat
 from crosslevel.report.tables.rows import Components
@@ -21,7 +21,6 @@ Show: TypeAlias = "Shown | Sequence[Shown] | None"
 Random: TypeAlias = "bool | Components"
 
 USUAL_STARS = (0.05, 0.01, 0.001)
-MOST_DIGITS = 15
 
 
 def table(
@@ -123,13 +122,18 @@ def table(
         check_format(format)
     if format in BINARY and path is None:
         raise CrosslevelError(f"`path` is needed with format={format!r}: the file to write, such as 'table.{format}'.")
-    manner = Manner(shown=_shown(show), beside=beside, stars=_stars(stars), digits=_digits(digits))
+    manner = Manner(
+        shown=_shown(show),
+        beside=beside,
+        stars=_stars(stars),
+        digits=None if digits is None else number_of_digits(digits),
+    )
     models = exponentials(read_models(models, names, check_level(level)), exponentiate)
     body = read_body(models, terms, statistics, level=level, random=_random(random))
     made = PublicationTable(
         headings=("", *(clean(model.name) for model in models)),
         lines=tuple(body.lines(manner, groups, reference=reference)),
-        notes=(*body.notes(manner, level), *map(clean, [notes] if isinstance(notes, str) else notes)),
+        notes=tuple(map(clean, (*body.notes(manner, level), *([notes] if isinstance(notes, str) else notes)))),
         title=clean(title), label=label, frame=body.frame(),
     )  # fmt: skip
     if path is not None:
@@ -165,18 +169,6 @@ def _stars(stars: bool | Sequence[float] | None) -> tuple[float, ...]:
     if not all(isinstance(one, float) and 0.0 < one < 1.0 for one in levels):
         raise CrosslevelError(f"`stars` is True or levels such as (.05, .01, .001); got {stars!r}.")
     return tuple(sorted(levels, reverse=True))
-
-
-def _digits(digits: int | None) -> int | None:
-    """Decimals of estimates.
-
-    Raises
-    ------
-    CrosslevelError : not a number of decimals.
-    """
-    if digits is None or (isinstance(digits, int) and not isinstance(digits, bool) and 0 <= digits <= MOST_DIGITS):
-        return digits
-    raise CrosslevelError(f"`digits` is a number of decimals from 0 to {MOST_DIGITS}, or None; got {digits!r}.")
 
 
 def _random(random: Random) -> Components | None:
