@@ -168,7 +168,7 @@ def test_words_and_light() -> None:
     wild.loc[5, "x"] = 300.0
     found = cl.leverage(cl.mixed("y ~ x + z + (1 | g)", wild.assign(y=rng.normal(size=48))))
     assert found.concern == "look"
-    assert 'cl.influence(fit, by="rows") tells what they change' in " ".join(found.sentences)
+    assert 'cl.influence(fit, by="rows") tells what it changes' in " ".join(found.sentences)
 
 
 def test_figure_shows_clusters_and_rows() -> None:

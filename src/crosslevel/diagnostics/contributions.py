@@ -9,11 +9,12 @@ import pandas as pd
 
 from crosslevel.diagnostics import contributions_words as words
 from crosslevel.diagnostics.context_terms import context_terms
-from crosslevel.diagnostics.diagnostic import Concern
+from crosslevel.diagnostics.diagnostic import AnyFit, Concern
 from crosslevel.diagnostics.influence import clusters_of
-from crosslevel.diagnostics.leverage import AnyFit, information_of
+from crosslevel.diagnostics.leverage import information_of
 from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
+from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.inference.clusterings import Clustering, clustering_named
@@ -178,15 +179,16 @@ def contributions(fit: AnyFit, by: str | Sequence[str] | None = None) -> Contrib
     _refuse(fit)
     clusters = clustering_named(fit.design, clusters_of(fit, by))
     found = information_of(fit)
-    parts = np.column_stack([found.parts, found.fixed_leverage, found.effective, np.ones(len(found.place))])
+    told = found.parts[:, fit.terms] if isinstance(fit, GeneralizedFit) else found.parts  # none of thresholds
+    parts = np.column_stack([told, found.fixed_leverage, found.effective, np.ones(len(found.place))])
     sums, p = found.by_cluster(clusters, parts), len(fit.params)
     index = pd.Index([str(level) for level in clusters.levels], name=clusters.name)
     return Contributions(
         by=clusters.name, levels=clusters.levels, outcome=fit.spec.response_name,
         context=context_terms(fit.design, products_by_cluster(fit.design, clusters)),
         shares=pd.DataFrame(sums[:, :p], index=index, columns=[str(term) for term in fit.params.index]),
-        sizes=np.round(sums[:, p + 2]).astype(np.int64), weight=sums[:, p] / max(p, 1), effective_rows=sums[:, p + 1],
-        reliability=_reliability(fit, clusters), crossed=_crosses(found, clusters),
+        sizes=np.round(sums[:, p + 2]).astype(np.int64), weight=sums[:, p] / found.parts.shape[1],
+        effective_rows=sums[:, p + 1], reliability=_reliability(fit, clusters), crossed=_crosses(found, clusters),
     )  # fmt: skip
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from crosslevel.diagnostics import leverage_words as words
-from crosslevel.diagnostics.diagnostic import Concern
+from crosslevel.diagnostics.diagnostic import AnyFit, Concern
 from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
@@ -23,8 +22,6 @@ from crosslevel.inference.robust_rows import Working, all_rows
 from crosslevel.inference.row_information import RowInformation, generalized_rows
 from crosslevel.types import FloatArray
 
-AnyFit: TypeAlias = MixedFit | GeneralizedFit | OLSFit
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Leverage:
@@ -38,7 +35,7 @@ class Leverage:
     clusters : for each grouping factor, or clustering of `ols`, by level: rows; leverage, fixed, random (sums over its
         rows); mean (leverage of a row); share (fixed over the number of coefficients): the weight of the cluster in
         all coefficients together.
-    n_coefficients : p, the sum of the fixed parts.
+    n_coefficients : p, the sum of the fixed parts; of an ordinal outcome thresholds count as one intercept.
     """
 
     outcome: str
@@ -127,7 +124,7 @@ def leverage(fit: AnyFit) -> Leverage:
     fixed, both, times = _hat_values(fit)
     parts = np.column_stack([both, fixed, both - fixed])
     rows = pd.DataFrame(parts, columns=["leverage", "fixed", "random"], index=row_index(fit.design))
-    p, design = len(fit.params), fit.design
+    p, design = len(fit.design.x), fit.design
     clusters: dict[str, pd.DataFrame] = {}
     if isinstance(fit, OLSFit):
         for name in fit.clusters:

@@ -44,9 +44,8 @@ def sentences(found: "Leverage") -> tuple[str, ...]:
     deciding, outweighing = _deciding(found), _outweighing(found)
     if deciding:
         told.append(
-            f"{counted(deciding)} {'row' if deciding == 1 else 'rows'} with a leverage above {OWN:g}: their fitted "
-            "values follow their own outcomes more than all others. Check these outcomes in the data; "
-            'cl.influence(fit, by="rows") tells what they change.'
+            f'{_of_deciding(deciding)} in the data; cl.influence(fit, by="rows") tells what '
+            f"{'it changes' if deciding == 1 else 'they change'}."
         )
     if outweighing:
         told.append(
@@ -74,10 +73,26 @@ def _total(found: "Leverage") -> str:
     """The effective number of parameters."""
     total = found.total
     if total - found.n_coefficients < 1e-8 * total:
+        if found.n_coefficients == 1:
+            return "The fitted values take 1 parameter, the coefficient."
         return f"The fitted values take {found.n_coefficients} parameters, one for each coefficient."
     return (
-        f"The fitted values take {fixed(total, 1)} parameters: {found.n_coefficients} coefficients, and random effects "
-        f"worth {fixed(total - found.n_coefficients, 1)}."
+        f"The fitted values take {fixed(total, 1)} parameters: {found.n_coefficients} "
+        f"{'coefficient' if found.n_coefficients == 1 else 'coefficients'}, and random effects worth "
+        f"{fixed(total - found.n_coefficients, 1)}."
+    )
+
+
+def _of_deciding(count: int) -> str:
+    """Rows that decide their own fitted values, and what to check."""
+    if count == 1:
+        return (
+            f"1 row has a leverage above {OWN:g}: its fitted value follows its own outcome more than all others. Check "
+            "this outcome"
+        )
+    return (
+        f"{counted(count)} rows have a leverage above {OWN:g}: their fitted values follow their own outcomes more than "
+        "all others. Check these outcomes"
     )
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 
 from crosslevel.diagnostics.checks import clusters, context, estimation, predictors
 from crosslevel.diagnostics.checks.light import Light
-from crosslevel.diagnostics.checks.subject import AnyFit, Subject
-from crosslevel.diagnostics.diagnostic import CONCERNS, Concern, worst
+from crosslevel.diagnostics.checks.subject import Subject
+from crosslevel.diagnostics.diagnostic import CONCERNS, AnyFit, Concern, worst
 from crosslevel.display import Block, Document, Paragraph, Row, Section, Table, counted
 from crosslevel.errors import CrosslevelError
 
@@ -55,7 +55,8 @@ class Check:
     def sentences(self) -> tuple[str, ...]:
         """What is off, and what to do; one sentence where nothing is."""
         found = tuple(f"{light.finding} {light.advice}".strip() for light in self.lights if light.concern != "none")
-        return found or (f"All {len(self.lights)} checks are in order.",)
+        checks = "The only check is" if len(self.lights) == 1 else f"All {len(self.lights)} checks are"
+        return found or (f"{checks} in order.",)
 
     @property
     def concern(self) -> Concern:

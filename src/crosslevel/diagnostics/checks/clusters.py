@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from crosslevel.diagnostics.checks.light import Light
-from crosslevel.diagnostics.checks.subject import Subject
+from crosslevel.diagnostics.checks.subject import AnyFit, Subject
 from crosslevel.diagnostics.diagnostic import Concern
 from crosslevel.display import counted, fixed, percent
 from crosslevel.estimators.generalized.fit import GeneralizedFit
@@ -17,6 +17,9 @@ FEW, SOME = 10, 30
 PER_PREDICTOR, LEAST_FREE = 10, 10
 """Clusters for each cluster-level predictor, and degrees of freedom that should be left."""
 
+FEW_FOR_ONE = "Add no other, and compare the result without each cluster (cl.influence)."
+"""What to do where the predictors are as few as they can be."""
+
 SMALL = 5.0
 """Rows per cluster (median) below which clusters say little of themselves."""
 
@@ -24,20 +27,19 @@ SMALL = 5.0
 def number_of_clusters(subject: Subject) -> Iterator[Light]:
     """Few clusters, for variances and for tests."""
     for name, count in _clusters(subject).items():
-        told = f"{counted(count)} clusters of {name}."
+        told = f"{counted(count)} {'cluster' if count == 1 else 'clusters'} of {name}."
         if count < FEW:
             yield Light(
                 name="Number of clusters", concern="act",
-                finding=f"Only {told} A variance between them is estimated from {count} values, and each test of a "
-                f"cluster-level predictor from at most {max(count - 2, 0)} degrees of freedom.",
-                advice=f"Report intervals (Kenward-Roger, cluster bootstrap), not stars; consider {name} as fixed "
-                "effects if no cluster-level predictor is of interest.",
+                finding=f"Only {told} {_of_few(count)}",
+                advice=f"{_cautious(subject.fit)} Report intervals, not stars; consider {name} as fixed effects if no "
+                "cluster-level predictor is of interest.",
             )  # fmt: skip
         elif count < SOME:
             yield Light(
                 name="Number of clusters", concern="look",
                 finding=f"{told} Normal theory is too optimistic with so few.",
-                advice='Keep the t tests of fit.tidy(), compare fit.tests(ddf="kenward-roger") and fit.bootstrap().',
+                advice=_cautious(subject.fit),
             )  # fmt: skip
         else:
             yield Light(name="Number of clusters", concern="none", finding=told)
@@ -52,13 +54,14 @@ def predictors_of_clusters(subject: Subject) -> Iterator[Light]:
     count, q = design.factors[0].n_levels, len(names)
     if not q:
         return
-    left = count - q - 1
+    left = max(count - q - 1, 0)
     told = (
         f"{counted(count)} clusters of {design.group} for {q} cluster-level {'predictor' if q == 1 else 'predictors'} "
-        f"({', '.join(names)}): {fixed(count / q, 1)} for each, {left} degrees of freedom left."
+        f"({', '.join(names)}): {f'{fixed(count / q, 1)} for each, ' if q > 1 else ''}{_freedom(left)} left."
     )
     concern: Concern = "act" if left < LEAST_FREE else "look" if count < PER_PREDICTOR * q else "none"
-    advice = f"Keep to {max(count // PER_PREDICTOR, 1)}, chosen by theory." if concern != "none" else ""
+    keep = max(count // PER_PREDICTOR, 1)
+    advice = "" if concern == "none" else FEW_FOR_ONE if q <= keep else f"Keep to {keep}, chosen by theory."
     yield Light(name="Predictors of clusters", concern=concern, finding=told, advice=advice)
 
 
@@ -94,6 +97,37 @@ def size_of_clusters(subject: Subject) -> Iterator[Light]:
             )  # fmt: skip
         else:
             yield Light(name="Size of clusters", concern="none", finding=told)
+
+
+def _cautious(fit: AnyFit) -> str:
+    """Tests for few clusters that this model has."""
+    if isinstance(fit, OLSFit):
+        return "Keep to CR2 standard errors with their own degrees of freedom (fit.robust()), compare fit.wild_test()."
+    if fit.design.is_sampled:
+        return 'Keep to t tests (ddf="m-l-1"), compare fit.bootstrap(kind="cluster").'
+    if isinstance(fit, GeneralizedFit):
+        return 'Keep to cautious tests, as fit.tests(ddf="between-within"), and compare fit.bootstrap().'
+    if fit.design.residual is not None:
+        return 'Keep the t tests of fit.tidy(), compare fit.tests(ddf="satterthwaite") and fit.bootstrap().'
+    refit = "" if fit.method == "reml" else '.update(method="reml")'
+    own = "" if fit.solution.prior is not None else " and fit.bootstrap()"
+    return f'Keep the t tests of fit.tidy(), compare fit{refit}.tests(ddf="kenward-roger"){own}.'
+
+
+def _of_few(count: int) -> str:
+    """What so few clusters have to tell."""
+    values = f"{count} values" if count > 1 else "one value"
+    if count < 3:
+        return f"A variance between them is estimated from {values}, and nothing is left to test their predictors by."
+    return (
+        f"A variance between them is estimated from {values}, and each test of a cluster-level predictor from at most "
+        f"{_freedom(count - 2)}."
+    )
+
+
+def _freedom(count: int) -> str:
+    """Degrees of freedom."""
+    return f"{counted(count)} degree{'' if count == 1 else 's'} of freedom"
 
 
 def _clusters(subject: Subject) -> dict[str, int]:

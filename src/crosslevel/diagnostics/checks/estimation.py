@@ -42,7 +42,9 @@ def singularity(subject: Subject) -> Iterator[Light]:
 def notes(subject: Subject) -> Iterator[Light]:
     """What the fit itself remarks and no other check says."""
     fit, design = subject.fit, subject.design
-    told = {*notes_on_rows(design), *notes_on_clusters(design)}
+    told = {*notes_on_clusters(design)}
+    if design.rows.dropped:
+        told.add(notes_on_rows(design)[-1])
     for note in fit.notes:
         if note not in told and not note.startswith(SINGULAR):
             words, _, advice = note.partition(". ")

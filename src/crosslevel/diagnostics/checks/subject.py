@@ -2,20 +2,14 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 
 from crosslevel.design import Design
 from crosslevel.design.factors import GroupingFactor
-from crosslevel.estimators.generalized.fit import GeneralizedFit
-from crosslevel.estimators.mixed_fit import MixedFit
-from crosslevel.estimators.ols_fit import OLSFit
+from crosslevel.diagnostics.diagnostic import AnyFit
 from crosslevel.formula.spec import DesignColumn
 from crosslevel.types import BoolArray, FloatArray
-
-AnyFit: TypeAlias = MixedFit | GeneralizedFit | OLSFit
-"""A fit that can be checked."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from crosslevel.diagnostics.diagnostic import Concern
+from crosslevel.diagnostics.diagnostic import AnyFit, Concern
 from crosslevel.diagnostics.residuals import envelope_words as words
 from crosslevel.diagnostics.residuals.standardised import (
     GeneralizedSource,
@@ -22,20 +22,17 @@ from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.generalized.likelihoods import require_likelihood
-from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.estimators.random import level_index
 from crosslevel.estimators.rows import row_index
 from crosslevel.estimators.simulation import refuse_weights
 from crosslevel.inference.bootstrap.run import Reporter
 from crosslevel.inference.hat_values import refuse_variances
+from crosslevel.inference.multiplicity import holm
 from crosslevel.inference.normal_order import anderson_darling, excess_kurtosis, skewness
 from crosslevel.types import FloatArray, IntArray
 
 Of: TypeAlias = Literal["residuals", "random effects"]
-
-AnyFit: TypeAlias = MixedFit | GeneralizedFit | OLSFit
-"""Fits whose outcomes can be drawn anew."""
 
 FEWEST = 20
 """Simulations below which there is no envelope to speak of."""
@@ -104,6 +101,7 @@ class Envelope:
     same : effects without a part of their own, being perfectly correlated with one that has, by name.
     n : outcomes drawn from the model.
     refitted : whether variances were estimated from each of them.
+    normal : whether residuals are those of a linear model.
     """
 
     of: Of
@@ -112,6 +110,7 @@ class Envelope:
     same: Mapping[str, str]
     n: int
     refitted: bool
+    normal: bool = True
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -231,7 +230,15 @@ def envelope(
         _part(name, values, _labels(fit, of, name), places[name], np.array(simulated[name]), np.array(statistics[name]))
         for name, values in observed.items()
     )
-    return Envelope(of=of, outcome=fit.spec.response_name, parts=parts, same=same, n=n, refitted=refit)
+    return Envelope(
+        of=of,
+        outcome=fit.spec.response_name,
+        parts=parts,
+        same=same,
+        n=n,
+        refitted=refit,
+        normal=not isinstance(fit, GeneralizedFit),
+    )
 
 
 def _source(fit: AnyFit, of: Of, n: int, refit: bool, rng: np.random.Generator, what: str) -> Source:
@@ -245,7 +252,7 @@ def _source(fit: AnyFit, of: Of, n: int, refit: bool, rng: np.random.Generator, 
         raise CrosslevelError(f"`of` is 'residuals' or 'random effects'; got {of!r}.")
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < FEWEST:
         raise CrosslevelError(f"`n` is the number of simulations, at least {FEWEST}; got {n!r}. 200 are usual.")
-    if not isinstance(fit, MixedFit | GeneralizedFit | OLSFit):
+    if not isinstance(fit, AnyFit):
         raise CrosslevelError(
             f"{what} is for fits of cl.mixed and cl.ols; got {type(fit).__name__}. Fit the model by one of them."
         )
@@ -351,12 +358,3 @@ def _labels(fit: AnyFit, of: Of, name: str) -> pd.Index:
         if name in {f"{effect} of {factor.name}" for effect in fit.design.effects_of(factor)}:
             return level_index(factor)
     raise AssertionError(name)
-
-
-def holm(p_values: FloatArray) -> FloatArray:
-    """P-values (m,) adjusted for being several (Holm 1979); NaN stays."""
-    out, known = np.full(len(p_values), np.nan), np.flatnonzero(np.isfinite(p_values))
-    order = known[np.argsort(p_values[known], kind="stable")]
-    raised = np.maximum.accumulate(p_values[order] * np.arange(len(order), 0, -1))
-    out[order] = np.minimum(raised, 1.0)
-    return out

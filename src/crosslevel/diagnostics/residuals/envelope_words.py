@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crosslevel.diagnostics.diagnostic import Concern
-from crosslevel.display import Block, Column, Document, Items, Note, Table, counted, fixed, number, p_statement
+from crosslevel.diagnostics.diagnostic import Concern, sentence_blocks
+from crosslevel.display import Column, Document, Table, counted, fixed, number, p_statement
 
 if TYPE_CHECKING:
     from crosslevel.diagnostics.residuals.envelope import Envelope, Part
@@ -25,7 +25,11 @@ def concern(found: "Envelope") -> Concern:
     shapes = [(abs(part.value("skewness")), part.value("excess_kurtosis")) for part in wrong]
     if any(skew > STRONG[0] or tails > STRONG[1] for skew, tails in shapes):
         return "act"
-    if found.of == "residuals" and all(skew < SLIGHT[0] and abs(tails) < SLIGHT[1] for skew, tails in shapes):
+    if (
+        found.of == "residuals"
+        and found.normal
+        and all(skew < SLIGHT[0] and abs(tails) < SLIGHT[1] for skew, tails in shapes)
+    ):
         return "none"
     return "look"
 
@@ -85,6 +89,12 @@ def _advice(found: "Envelope", wrong: "list[Part]") -> str:
     """What to do."""
     if not wrong:
         return ""
+    if found.of == "residuals" and not found.normal:
+        return (
+            "Quantile residuals are normal where the family is right, and these are not quite: its variance, its share "
+            "of zeros or its link may be wrong, or a predictor is missing. Look at cl.dispersion(fit), "
+            "cl.linearity(fit) and cl.residuals(fit).outlying_rows; compare another family; check by fit.robust()."
+        )
     if found.of == "residuals" and found.concern == "none":
         return (
             "The difference is detectable with so many rows, and too small to matter: coefficients and their standard "
@@ -105,11 +115,6 @@ def _advice(found: "Envelope", wrong: "list[Part]") -> str:
 
 def write(found: "Envelope") -> Document:
     """The document."""
-    told = list(found.sentences)
-    warned = found.concern != "none"
-    blocks: list[Block] = [Items(told[:-1] if warned else told)]
-    if warned:
-        blocks.append(Note(told[-1], kind="warning"))
     rows = [
         [part.name, part.n_values, *(number(part.value(name)) for name in ("distance", "skewness", "excess_kurtosis")),
          counted(part.outside), p]
@@ -122,4 +127,5 @@ def write(found: "Envelope") -> Document:
         f"Reference: {counted(found.n)} outcomes drawn from the model, {how}. Outside: order statistics beyond the "
         "95 % envelope, point by point."
     )
-    return Document(f"Distribution of the {found.of} of {found.outcome}", [*blocks, Table(columns, rows, notes=[note])])
+    blocks = [*sentence_blocks(found), Table(columns, rows, notes=[note])]
+    return Document(f"Distribution of the {found.of} of {found.outcome}", blocks)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from crosslevel.diagnostics.diagnostic import Concern
+from crosslevel.diagnostics.diagnostic import AnyFit, Concern
 from crosslevel.diagnostics.residuals import homogeneity_words as words
-from crosslevel.diagnostics.residuals.envelope import AnyFit, residual_source
+from crosslevel.diagnostics.residuals.envelope import residual_source
 from crosslevel.diagnostics.residuals.standardised import RESIDUALS
 from crosslevel.display import Document
 from crosslevel.estimators.generalized.fit import GeneralizedFit
@@ -40,6 +40,7 @@ class Homogeneity:
     simulated : (n, parts) the same in outcomes drawn from the model.
     trend : correlation of |residual| with the fitted value.
     n : outcomes drawn from the model.
+    normal : whether residuals are those of a linear model.
     """
 
     outcome: str
@@ -49,6 +50,7 @@ class Homogeneity:
     simulated: FloatArray = field(repr=False)
     trend: float
     n: int
+    normal: bool = True
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -157,7 +159,7 @@ def homogeneity(fit: AnyFit, *, n: int = 200, seed: int | np.random.Generator | 
         clusters={group.name: table for group, table in zip(groups, tables[:-1], strict=True)}, along=tables[-1],
         observed=np.array([levene(observed, *part) for part in parts]), simulated=np.array(statistics),
         trend=float(np.corrcoef(np.abs(observed[able]), fitted[able])[0, 1]) if np.ptp(fitted[able]) > 0.0 else 0.0,
-        n=n,
+        n=n, normal=not isinstance(fit, GeneralizedFit),
     )  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from crosslevel.diagnostics.diagnostic import Concern
-from crosslevel.display import Block, Column, Document, Items, Note, Row, Table, counted, fixed, number, p_statement
+from crosslevel.diagnostics.diagnostic import Concern, sentence_blocks
+from crosslevel.display import Column, Document, Row, Table, counted, fixed, number, p_statement
 
 if TYPE_CHECKING:
     from crosslevel.diagnostics.residuals.homogeneity import Homogeneity
@@ -59,6 +59,13 @@ def sentences(found: "Homogeneity") -> tuple[str, ...]:
         told.append(f"{text}.")
     if found.concern == "none":
         return tuple(told)
+    if not found.normal:
+        told.append(
+            "The family's variance is not that of the data, and standard errors may be wrong. Compare a family with a "
+            "dispersion of its own (of counts negbinomial, of shares betabinomial), see whether a predictor or a "
+            "random slope is missing, look at cl.dispersion(fit), and check by fit.robust()."
+        )
+        return tuple(told)
     told.append(
         "Coefficients stay unbiased; their standard errors and the variances of random slopes may be wrong. Let the "
         "residual variance differ by groups (residual=cl.residual.By('column')) or grow with the fitted values "
@@ -76,13 +83,8 @@ def _course(trend: float) -> str:
 
 def write(found: "Homogeneity") -> Document:
     """The document."""
-    told = list(found.sentences)
-    warned = found.concern != "none"
-    blocks: list[Block] = [Items(told[:-1] if warned else told)]
-    if warned:
-        blocks.append(Note(told[-1], kind="warning"))
-    blocks += [_cluster_table(name, table) for name, table in found.clusters.items()]
-    return Document(f"Spread of the residuals of {found.outcome}", blocks)
+    tables = [_cluster_table(name, table) for name, table in found.clusters.items()]
+    return Document(f"Spread of the residuals of {found.outcome}", [*sentence_blocks(found), *tables])
 
 
 def _cluster_table(name: str, table: pd.DataFrame) -> Table:

@@ -46,10 +46,15 @@ def least_confounded(fit: MixedFit, group: str | None = None, term: str | None =
     >>> len(found), found["confounding"].round(2).tolist()[:2]
     (17, [0.12, 0.12])
     """
-    if not isinstance(fit, MixedFit) or not fit.design.factors:
+    if not isinstance(fit, MixedFit):
         raise CrosslevelError(
             f"`least_confounded` is for linear models of cl.mixed with random effects; got {type(fit).__name__}. Other "
             "random effects are compared with simulated ones by cl.envelope(fit, of='random effects')."
+        )
+    if not fit.design.factors:
+        raise CrosslevelError(
+            "`least_confounded` combines predicted random effects, and this model has none. Add a random term, or look "
+            "at cl.residuals(fit)."
         )
     refuse_variances(fit.design, fit.solution)
     factor = fit.design.factor_named(group)

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crosslevel.diagnostics.diagnostic import Concern
+from crosslevel.diagnostics.diagnostic import AnyFit, Concern
 from crosslevel.diagnostics.residuals import linearity_words as words
-from crosslevel.diagnostics.residuals.envelope import AnyFit, holm
 from crosslevel.diagnostics.residuals.homogeneity import bands_of, fitted_of
 from crosslevel.diagnostics.residuals.predictors import Predictor, predictors_of
 from crosslevel.display import Document
 from crosslevel.errors import ConvergenceWarning, CrosslevelError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
-from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.inference.curves import curve_columns, knots_of
+from crosslevel.inference.multiplicity import holm
 from crosslevel.types import FloatArray
 
 POINTS = 101
@@ -149,7 +148,7 @@ def linearity(fit: AnyFit, x: str | Sequence[str] | None = None, *, level: float
     ses      school     2.0      0.163    0.849  0.009
     meanses             2.0      1.623    0.201  0.063
     """
-    if not isinstance(fit, MixedFit | GeneralizedFit | OLSFit):
+    if not isinstance(fit, AnyFit):
         raise CrosslevelError(
             f"`linearity` is for fits of cl.mixed and cl.ols; got {type(fit).__name__}. Fit the model by one of them."
         )

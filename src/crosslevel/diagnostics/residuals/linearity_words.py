@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crosslevel.diagnostics.diagnostic import Concern
-from crosslevel.display import Block, Column, Document, Items, Note, Table, fixed, number, p_statement
+from crosslevel.diagnostics.diagnostic import Concern, sentence_blocks
+from crosslevel.display import Column, Document, Table, fixed, number, p_statement
 
 if TYPE_CHECKING:
     from crosslevel.diagnostics.residuals.linearity import Course, Linearity
@@ -60,11 +60,6 @@ def _df(value: float) -> str:
 
 def write(found: "Linearity") -> Document:
     """The document."""
-    told = list(found.sentences)
-    warned = found.concern != "none"
-    blocks: list[Block] = [Items(told[:-1] if warned else told)]
-    if warned:
-        blocks.append(Note(told[-1], kind="warning"))
     rows = [
         [course.name, course.within or None, int(course.df_num), _df(course.df_den), number(course.statistic),
          fixed(course.bend, 2), course.p_value]
@@ -75,4 +70,5 @@ def write(found: "Linearity") -> Document:
         Column("F", align="decimal"), Column("Bend", align="decimal"), Column("p", format="p"),
     ]  # fmt: skip
     note = f"Test of a restricted cubic spline beside the straight line. Bend: in {found.unit}."
-    return Document(f"Linearity of the predictors of {found.outcome}", [*blocks, Table(columns, rows, notes=[note])])
+    blocks = [*sentence_blocks(found), Table(columns, rows, notes=[note])]
+    return Document(f"Linearity of the predictors of {found.outcome}", blocks)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crosslevel.diagnostics.residuals.envelope import AnyFit
+from crosslevel.diagnostics.diagnostic import AnyFit
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.formula.spec import DesignColumn

@@ -1,9 +1,8 @@
 """`residuals`: the residuals of every level."""
 
-from typing import TypeAlias
-
 import numpy as np
 
+from crosslevel.diagnostics.diagnostic import AnyFit
 from crosslevel.diagnostics.residuals.generalized import of_generalized
 from crosslevel.diagnostics.residuals.linear import of_mixed, of_ordinary
 from crosslevel.diagnostics.residuals.record import Residuals
@@ -11,9 +10,6 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols_fit import OLSFit
-
-AnyFit: TypeAlias = MixedFit | GeneralizedFit | OLSFit
-"""Fits that have residuals of rows and of clusters."""
 
 
 def residuals(fit: AnyFit, *, seed: int | np.random.Generator | None = 1) -> Residuals:
