@@ -335,3 +335,17 @@ def test_commands_know_families(monkeypatch, capsys, tmp_path):
     assert "Laplace approximation" in page.read_text(encoding="utf-8")
     assert run(monkeypatch, "compare", path, formula, "--trials", "size", "--quiet") == 2
     assert "family='gaussian' has none" in capsys.readouterr().err
+
+
+def test_codes_of_missing_answers_are_taken_away(monkeypatch, capsys, sleepstudy) -> None:
+    frame = pd.read_csv(sleepstudy)
+    frame.loc[[0, 5], "Days"] = 99
+    frame.to_csv(sleepstudy, index=False)
+    assert run(monkeypatch, "fit", sleepstudy, FORMULA, "--missing-codes", "Days=98,99", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["fit"]["nobs"] == len(frame) - 2
+    assert run(monkeypatch, "describe", sleepstudy, "-g", "Subject", "--missing-codes", "dayz=99") == 2
+    assert "Did you mean 'Days' for 'dayz'" in capsys.readouterr().err
+    assert run(monkeypatch, "fit", sleepstudy, FORMULA, "--missing-codes", "Days=99", "--missing-codes", 98) == 2
+    assert "each column once" in capsys.readouterr().err
+    assert run(monkeypatch, "fit", sleepstudy, FORMULA, "--missing-codes", 99, "--in-batches") == 2
+    assert "--in-batches" in capsys.readouterr().err

@@ -20,6 +20,7 @@ def run_analyze(
     overwrite: bool,
     sheet: str | None,
     encoding: str | None,
+    missing_codes: list[str] | None,
     quiet: bool,
     **given: Any,
 ) -> bool:
@@ -27,7 +28,7 @@ def run_analyze(
 
     Parameters
     ----------
-    file, sheet, encoding : the data.
+    file, sheet, encoding, missing_codes : the data.
     formula : all predictors; see `crosslevel.analyze`.
     json : print every number as JSON instead.
     folder, overwrite : where everything is written, and whether an earlier analysis there may be replaced.
@@ -39,7 +40,7 @@ def run_analyze(
 
     if folder is not None:
         check_folder(folder, overwrite=overwrite, argument="--output")
-    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    data = output.read_file(file, sheet=sheet, encoding=encoding, missing_codes=missing_codes, quiet=quiet)
     found: Analysis | GeneralizedAnalysis = analyze(formula, data, progress=not quiet, **given)
     if folder is not None:
         with output.progress("Drawing the report", quiet):

@@ -24,6 +24,7 @@ from crosslevel.cli.options import (
     Family,
     File,
     Json,
+    MissingCodes,
     Output,
     Quadrature,
     Quiet,
@@ -92,13 +93,14 @@ def describe(
     out: Output = None,
     sheet: Sheet = None,
     encoding: Encoding = None,
+    missing_codes: MissingCodes = None,
     quiet: Quiet = False,
 ) -> None:
     """Describe the clusters and, by variable, what varies within and between them."""
     from crosslevel.diagnostics.describe import describe as describe_frame
 
     names = None if variables is None else [name.strip() for name in variables.split(",")]
-    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    data = output.read_file(file, sheet=sheet, encoding=encoding, missing_codes=missing_codes, quiet=quiet)
     found = describe_frame(data, group, names)
     output.deliver(output.description(found), json=json, path=out)
 
@@ -139,6 +141,7 @@ def fit(
     out: Output = None,
     sheet: Sheet = None,
     encoding: Encoding = None,
+    missing_codes: MissingCodes = None,
     quiet: Quiet = False,
 ) -> None:
     """Fit a linear or generalized linear mixed model."""
@@ -150,7 +153,13 @@ def fit(
         "weights": weights_of(weights, cluster_weights or (), scaling),
         **outcome_named(family, quadrature, trials, exposure),
     }  # fmt: skip
-    data = file if in_batches else output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    if in_batches and missing_codes:
+        raise CrosslevelError("`--missing-codes` is not for `--in-batches`: make the codes missing in the file first.")
+    data = (
+        file
+        if in_batches
+        else output.read_file(file, sheet=sheet, encoding=encoding, missing_codes=missing_codes, quiet=quiet)
+    )
     with output.progress("Fitting", quiet):
         result = mixed(formula, data, **arguments)
     output.deliver(output.fit(result, level=level), json=json, path=out)
@@ -203,6 +212,7 @@ def select(
     out: Output = None,
     sheet: Sheet = None,
     encoding: Encoding = None,
+    missing_codes: MissingCodes = None,
     quiet: Quiet = False,
 ) -> None:
     """Drop random slopes, then correlations, as the criterion says; print the path and the chosen model's formula."""
@@ -210,8 +220,8 @@ def select(
 
     converged = run_select(
         file, formula, keep=names_in(keep), criterion=criterion, context=names_in(context), correlations=correlations,
-        method=method, seed=seed, json=json, path=out, sheet=sheet, encoding=encoding, quiet=quiet,
-        **outcome_named(family, quadrature, trials, exposure),
+        method=method, seed=seed, json=json, path=out, sheet=sheet, encoding=encoding, missing_codes=missing_codes,
+        quiet=quiet, **outcome_named(family, quadrature, trials, exposure),
     )  # fmt: skip
     if not converged:
         raise typer.Exit(NOT_CONVERGED)
@@ -248,6 +258,7 @@ def compare(
     out: Output = None,
     sheet: Sheet = None,
     encoding: Encoding = None,
+    missing_codes: MissingCodes = None,
     quiet: Quiet = False,
 ) -> None:
     """Fit several models, or one by several methods, and compare coefficients, standard errors and intervals."""
@@ -257,7 +268,7 @@ def compare(
     converged = run_compare(
         file, formulas, ddf=names_in(ddf) or ["auto"], cluster=cluster, baseline=baseline, terms=names_in(terms),
         level=level, outcome=outcome_named(family, quadrature, trials, exposure), json=json, path=out, sheet=sheet,
-        encoding=encoding, quiet=quiet,
+        encoding=encoding, missing_codes=missing_codes, quiet=quiet,
     )  # fmt: skip
     if not converged:
         raise typer.Exit(NOT_CONVERGED)
@@ -298,6 +309,7 @@ def analyze(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier analysis in that folder.")] = False,
     sheet: Sheet = None,
     encoding: Encoding = None,
+    missing_codes: MissingCodes = None,
     quiet: Quiet = False,
 ) -> None:
     """Analyse context effects: describe, check, select a model, compare estimators, and say what to write."""
@@ -307,7 +319,8 @@ def analyze(
     converged = run_analyze(
         file, formula, context=names_in(context) or [], group=group, keep=names_in(keep), criterion=criterion,
         n_boot=boot, seed=seed, level=level, missing=missing, json=json, folder=out, overwrite=overwrite, sheet=sheet,
-        encoding=encoding, quiet=quiet, **outcome_named(family, quadrature, trials, exposure),
+        encoding=encoding, missing_codes=missing_codes, quiet=quiet,
+        **outcome_named(family, quadrature, trials, exposure),
     )  # fmt: skip
     if not converged:
         raise typer.Exit(NOT_CONVERGED)

@@ -13,6 +13,7 @@ from crosslevel.cli.options import (
     Family,
     File,
     Json,
+    MissingCodes,
     Output,
     Quadrature,
     Quiet,
@@ -42,13 +43,23 @@ def check(
     out: Output = None,
     sheet: Sheet = None,
     encoding: Encoding = None,
+    missing_codes: MissingCodes = None,
     quiet: Quiet = False,
 ) -> None:
     """Fit a model and check it for what goes wrong most often, in words, with what to do."""
     from crosslevel.diagnostics.checks.check import check as check_fit
 
     outcome = outcome_named(family, quadrature, trials, exposure)
-    fit = fitted(file, formula, method=method, sheet=sheet, encoding=encoding, quiet=quiet, **outcome)
+    fit = fitted(
+        file,
+        formula,
+        method=method,
+        sheet=sheet,
+        encoding=encoding,
+        missing_codes=missing_codes,
+        quiet=quiet,
+        **outcome,
+    )
     found = check_fit(fit)
     result = output.Result(
         document=found.document, frame=lambda: found.frame, record=lambda: {"lights": records(found.frame)}
@@ -74,6 +85,7 @@ def diagnose(
     ] = None,
     sheet: Sheet = None,
     encoding: Encoding = None,
+    missing_codes: MissingCodes = None,
     quiet: Quiet = False,
 ) -> None:
     """Fit a model and check it in every way: residuals, random effects, influence, contributions of clusters."""
@@ -83,7 +95,16 @@ def diagnose(
     if out is not None:
         html_file(out)
     outcome = outcome_named(family, quadrature, trials, exposure)
-    fit = fitted(file, formula, method=method, sheet=sheet, encoding=encoding, quiet=quiet, **outcome)
+    fit = fitted(
+        file,
+        formula,
+        method=method,
+        sheet=sheet,
+        encoding=encoding,
+        missing_codes=missing_codes,
+        quiet=quiet,
+        **outcome,
+    )
     found = diagnose_fit(fit, n=draws, seed=seed, progress=not quiet)
     result = output.Result(
         document=found.document, frame=lambda: found.frame, record=lambda: {"checks": records(found.frame)}
@@ -98,12 +119,19 @@ def diagnose(
 
 
 def fitted(
-    file: Path, formula: str, *, sheet: str | None, encoding: str | None, quiet: bool, **arguments: Any
+    file: Path,
+    formula: str,
+    *,
+    sheet: str | None,
+    encoding: str | None,
+    missing_codes: list[str] | None,
+    quiet: bool,
+    **arguments: Any,
 ) -> "MixedFit | GeneralizedFit":
     """Read the data and fit the model, with messages meanwhile."""
     from crosslevel.estimators.mixed import mixed
 
-    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    data = output.read_file(file, sheet=sheet, encoding=encoding, missing_codes=missing_codes, quiet=quiet)
     with output.progress("Fitting", quiet):
         fit: MixedFit | GeneralizedFit = mixed(formula, data, **arguments)
         return fit

@@ -31,13 +31,14 @@ def run_compare(
     path: Path | None,
     sheet: str | None,
     encoding: str | None,
+    missing_codes: list[str] | None,
     quiet: bool,
 ) -> bool:
     """Fit, print the fits side by side, and write that; whether every fit converged.
 
     Parameters
     ----------
-    file, sheet, encoding : the data.
+    file, sheet, encoding, missing_codes : the data.
     formulas : a mixed model where there is a random term, else a regression. Beside a single mixed model stands the
         regression of its fixed part.
     ddf : degrees of freedom of mixed models, by each of which they are tested.
@@ -53,7 +54,7 @@ def run_compare(
 
     if baseline < 1:
         raise CrosslevelError(f"`--baseline` is the place of an estimator, counted from 1; got {baseline}.")
-    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    data = output.read_file(file, sheet=sheet, encoding=encoding, missing_codes=missing_codes, quiet=quiet)
     with output.progress("Fitting", quiet):
         fits = fitted(formulas, data, cluster, outcome)
         estimators = given(fits, ddf)

@@ -17,7 +17,7 @@ def run_demo(path: Path, *, json: bool, quiet: bool) -> bool:
     from crosslevel.report.page import html_file
 
     html_file(path)
-    data = output.read_file(datasets.path("hsb"), sheet=None, encoding=None, quiet=quiet)
+    data = output.read_file(datasets.path("hsb"), sheet=None, encoding=None, missing_codes=None, quiet=quiet)
     found = analyze(FORMULA, data, CONTEXT, group="school", progress=not quiet)
     with output.progress("Drawing the report", quiet):
         written = found.report(path)

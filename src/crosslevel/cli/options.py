@@ -26,6 +26,14 @@ Ddf = Annotated[
     ),
 ]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of a text file, if not UTF-8.", show_default=False)]
+MissingCodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Codes of missing answers that the file does not declare: trust=99 or age=998,999 of one column (again "
+        "for another), 99 of all.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print every number as JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress messages.")]
 Family = Annotated[

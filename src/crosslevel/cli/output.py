@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from crosslevel.display import Document, page, text
-from crosslevel.errors import FileError
+from crosslevel.errors import CrosslevelError, FileError
 from crosslevel.estimators.export import plain, records
 from crosslevel.table import read, write_atomically
+from crosslevel.table.missing_codes import MissingCodes
 
 if TYPE_CHECKING:
     from crosslevel.diagnostics.describe import Description
@@ -103,10 +104,37 @@ def dumped(record: dict[str, Any]) -> str:
     return json_text.dumps(record, indent=1, allow_nan=False, ensure_ascii=False)
 
 
-def read_file(file: Path, *, sheet: str | None, encoding: str | None, quiet: bool) -> pd.DataFrame:
+def read_file(
+    file: Path, *, sheet: str | None, encoding: str | None, missing_codes: list[str] | None, quiet: bool
+) -> pd.DataFrame:
     """Read a data file, with a message meanwhile."""
     with progress(f"Reading {file.name}", quiet):
-        return read(file, sheet=sheet, encoding=encoding)
+        return read(file, sheet=sheet, encoding=encoding, missing_codes=codes_of(missing_codes))
+
+
+def codes_of(given: list[str] | None) -> MissingCodes | None:
+    """Codes of missing answers as the library takes them, from those of the command line.
+
+    Raises
+    ------
+    CrosslevelError : codes of all columns beside codes of one.
+
+    Examples
+    --------
+    >>> codes_of(["trust=99", "age=998,999"]), codes_of(["98,99"]), codes_of(None)
+    ({'trust': ['99'], 'age': ['998', '999']}, ['98', '99'], None)
+    """
+    if not given:
+        return None
+    parts = [text.rpartition("=") for text in given]
+    by_column = {name: codes.split(",") for name, mark, codes in parts if mark}
+    if not by_column:
+        return [code for _, _, codes in parts for code in codes.split(",")]
+    if len(by_column) < len(parts):
+        raise CrosslevelError(
+            f"`--missing-codes` is given for all columns or by column, each column once; got {', '.join(given)}."
+        )
+    return dict(by_column)
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def run_power(
     if file is not None and file.suffix.lower() not in PLANS:
         from crosslevel.estimators.mixed import mixed
 
-        data = output.read_file(file, sheet=None, encoding=None, quiet=quiet)
+        data = output.read_file(file, sheet=None, encoding=None, missing_codes=None, quiet=quiet)
         model = mixed(model, data)
     found = power(model, progress=not quiet, **asked)
     best = None

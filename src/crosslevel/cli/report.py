@@ -14,6 +14,7 @@ from crosslevel.cli.options import (
     Family,
     File,
     Json,
+    MissingCodes,
     Quadrature,
     Quiet,
     Sheet,
@@ -44,6 +45,7 @@ def report(
     json: Json = False,
     sheet: Sheet = None,
     encoding: Encoding = None,
+    missing_codes: MissingCodes = None,
     quiet: Quiet = False,
 ) -> None:
     """Fit one or several models and write one self-contained HTML report."""
@@ -52,7 +54,7 @@ def report(
 
     outcome = outcome_named(family, quadrature, trials, exposure)
     arguments: dict[str, Any] = {"method": method, "ddf": ddf, "missing": missing, **outcome}
-    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    data = output.read_file(file, sheet=sheet, encoding=encoding, missing_codes=missing_codes, quiet=quiet)
     fits = []
     for formula in formulas:
         with output.progress(f"Fitting {formula}", quiet):

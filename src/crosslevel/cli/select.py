@@ -18,6 +18,7 @@ def run_select(
     path: Path | None,
     sheet: str | None,
     encoding: str | None,
+    missing_codes: list[str] | None,
     quiet: bool,
     **given: Any,
 ) -> bool:
@@ -25,7 +26,7 @@ def run_select(
 
     Parameters
     ----------
-    file, sheet, encoding : the data.
+    file, sheet, encoding, missing_codes : the data.
     formula : the maximal model.
     json, path : how the result is printed, and where it is written.
     quiet : no messages meanwhile.
@@ -33,7 +34,7 @@ def run_select(
     """
     from crosslevel.selection.select import select
 
-    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    data = output.read_file(file, sheet=sheet, encoding=encoding, missing_codes=missing_codes, quiet=quiet)
     found = select(formula, data, progress=not quiet, **given)
     output.deliver(delivered(found), json=json, path=path)
     return found.fit.converged

@@ -14,6 +14,7 @@ from crosslevel.cli.options import (
     Family,
     File,
     Json,
+    MissingCodes,
     Quadrature,
     Quiet,
     Sheet,
@@ -64,6 +65,7 @@ def table(
     json: Json = False,
     sheet: Sheet = None,
     encoding: Encoding = None,
+    missing_codes: MissingCodes = None,
     quiet: Quiet = False,
 ) -> None:
     """Fit one or several models and write them side by side as a table for publication."""
@@ -77,7 +79,7 @@ def table(
         raise CrosslevelError(f"`--format` is one of {', '.join(WRITTEN)}; got {format!r}. Write files by --output.")
     if out is not None:
         format_of(out)
-    data = output.read_file(file, sheet=sheet, encoding=encoding, quiet=quiet)
+    data = output.read_file(file, sheet=sheet, encoding=encoding, missing_codes=missing_codes, quiet=quiet)
     with output.progress("Fitting", quiet):
         fits = fits_of(formulas, data, cluster, outcome_named(family, quadrature, trials, exposure))
         below = None if show == "none" else cast(Any, _listed(show))
