@@ -164,3 +164,9 @@ def test_unseen_category_on_new_data() -> None:
     fit = cl.mixed("y ~ x + party + (1 | g)", frame())
     with pytest.raises(cl.DataError, match=r"centre.*left.*right"):
         fit.predict(frame().assign(party="centre"))
+
+
+def test_a_name_with_blanks_is_shown_between_backticks():
+    error = cl.ColumnNotFoundError.in_argument("formula", ["Vertrauen", "Politik"], ["Vertrauen in Politik", "x"])
+    assert "stand between backticks: `Vertrauen in Politik`." in str(error)
+    assert "backticks" not in str(cl.ColumnNotFoundError.in_argument("group", ["Vertrauen"], ["Vertrauen in Politik"]))

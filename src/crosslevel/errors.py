@@ -23,16 +23,19 @@ class ColumnNotFoundError(DataError):
     def in_argument(cls, argument: str, missing: Iterable[str], columns: Iterable[str]) -> "ColumnNotFoundError":
         """Name the argument, the missing columns, and the nearest existing name of each."""
         wanted, existing = list(missing), list(columns)
-        hints = []
+        hints, signs = [], ""
         for name in wanted:
             lowered = {column.lower(): column for column in reversed(existing)}
             close = get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
             if close:
-                hints.append(f"{lowered[close[0]]!r} for {name!r}")
+                nearest = lowered[close[0]]
+                hints.append(f"{nearest!r} for {name!r}")
+                if argument == "formula" and not nearest.isidentifier():
+                    signs = f" In a formula, names with blanks or signs stand between backticks: `{nearest}`."
         hint = f" Did you mean {', '.join(hints)}?" if hints else ""
         shown = ", ".join(existing[:30]) + (f", ... ({len(existing)} in all)" if len(existing) > 30 else "")
         names = ", ".join(repr(name) for name in wanted)
-        return cls(f"`{argument}` uses {names}, which the data lack.{hint} Columns: {shown}.")
+        return cls(f"`{argument}` uses {names}, which the data lack.{hint}{signs} Columns: {shown}.")
 
 
 class FormulaError(CrosslevelError):

@@ -95,8 +95,9 @@ def _first_lines(file: Path, compressed: bool, encoding: str) -> list[str]:
 def _undecodable(file: Path, encoding: str) -> str:
     name = "UTF-8" if encoding == "utf-8-sig" else encoding
     return (
-        f"`path`: the text in {str(file)!r} is not in the encoding {name}. Name its own with encoding=: "
-        "'cp1252' for Western European Windows, 'latin-1' for older Unix files, 'utf-16' for Excel's Unicode text."
+        f"`path`: the text in {str(file)!r} is not in the encoding {name}. Name its own with encoding= (--encoding "
+        "on the command line): 'cp1252' for Western European Windows, 'latin-1' for older Unix files, 'utf-16' for "
+        "Excel's Unicode text."
     )
 
 
