@@ -8,9 +8,8 @@ from typing import TypeAlias
 import pandas as pd
 
 from crosslevel.diagnostics.checks.check import check
-from crosslevel.diagnostics.checks.subject import AnyFit
 from crosslevel.diagnostics.contributions import contributions
-from crosslevel.diagnostics.diagnostic import CONCERNS, Concern, Diagnostic, worst
+from crosslevel.diagnostics.diagnostic import CONCERNS, AnyFit, Concern, Diagnostic, worst
 from crosslevel.diagnostics.generalized.calibrated import calibration
 from crosslevel.diagnostics.generalized.clusters import observed_expected
 from crosslevel.diagnostics.generalized.quantiles import quantile_residuals

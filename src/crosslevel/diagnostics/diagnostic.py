@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-from crosslevel.display import Document
+from crosslevel.display import Block, Document, Items, Note
+from crosslevel.estimators.generalized.fit import GeneralizedFit
+from crosslevel.estimators.mixed_fit import MixedFit
+from crosslevel.estimators.ols_fit import OLSFit
+
+AnyFit: TypeAlias = MixedFit | GeneralizedFit | OLSFit
+"""Fits that can be diagnosed."""
 
 Concern: TypeAlias = Literal["none", "look", "act"]
 """A light: nothing to do, worth a look, or something has to be done."""
@@ -29,6 +35,14 @@ class Diagnostic(Protocol):
 
     def document(self) -> Document:
         """The sentences and the tables behind them, to print or to show in a notebook."""
+
+
+def sentence_blocks(found: Diagnostic) -> list[Block]:
+    """The sentences of a record as a list; the last as a warning where something is off."""
+    sentences = list(found.sentences)
+    if found.concern == "none":
+        return [Items(sentences)]
+    return [Items(sentences[:-1]), Note(sentences[-1], kind="warning")]
 
 
 def worst(concerns: Sequence[Concern]) -> Concern:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from crosslevel.diagnostics.context_terms import context_terms
+from crosslevel.diagnostics.diagnostic import AnyFit
 from crosslevel.diagnostics.influence_record import ROWS
 from crosslevel.diagnostics.influence_record import Influence as Influence
-from crosslevel.diagnostics.leverage import AnyFit, leverage
+from crosslevel.diagnostics.leverage import leverage
 from crosslevel.errors import CrosslevelError, MemoryShortageError
 from crosslevel.estimators.asked.robust import cluster_names, default_clusters
 from crosslevel.estimators.generalized.fit import GeneralizedFit

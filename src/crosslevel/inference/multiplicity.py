@@ -89,10 +89,10 @@ def adjusted(
 
 
 def holm(p_value: FloatArray) -> FloatArray:
-    """Holm's adjusted p-values (m,)."""
-    order = np.argsort(p_value, kind="stable")
-    out = np.empty(len(p_value))
-    out[order] = np.minimum(np.maximum.accumulate(np.arange(len(p_value), 0, -1) * p_value[order]), 1.0)
+    """Holm's adjusted p-values (m,); NaN is no test, and stays."""
+    out, known = np.full(len(p_value), np.nan), np.flatnonzero(~np.isnan(p_value))
+    order = known[np.argsort(p_value[known], kind="stable")]
+    out[order] = np.minimum(np.maximum.accumulate(np.arange(len(order), 0, -1) * p_value[order]), 1.0)
     return out
 
 

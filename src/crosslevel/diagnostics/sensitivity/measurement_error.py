@@ -14,10 +14,7 @@ from crosslevel.diagnostics.sensitivity.mismeasured import Mismeasured, error_va
 from crosslevel.diagnostics.sensitivity.simex import GRID, SimulatedPath, simulated_path
 from crosslevel.display import Document
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed import mixed
-from crosslevel.estimators.mixed_fit import MixedFit
-from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.inference.wald import check_level, coefficient_table
 from crosslevel.types import FloatArray, Frame
 

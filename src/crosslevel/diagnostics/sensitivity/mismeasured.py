@@ -10,8 +10,6 @@ from crosslevel.design import Design
 from crosslevel.diagnostics.coding_subject import CONSTANT
 from crosslevel.diagnostics.diagnostic import AnyFit
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.generalized.fit import GeneralizedFit
-from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.formula.components import ClusterMeans, Column, Component, Rescaled
 from crosslevel.inference.clusterings import clustering_named

@@ -21,12 +21,18 @@ NAMED = 3
 
 def sentences(found: "Multiverse") -> Iterator[str]:
     """What becomes of each term, and what to do."""
-    yield f"{counted(len(found.specifications))} specifications were fitted, the model as given among them."
+    n, failed = len(found.specifications), sum(each.table is None for each in found.specifications)
+    fitted = counted(n) if not failed else f"{counted(n - failed)} of {counted(n)}"
+    were = "was" if n - failed == 1 else "were"
+    among = "" if found.specifications[0].table is None else ", the model as given among them"
+    yield f"{fitted} specifications {were} fitted{among}."
+    if n - failed < 2:
+        yield "That is too few to compare: see the problems, and mend the alternatives."
+        return
     for term in found.terms:
         yield from _about(found, term)
-    failed = sum(each.table is None for each in found.specifications)
     if failed:
-        yield f"{counted(failed)} of the specifications could not be fitted."
+        yield f"{counted(failed)} {'specification' if failed == 1 else 'specifications'} could not be fitted."
     if found.concern == "none":
         yield "The conclusions do not depend on these choices."
     else:
