@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from crosslevel.diagnostics.checks.light import Light
-from crosslevel.diagnostics.checks.subject import AnyFit, Subject
-from crosslevel.diagnostics.diagnostic import Concern
+from crosslevel.diagnostics.checks.subject import Subject
+from crosslevel.diagnostics.diagnostic import AnyFit, Concern
 from crosslevel.display import counted, fixed, percent
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.ols_fit import OLSFit
