@@ -117,3 +117,55 @@ def test_descriptives_of_infinite_numbers_have_no_spread(data):
 def test_descriptives_refuse_what_they_cannot_show(data, arguments, words):
     with pytest.raises(CrosslevelError, match=words):
         cl.descriptives(**{"data": data.assign(rows=data["kl:asse"]), "group": "kl:asse", **arguments})
+
+
+def test_labels_of_categories_with_brackets_and_of_names_with_colons(data):
+    texts = np.where(data["x"] > 0, "Yes: (fully)", "No) :[x")
+    fit = cl.ols("y ~ answer * `a:b`", data.assign(y=data["y | t"], answer=texts, **{"a:b": data["a, b"]}))
+    table = cl.table(fit, terms={"answer": "Answer", "a:b": "A per B"})
+    labels = table.frame.loc[table.frame["part"] == "coefficient", "label"]
+    assert list(labels) == ["Intercept", "Answer: Yes: (fully)", "A per B", "Answer: Yes: (fully) × A per B"]
+
+
+def test_codings_know_predictors_whose_names_have_colons(data):
+    named = data.rename(columns={"x": "a:b", "y | t": "y"})
+    frame = cl.codings("y ~ `a:b` + (1 | `kl:asse`)", named).frame
+    about = frame.loc[frame["term"] != "Intercept", "meaning"]
+    assert not about.str.contains("other predictor").any()
+
+
+def test_measurement_error_of_parts_with_names_in_backquotes(data):
+    formula = "y ~ within(x, `kl:asse`) + between(x, `kl:asse`) + (1 | `kl:asse`)"
+    found = cl.measurement_error(formula, "x", data=data.rename(columns={"y | t": "y"}), reliability=0.9)
+    assert "within" in str(found)
+
+
+def test_multiverse_counts_what_was_fitted(data):
+    named = data.rename(columns={"y | t": "y", "a, b": "w"}).assign(text="x")
+    found = cl.multiverse("y ~ x + (1 | `kl:asse`)", named, alternatives={"outcome": ["text"]}, progress=False)
+    assert found.sentences[0] == "1 of 2 specifications was fitted, the model as given among them."
+    assert not any("conclusions" in sentence for sentence in found.sentences)
+    again = cl.multiverse(
+        "y ~ x + (1 | `kl:asse`)", named, progress=False,
+        alternatives={"`x`": ["within(x, `kl:asse`)", " within(x,`kl:asse`)"]},
+    )  # fmt: skip
+    assert len(again.specifications) == 2
+
+
+@pytest.mark.parametrize(
+    ("alternatives", "words"), [({"controls": []}, "nothing to choose"), ({"controls": ["term"]}, "Rename")]
+)
+def test_choices_that_cannot_be_made_are_refused(data, alternatives, words):
+    named = data.rename(columns={"y | t": "y", "a, b": "term"})
+    with pytest.raises(CrosslevelError, match=words):
+        cl.multiverse("y ~ x + (1 | `kl:asse`)", named, alternatives=alternatives, progress=False)
+
+
+def test_transport_says_which_clusters_it_cannot_predict(data):
+    named = data.rename(columns={"y | t": "y"}).assign(kind=np.where(data["kl:asse"] == 11, "rare", data["half"] + "-"))
+    found = cl.transport(cl.mixed("y ~ x + kind + (1 | `kl:asse`)", named), folds=12, progress=False)
+    assert found.sentences[0].startswith("11 clusters of kl:asse were predicted")
+    assert found.sentences[1].startswith("kl:asse 11 was not")
+    few = named[named["kl:asse"] < 3].assign(kind=lambda d: np.where(d["kl:asse"] == 2, "rare", "usual"))
+    with pytest.raises(CrosslevelError, match="no fit that predicts"):
+        cl.transport(cl.mixed("y ~ x + kind + (1 | `kl:asse`)", few), progress=False)

@@ -97,7 +97,7 @@ def test_a_model_that_does_not_carry_over_is_told(data):
     found = transport(cl.mixed("y ~ x + (1 | g)", odd), leave="cluster", progress=False)
     assert found.far == ("c5",)
     assert found.concern != "none"
-    assert "does not carry over to c5" in " ".join(found.sentences)
+    assert "does not carry over to cluster c5" in " ".join(found.sentences)
     assert found.document()._repr_html_()
 
 

@@ -1,7 +1,6 @@
 """What can stand beside other results in a comparison, read into one form: a coefficient table with a name."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -24,9 +23,6 @@ COLUMNS = ("estimate", "std_error", "df", "statistic", "p_value", "conf_low", "c
 
 NEEDED = ("estimate", "conf_low", "conf_high")
 """Columns without which a frame is no coefficient table."""
-
-COLON = re.compile(r":(?![^(\[]*[)\]])")
-"""The colon of an interaction, not one inside brackets."""
 
 LEVELS_AGREE = 1e-6
 """Difference of two confidence levels that is rounding."""
@@ -184,7 +180,35 @@ def term_key(term: str) -> frozenset[str]:
     >>> term_key("ses:sector[a:b]") == term_key("sector[a:b]:ses")
     True
     """
-    return frozenset(COLON.split(term))
+    return frozenset(parts_of(term))
+
+
+def parts_of(term: str, names: Iterable[str] = ()) -> list[str]:
+    """Parts of an interaction: colons inside brackets, and in names that have some themselves, join none.
+
+    Parameters
+    ----------
+    term : name of a coefficient.
+    names : of variables and expressions that may be parts.
+
+    Examples
+    --------
+    >>> parts_of("ses:grade[Yes: (fully)]:within(ses, a:b)"), parts_of("a:b:ses", ["a:b", "ses"])
+    (['ses', 'grade[Yes: (fully)]', 'within(ses, a:b)'], ['a:b', 'ses'])
+    """
+    whole = sorted((name for name in names if ":" in name), key=len, reverse=True)
+    found, depth, start, k = [], 0, 0, 0
+    while k < len(term):
+        here = next((name for name in whole if k == start and term.startswith(name, k)), "")
+        if here and term[k + len(here) : k + len(here) + 1] in ("", ":", "["):
+            k += len(here)
+            continue
+        depth = max(0, depth + (term[k] in "([") - (term[k] in ")]"))
+        if term[k] == ":" and depth == 0:
+            found.append(term[start:k])
+            start = k + 1
+        k += 1
+    return [*found, term[start:]]
 
 
 def _pair(given: tuple[object, ...]) -> tuple[object, str]:

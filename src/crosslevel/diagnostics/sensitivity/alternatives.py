@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.compared import COLON
+from crosslevel.estimators.compared import parts_of
 from crosslevel.formula import Formula, parse, update
 from crosslevel.formula.rewriting import composed, replace_expressions
 from crosslevel.formula.terms import Term
@@ -17,6 +17,12 @@ from crosslevel.types import BoolArray
 
 RESERVED = ("controls", "outcome", "random", "rows", "estimator")
 """Keys of `alternatives` that are no predictors."""
+
+TAKEN = (
+    "term", "specification", "estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high", "nobs",
+    "clusters", "formula", "problem",
+)  # fmt: skip
+"""Columns of the results that choices stand beside."""
 
 ALL = "all rows"
 """Name of the choice to leave no rows out."""
@@ -116,7 +122,8 @@ class Alternatives:
         for choice in self.of_kind("form"):
             first = parse(f"y ~ {_summands(chosen[choice.name])[0]}").fixed_terms[-1].expressions[0].text
             texts[first] = choice.name
-        return {term: ":".join(_renamed(part, texts) for part in COLON.split(term)) for term in terms}
+        names = [*texts, *(e.text for term in self.whole.fixed_terms for e in term.expressions)]
+        return {term: ":".join(_renamed(part, texts) for part in parts_of(term, names)) for term in terms}
 
 
 def alternatives_of(
@@ -147,7 +154,8 @@ def alternatives_of(
     whole = parse(update(formula, " + ".join(["~ .", *controls]))) if controls else parsed
     choices = [_control(name, parsed) for name in controls]
     known = {e.text: e.source for term in whole.fixed_terms for e in term.expressions}
-    for key, value in given.items():
+    for asked, value in given.items():
+        key = asked if asked in known else str(asked).replace("`", "")
         if key in RESERVED:
             continue
         if key not in known:
@@ -155,7 +163,7 @@ def alternatives_of(
                 f"`alternatives` has {key!r}, which is neither {', '.join(map(repr, RESERVED))} nor a predictor of the "
                 f"formula ({', '.join(map(repr, known))})."
             )
-        forms = [known[key], *(form for form in _listed(value, key) if form != known[key])]
+        forms = [known[key], *(form for form in _listed(value, key) if _bare(form) != _bare(known[key]))]
         for form in forms:
             _summands(form)
         choices.append(Choice(name=key, kind="form", options={form: form for form in forms}))
@@ -169,6 +177,13 @@ def alternatives_of(
         choices.append(Choice(name="rows", kind="rows", options=_conditions(given["rows"], frame)))
     if "estimator" in given:
         choices.append(_estimator(_listed(given["estimator"], "estimator"), estimators))
+    if not any(len(choice.options) > 1 for choice in choices):
+        raise CrosslevelError(
+            f"`alternatives` leaves nothing to choose: every option is that of the model; got {given!r}."
+        )
+    taken = [choice.name for choice in choices if choice.name in TAKEN]
+    if taken:
+        raise CrosslevelError(f"`alternatives` varies {taken[0]!r}, as a column of the results is called. Rename it.")
     return Alternatives(formula=parsed, whole=whole, choices=tuple(choices))
 
 
@@ -240,7 +255,12 @@ def _listed(given: object, key: str) -> tuple[str, ...]:
     found = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Sequence) else (given,)
     if not all(isinstance(each, str) for each in found):
         raise CrosslevelError(f"`alternatives` has {key!r}: {given!r}; that is a list of texts.")
-    return tuple(dict.fromkeys(str(each) for each in found))
+    return tuple({_bare(str(each)): str(each) for each in reversed(found)}.values())[::-1]
+
+
+def _bare(text: str) -> str:
+    """A text without blanks, which tell no options apart."""
+    return "".join(text.split())
 
 
 def _has(term: Term, out: Sequence[frozenset[str]]) -> bool:

@@ -99,7 +99,7 @@ def _fitted(model: PredictorModel, parameters: FloatArray) -> Any:
 
 def _new_name(subject: Mismeasured, text: str) -> str:
     """A column name that the data do not have, for the expected value of an expression."""
-    name = f"E[{text}]"
+    name = f"E[{text}]".replace("`", "")  # a name in backquotes cannot have any itself
     while name in subject.fit.design.columns.names:
         name = f"E{name}"
     return name

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from crosslevel.display import Block, Column, Document, Items, Paragraph, Row, Table, fixed, p_statement
-from crosslevel.estimators.compared import COLON
+from crosslevel.estimators.compared import parts_of
 from crosslevel.estimators.summary import shown_decimals
+from crosslevel.formula.contextual import identifier
 
 if TYPE_CHECKING:
     from crosslevel.diagnostics.sensitivity.codings import Codings
@@ -22,7 +23,7 @@ def meaning(coding: str, term: str, found: "Codings") -> str:
             WITHIN: "mean of the outcome in an average cluster, not adjusted for who is in it",
             APART: "expected outcome where cluster means are zero",
         }.get(coding, "expected outcome where the predictors, and their cluster means, are zero")
-    parts = COLON.split(term)
+    parts = parts_of(term, found.variables)
     own = [part for part in parts if _is_coded(part, found)]
     if not own:
         return "of another predictor" if len(parts) == 1 else "of a product of other predictors"
@@ -64,11 +65,7 @@ def write(found: "Codings") -> Document:
 
 def _is_coded(part: str, found: "Codings") -> bool:
     """Whether a part of a term's name is one of the predictors that are coded, in any form."""
-    forms = {
-        form
-        for name in found.variables
-        for form in (name, f"center({name})", f"within({name}, {found.group})", f"between({name}, {found.group})")
-    }
+    forms = {form for name in found.variables for form in (name, f"center({identifier(name)})")}
     return part in forms or part.startswith(("within(", "between("))
 
 

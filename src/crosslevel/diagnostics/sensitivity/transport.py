@@ -33,6 +33,10 @@ SHRUNK, WIDE, LEAST = 0.8, 1.25, 10
 FAR = 3.0
 """Expected standard deviations from which on a cluster is one that the model does not carry over to."""
 
+TOLD, ROUNDING = 0.25, 1e-9
+"""Size of predicted cluster means, over that of observed ones, from which predictors tell them apart, and size of
+differences, over the outcome's spread, below which these are rounding's."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transport:
@@ -91,7 +95,9 @@ class Transport:
         clusters, without their random effects; r2, r2_within, r2_between: share of the squared errors that predicting
         the mean of the other clusters (within: the cluster's own mean) makes and the model does not; slope_within,
         slope_between: of observed on predicted, 1 if predictions are neither too extreme (below 1) nor too timid;
-        log_score: log density per row; mean_z2: mean squared z, 1 if clusters differ as much as the model expects.
+        told_between: size of the predictions of means, less the mean of the others, over that of the means themselves;
+        log_score: log density per row; mean_z2: mean squared z, 1 if clusters differ as much as the model expects. What
+        compares with observed or predicted values that are all alike is NaN.
         """
         rows, frame = self.rows[self.rows["predicted"].notna()], self.frame[self.frame["predicted"].notna()]
         observed, predicted = (rows[name].to_numpy(dtype=np.float64) for name in ("observed", "predicted"))
@@ -99,19 +105,26 @@ class Transport:
         error, inside = observed - predicted, (observed - mean_y) - (predicted - mean_x)
         null = rows.groupby("cluster", sort=False)["null"].first().reindex(frame.index).to_numpy()
         means, z, size = (frame[name].to_numpy(dtype=np.float64) for name in ("observed", "z", "rows"))
+        forecast = frame["predicted"].to_numpy(dtype=np.float64)
+        spread = float(np.std(observed)) if len(observed) else 0.0
         between, score = (frame[name].to_numpy(dtype=np.float64) for name in ("error", "log_score"))
         numbers: dict[str, float] = {
             "rmse": _rms(error), "rmse_within": _rms(inside), "rmse_between": _rms(between),
             "bias": float(between.mean()) if len(between) else np.nan,
             "in_sample_within": self.whole["within"], "in_sample_between": self.whole["between"],
-            "r2": _gain(error, observed - rows["null"].to_numpy()), "r2_within": _gain(inside, observed - mean_y),
-            "r2_between": _gain(between, means - null),
-            "slope_within": weighted_slope(observed - mean_y, predicted - mean_x),
-            "slope_between": weighted_slope(means, frame["predicted"].to_numpy(dtype=np.float64)),
+            "r2": _gain(error, observed - rows["null"].to_numpy(), spread),
+            "r2_within": _gain(inside, observed - mean_y, spread), "r2_between": _gain(between, means - null, spread),
+            "slope_within": _slope(observed - mean_y, predicted - mean_x, spread),
+            "slope_between": _slope(means, forecast, spread), "told_between": _told(means - null, forecast - null),
             "log_score": float(score @ size / size.sum()) if len(size) else np.nan,
             "mean_z2": float(np.nanmean(z**2)) if np.isfinite(z).any() else np.nan,
         }  # fmt: skip
         return pd.Series(list(numbers.values()), index=list(numbers), name=self.outcome)
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Clusters that no fit predicts, as the fit to the others is not possible."""
+        return tuple(str(name) for name in self.frame.index[self.frame["predicted"].isna()])
 
     @property
     def far(self) -> tuple[str, ...]:
@@ -121,18 +134,24 @@ class Transport:
         return tuple(str(name) for name in order.index)
 
     @property
+    def tells_means(self) -> bool:
+        """Whether predictors tell clusters' means apart; where not, what is left out shifts all predictions alike."""
+        return bool(self.summary["told_between"] >= TOLD)
+
+    @property
     def miscalibrated(self) -> dict[str, float]:
         """The calibration slopes, "within" and "between", that are far from 1; of few clusters none is told."""
         if len(self.clusters) < LEAST:
             return {}
-        slopes = {part: float(self.summary[f"slope_{part}"]) for part in ("within", "between")}
+        parts = ("within", "between") if self.tells_means else ("within",)
+        slopes = {part: float(self.summary[f"slope_{part}"]) for part in parts}
         return {part: s for part, s in slopes.items() if np.isfinite(s) and not SHRUNK <= s <= WIDE}
 
     @property
     def concern(self) -> Concern:
         """The light: "act" where the model predicts worse than a mean, "look" where it is too sure, or far off."""
         found = self.summary
-        if found["r2_within"] < 0.0 or found["r2_between"] < 0.0:
+        if found["r2_within"] < 0.0 or (found["r2_between"] < 0.0 and self.tells_means):
             return "act"
         off = self.far or self.problems or self.miscalibrated or found["mean_z2"] > 2.0
         return "look" if off else "none"
@@ -238,6 +257,10 @@ def transport(
         reporter.add(1)
         reporter.show()
     reporter.end()
+    if not np.isfinite(predicted).any():
+        raise CrosslevelError(
+            f"`transport` has no fit that predicts other clusters. {next(iter(problems.values()), '')}"
+        )
     return _record(fit, clusters, y, predicted, null, fold, density, spread, problems, len(parts))
 
 
@@ -342,7 +365,17 @@ def _rms(values: FloatArray) -> float:
     return float(np.sqrt(np.mean(values**2))) if len(values) else np.nan
 
 
-def _gain(error: FloatArray, null: FloatArray) -> float:
-    """1 - sum of squared errors over that of the null."""
-    size = float(null @ null)
-    return 1.0 - float(error @ error) / size if size > 0.0 else np.nan
+def _gain(error: FloatArray, null: FloatArray, spread: float) -> float:
+    """1 - sum of squared errors over that of the null; NaN where the null makes none but rounding's."""
+    return 1.0 - float(error @ error) / float(null @ null) if _rms(null) > ROUNDING * spread else np.nan
+
+
+def _slope(observed: FloatArray, predicted: FloatArray, spread: float) -> float:
+    """Slope of observed on predicted; NaN where predictions are alike but for rounding."""
+    return weighted_slope(observed, predicted) if len(predicted) and np.std(predicted) > ROUNDING * spread else np.nan
+
+
+def _told(means: FloatArray, predicted: FloatArray) -> float:
+    """Size of what is predicted of cluster means over that of these, both less the mean of the others."""
+    size = _rms(means)
+    return _rms(predicted) / size if size > 0.0 else np.nan

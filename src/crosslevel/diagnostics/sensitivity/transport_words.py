@@ -17,29 +17,42 @@ SHOWN = 8
 
 def sentences(found: "Transport") -> Iterator[str]:
     """How well the model carries over, and what to do."""
-    summary, n = found.summary, len(found.clusters)
+    summary, missed = found.summary, found.missed
+    n = len(found.clusters) - len(missed)
     times = "one fit" if found.n_folds == 1 else f"{counted(found.n_folds)} fits"
-    yield f"{counted(n)} clusters of {found.group} were predicted by {times} to other clusters."
+    clusters = "cluster" if n == 1 else "clusters"
+    yield f"{counted(n)} {clusters} of {found.group} {_was(n)} predicted by {times} to others."
+    if missed:
+        yield f"{found.group} {listed(missed)} {_was(len(missed))} not, as there is no such fit to the others."
     within, between = (percent(float(summary[name]), decimals=0) for name in ("r2_within", "r2_between"))
     yield (
         f"The root mean square error is {number(float(summary['rmse']))}. Within clusters the predictors take away "
-        f"{within} of the squared error, of cluster means {between} of that of predicting the others' mean."
+        f"{within or 'nothing'} of the squared error, of cluster means {between or 'nothing'} of that of predicting "
+        "the others' mean."
     )
     yield (
         f"Means of new clusters are missed by {number(float(summary['rmse_between']))} (of those that the model was "
         f"fitted to, {number(float(summary['in_sample_between']))})."
     )
     yield from _calibration(found)
+    if not found.tells_means:
+        yield "Predictors hardly tell the means of clusters apart: how effects between clusters carry over is not seen."
     if np.isfinite(summary["mean_z2"]):
         yield (
             "The squared errors of cluster means are "
             f"{fixed(float(summary['mean_z2']), 2)} times what the model's variances expect."
         )
     if found.far:
-        yield f"The model does not carry over to {listed(found.far)}."
+        clusters = "cluster" if len(found.far) == 1 else "clusters"
+        yield f"The model does not carry over to {clusters} {listed(found.far)}."
     if found.problems:
-        yield f"{counted(len(found.problems))} of the fits had problems."
+        yield f"{counted(len(found.problems))} of the fits had problems, told below."
     yield _advice(found)
+
+
+def _was(n: int) -> str:
+    """The verb for that many clusters."""
+    return "was" if n == 1 else "were"
 
 
 def write(found: "Transport") -> Document:
@@ -61,7 +74,7 @@ def _advice(found: "Transport") -> str:
     if found.concern == "act":
         return (
             "The model predicts other clusters worse than a mean would: its effects are those of these clusters. Leave "
-            "cluster-level predictors out, or say that they are not to be generalised."
+            "predictors out that tell these clusters apart, or say that their effects are not to be generalised."
         )
     if found.miscalibrated.get("between", 0.0) > 1.0:
         return (

@@ -116,7 +116,7 @@ def read_body(
     random : how variances are told; None for not at all.
     """
     known = list(dict.fromkeys(term for model in models for term in model.coefficients.index))
-    order, labels = arranged(known, terms, _others(models))
+    order, labels = arranged(known, terms, _others(models), _factors(models))
     body = Body(
         models=tuple(models), labels=labels,
         coefficients=tuple(rows.coefficients(models, order, labels)),
@@ -127,6 +127,12 @@ def read_body(
     if not (body.coefficients or body.thresholds or body.variances or body.statistics):
         raise CrosslevelError("`models` have nothing to show: no coefficients are chosen, and no other rows.")
     return body
+
+
+def _factors(models: Sequence[Model]) -> dict[str, tuple[str, ...]]:
+    """What coefficients are products of, as far as the models know it."""
+    columns = (column for model in models for column in getattr(getattr(model.source, "spec", None), "columns", ()))
+    return {column.name: tuple(column.factors) for column in columns}
 
 
 def _others(models: Sequence[Model]) -> Iterator[str]:

@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TypeAlias
 
 from crosslevel.errors import CrosslevelError
-from crosslevel.estimators.compared import COLON, term_key
+from crosslevel.estimators.compared import parts_of, term_key
 
 Terms: TypeAlias = "str | Sequence[str] | Mapping[str, str | None] | None"
-
-DUMMY = re.compile(r"(?P<variable>.+)\[(?P<category>[^\[\]]*)\]$", re.DOTALL)
-"""A category of a variable, as in sector[Catholic]."""
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Characters that no format can hold."""
@@ -25,9 +22,11 @@ class Labels:
     Attributes
     ----------
     given : labels by term, variable, category or grouping factor.
+    factors : what terms are products of, as far as models know it.
     """
 
     given: Mapping[str, str]
+    factors: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __call__(self, term: str) -> str:
         """The label of a term: its own, or one made of those of its parts.
@@ -40,7 +39,7 @@ class Labels:
         """
         if term in self.given:
             return clean(self.given[term])
-        parts = COLON.split(term)
+        parts = list(self.factors.get(term) or parts_of(term, self.given))
         made = [self._part(part) for part in parts]
         return clean(term if made == parts else " × ".join(made))
 
@@ -48,10 +47,19 @@ class Labels:
         """The label of one part of an interaction."""
         if part in self.given:
             return self.given[part]
-        found = DUMMY.match(part)
-        if found and found["variable"] in self.given:
-            return f"{self.given[found['variable']]}: {found['category']}"
-        return part
+        variable = next((name for name in variables_of(part) if name in self.given), None)
+        return part if variable is None else f"{self.given[variable]}: {part[len(variable) + 1 : -1]}"
+
+
+def variables_of(part: str) -> list[str]:
+    """What may be the variable of a category such as sector[Catholic], the longest first; names may have brackets.
+
+    Examples
+    --------
+    >>> variables_of("sex [code][a [b]"), variables_of("ses")
+    (['sex [code][a ', 'sex [code]', 'sex '], [])
+    """
+    return [part[:k] for k in range(len(part) - 1, 0, -1) if part[k] == "["] if part.endswith("]") else []
 
 
 def clean(text: object) -> str:
@@ -65,7 +73,9 @@ def clean(text: object) -> str:
     return re.sub(r"\s*\n\s*", " ", CONTROL.sub(" ", str(text)))
 
 
-def arranged(known: Sequence[str], terms: Terms, others: Iterable[str] = ()) -> tuple[list[str], Labels]:
+def arranged(
+    known: Sequence[str], terms: Terms, others: Iterable[str] = (), factors: Mapping[str, Sequence[str]] | None = None
+) -> tuple[list[str], Labels]:
     """The coefficients that are shown, in order, and their labels.
 
     Parameters
@@ -74,6 +84,7 @@ def arranged(known: Sequence[str], terms: Terms, others: Iterable[str] = ()) -> 
     terms : names: these, in this order; or labels by name, None leaving one out. Those named change places among
         themselves as their order says, the others stay where they are.
     others : what may have a label too: variables, random effects, grouping factors.
+    factors : what terms are products of, as far as models know it.
 
     Raises
     ------
@@ -86,27 +97,27 @@ def arranged(known: Sequence[str], terms: Terms, others: Iterable[str] = ()) -> 
     >>> arranged(["Intercept", "x", "z"], ["x"])[0]
     ['x']
     """
+    factors = factors or {}
     if terms is None:
-        return list(known), Labels(given={})
+        return list(known), Labels(given={}, factors=factors)
     places = {term_key(term): term for term in known}
     if not isinstance(terms, Mapping):
         wanted = [terms] if isinstance(terms, str) else list(terms)
-        return [_found(str(term), places, ()) for term in dict.fromkeys(wanted)], Labels(given={})
-    allowed = {*others, *(part for term in known for part in _parts(term))}
+        return [_found(str(term), places, ()) for term in dict.fromkeys(wanted)], Labels(given={}, factors=factors)
+    allowed = {*others, *(part for term in known for part in _parts(term, factors))}
     named = {_found(str(term), places, allowed): label for term, label in terms.items()}
     mine = iter([term for term in named if term in set(known)])
     order = [next(mine) if term in named else term for term in known]
     given = {term: str(label) for term, label in named.items() if label is not None}
-    return [term for term in order if term not in named or named[term] is not None], Labels(given=given)
+    shown = [term for term in order if term not in named or named[term] is not None]
+    return shown, Labels(given=given, factors=factors)
 
 
-def _parts(term: str) -> Iterable[str]:
+def _parts(term: str, factors: Mapping[str, Sequence[str]]) -> Iterable[str]:
     """Parts of an interaction, and the variables of those that are categories."""
-    for part in COLON.split(term):
+    for part in factors.get(term) or parts_of(term):
         yield part
-        found = DUMMY.match(part)
-        if found:
-            yield found["variable"]
+        yield from variables_of(part)
 
 
 def _found(term: str, places: Mapping[frozenset[str], str], others: Iterable[str]) -> str:
