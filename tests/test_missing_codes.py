@@ -72,3 +72,16 @@ def test_wrong_codes_say_what_to_do(frame):
 )
 def test_likely_codes(values, expected):
     assert likely_codes(np.array(values, dtype=np.float64)) == expected
+
+
+def test_describe_and_check_coding_find_codes():
+    data = cl.datasets.load("hsb")
+    assert cl.describe(data, "school").codes == {}
+    data["trust"] = np.where(np.arange(len(data)) % 100 == 0, 99, np.arange(len(data)) % 11)
+    found = cl.describe(data, "school", ["trust", "ses"])
+    assert found.codes == {"trust": {99: 72}}
+    assert "cl.read(file, missing_codes={'trust': 99})" in " ".join(str(found).split())
+    report = cl.check_coding("mathach ~ trust + (1 | school)", data)
+    first = report.warnings[0]
+    assert (first.kind, first.variable) == ("codes of missing answers", "trust")
+    assert "--missing-codes trust=99" in first.words

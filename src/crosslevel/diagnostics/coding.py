@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from crosslevel.diagnostics.coding_centring import context_that_varies, mixed_effects, uncentred_slopes
+from crosslevel.diagnostics.coding_codes import missing_codes
 from crosslevel.diagnostics.coding_subject import Finding as Finding
 from crosslevel.diagnostics.coding_subject import Subject
 from crosslevel.diagnostics.coding_terms import (
@@ -21,8 +22,8 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.types import Frame
 
 CHECKS = (
-    context_that_varies, uncentred_slopes, mixed_effects, interactions_without_slope, reference_categories,
-    few_clusters, single_rows, collinear_context, unlike_numbers,
+    missing_codes, context_that_varies, uncentred_slopes, mixed_effects, interactions_without_slope,
+    reference_categories, few_clusters, single_rows, collinear_context, unlike_numbers,
 )  # fmt: skip
 """Each yields its findings; the fixes of earlier ones come first."""
 
@@ -78,12 +79,12 @@ def check_coding(
 ) -> CodingReport:
     """Check how a multilevel formula is coded and centred, and explain what is found, with formulas that avoid it.
 
-    What is looked for: cluster-level variables that vary within clusters; random slopes of predictors whose zero lies
-    outside of the data, so that the random intercept is about nowhere; predictors of rows whose cluster means differ
-    too, so that one coefficient mixes effects within and between clusters; cross-level interactions without a random
-    slope of the lower-level variable; dummies among uncorrelated random effects, where the reference category matters;
-    few clusters for the cluster-level predictors; clusters of one row; cluster-level predictors that nearly determine
-    each other; outcomes that are no measurements.
+    What is looked for: numbers that look like codes of missing answers; cluster-level variables that vary within
+    clusters; random slopes of predictors whose zero lies outside of the data, so that the random intercept is about
+    nowhere; predictors of rows whose cluster means differ too, so that one coefficient mixes effects within and between
+    clusters; cross-level interactions without a random slope of the lower-level variable; dummies among uncorrelated
+    random effects, where the reference category matters; few clusters for the cluster-level predictors; clusters of one
+    row; cluster-level predictors that nearly determine each other; outcomes that are no measurements.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from crosslevel.display.blocks import Block
 from crosslevel.errors import DataError
 from crosslevel.inference.anova import VarianceComponents, variance_components
 from crosslevel.table import Columns, Factor, group_codes, group_names
+from crosslevel.table.missing_codes import codes_in_words, likely_codes
 from crosslevel.types import CodeArray, FloatArray, Frame, IntArray
 
 MOST_LEVELS = 12
@@ -40,6 +41,7 @@ class Description:
         - ``clusters`` with at least one value
         - ``distinct_min``, ``distinct_median``, ``distinct_max``: different values per cluster
         - ``constant_within``: never more than one value per cluster, so a variable of the clusters
+    codes : by numeric variable the values that look like codes of missing answers, and the rows of each.
     """
 
     group: str
@@ -47,6 +49,7 @@ class Description:
     n_without_group: int
     sizes: pd.Series[int]
     frame: pd.DataFrame
+    codes: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
     @property
     def size_summary(self) -> pd.Series[float]:
@@ -125,6 +128,7 @@ def describe(data: Frame, group: str | Sequence[str], variables: str | Sequence[
         n_without_group=factor.n_missing,
         sizes=pd.Series(factor.sizes, index=pd.Index(list(factor.levels), name=factor.name), name="rows"),
         frame=frame,
+        codes={name: found for name in dict.fromkeys(chosen) if (found := _codes(columns, name, factor))},
     )
 
 
@@ -192,6 +196,13 @@ def _described(columns: Columns, name: str, factor: Factor) -> Iterator[tuple[st
         yield f"{name}[{word}]", [name, word, kind, label, *_numbers(found, absent), *distinct]
 
 
+def _codes(columns: Columns, name: str, factor: Factor) -> dict[int, int]:
+    """What looks like codes of missing answers in a column."""
+    if not columns.is_numeric(name):
+        return {}
+    return likely_codes(columns.numeric(name)[factor.codes >= 0])
+
+
 NUMBERS = ("n", "clusters", "n0", "mean", "sd", "within", "between", "icc", "icc_std_error")
 
 
@@ -237,6 +248,8 @@ def _blocks(found: Description) -> Iterator[Block]:
     labels = {str(row.variable): str(row.label) for row in found.frame.itertuples() if row.label}
     yield _values_table(found.frame, labels)
     yield _variance_table(found.frame)
+    if found.codes:
+        yield Note(codes_in_words(found.codes), kind="warning")
     yield from _remarks(found.frame)
 
 

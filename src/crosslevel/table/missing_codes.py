@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -131,3 +132,26 @@ def likely_codes(values: FloatArray) -> dict[int, int]:
         if not near.any():
             return {int(code): int(n) for code, n in zip(found[usual], rows[usual], strict=True)}
         usual &= ~near
+
+
+def codes_in_words(found: Mapping[str, Mapping[int, int]]) -> str:
+    """What to say of values that look like codes of missing answers, by column.
+
+    Examples
+    --------
+    >>> print(codes_in_words({"trust": {99: 12}}))  # doctest: +ELLIPSIS
+    Values as far from the others as codes of missing answers are: trust 99 (rows: 12). They count as numbers...
+    """
+    shown = "; ".join(
+        name + " " + ", ".join(f"{code} (rows: {rows:,})" for code, rows in codes.items())
+        for name, codes in found.items()
+    )
+    given = {name: next(iter(codes)) if len(codes) == 1 else list(codes) for name, codes in found.items()}
+    options = " ".join(
+        f"--missing-codes {shlex.quote(name + '=' + ','.join(map(str, codes)))}" for name, codes in found.items()
+    )
+    return (
+        f"Values as far from the others as codes of missing answers are: {shown}. They count as numbers in every "
+        f"result. If they are codes, read the file without them: cl.read(file, missing_codes={given}); on the command "
+        f"line {options}."
+    )
