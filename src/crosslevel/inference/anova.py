@@ -200,7 +200,9 @@ def variance_components(values: FloatArray, codes: CodeArray) -> VarianceCompone
     means = np.bincount(codes, weights=centred, minlength=all_sizes.size) / np.maximum(all_sizes, 1)
     ss_within = float(np.sum((centred - means[codes]) ** 2))
     ss_between = float(np.sum(all_sizes * means**2))
-    rounding = 16 * n * (np.finfo(np.float64).eps * float(np.max(np.abs(values), initial=0.0))) ** 2
+    # a mean of n_j values is off by some sqrt(n_j) roundings
+    unit = np.finfo(np.float64).eps * float(np.max(np.abs(values), initial=0.0))
+    rounding = 16 * n * int(sizes.max(initial=1)) * unit**2
     ss_within, ss_between = (0.0 if ss <= rounding else ss for ss in (ss_within, ss_between))
 
     found = OneWayAnova(
