@@ -232,3 +232,20 @@ def test_a_live_picture_is_part_of_the_page():
     assert drawn in source
     assert 'aria-label="Lines &amp; points" style="max-width: 300px"' in source
     assert "<img" not in source
+
+
+def test_the_ends_of_an_interval_stay_in_one_panel():
+    columns = ["Term", *(Column(word, format="number") for word in ("Estimate", "SE", "95% low", "high"))]
+    row = ["a:b", 0.00000663123, 0.00000231, 0.00000184, 0.00001143]
+    table = Table(columns, [row, ["Intercept", 24363.2, 4080.1, 15900.0, 32820.0]])
+    lines = text(Document("", [table]), width=60).splitlines()
+    first, second = lines[: lines.index("(continued)")], lines[lines.index("(continued)") :]
+    assert not any("low" in line for line in first)
+    assert any("low" in line and "high" in line for line in second)
+
+
+def test_text_columns_give_way_further_where_that_saves_a_panel():
+    columns = ["Variable", Column("Mean", format="count"), "Varies between"]
+    lines = text(Document("", [Table(columns, [["a name of many words", 1000000, "rows"]])]), width=34).splitlines()
+    assert "(continued)" not in lines
+    assert max(map(len, lines)) <= 34

@@ -10,7 +10,13 @@ from crosslevel.display.wrapping import padded, shown_length, wrapped, wrapped_n
 GAP = 2
 INDENT = "  "
 NARROW = 20
-"""Text columns are wrapped down to this width before a table is split into panels."""
+"""Text columns are wrapped down to this width where a table needs it."""
+
+TIGHT = 13
+"""Text columns are wrapped down to this width where that saves a panel."""
+
+UPPER = "high"
+"""Heading of the upper end of an interval, which is never parted from the lower end, the column before it."""
 
 
 def table_lines(table: Table, width: int) -> list[str]:
@@ -57,40 +63,56 @@ def indented(cell: str, column: int, shown: Grid) -> str:
     return INDENT + cell if column == 0 and any(isinstance(row, str) for row in shown.rows) else cell
 
 
-def least_widths(shown: Grid) -> list[int]:
-    """The width each column needs at least: text can be wrapped, numbers cannot."""
+def least_widths(shown: Grid, narrow: int) -> list[int]:
+    """The width each column needs at least: text and headings can be wrapped, numbers cannot."""
+    words = [max(map(shown_length, heading.split()), default=0) for heading in shown.headings]
+    body = natural_widths(replace(shown, headings=("",) * len(words)))
     return [
-        min(natural, NARROW) if align == "left" else natural
-        for natural, align in zip(natural_widths(shown), shown.aligns, strict=True)
+        max(word, cells if align != "left" else min(cells, narrow))
+        for word, cells, align in zip(words, body, shown.aligns, strict=True)
     ]
+
+
+def groups(shown: Grid, width: int, narrow: int) -> list[list[int]]:
+    """The columns of each panel: the first, which names the rows, and as many of the others as find a place."""
+    least = least_widths(shown, narrow)
+    units: list[list[int]] = []
+    for k in range(1, len(least)):
+        if shown.headings[k] == UPPER and units:
+            units[-1].append(k)
+        else:
+            units.append([k])
+    found = [[0]]
+    for unit in units:
+        if len(found[-1]) > 1 and sum(least[k] + GAP for k in [*found[-1], *unit]) - GAP > width:
+            found.append([0])
+        found[-1] += unit
+    return found
 
 
 def panels(shown: Grid, width: int) -> list[Grid]:
     """The table, cut between columns into as many parts as are needed to fit the width."""
-    least = least_widths(shown)
-    groups: list[list[int]] = [[0]]
-    for k in range(1, len(least)):
-        if len(groups[-1]) > 1 and sum(least[m] + GAP for m in groups[-1]) + least[k] > width:
-            groups.append([0])
-        groups[-1].append(k)
+    usual, tight = groups(shown, width, NARROW), groups(shown, width, TIGHT)
     return [
         Grid(
             headings=tuple(shown.headings[k] for k in group),
             aligns=tuple(shown.aligns[k] for k in group),
             rows=tuple(row if isinstance(row, str) else tuple(row[k] for k in group) for row in shown.rows),
         )
-        for group in groups
+        for group in (tight if len(tight) < len(usual) else usual)
     ]
 
 
 def fitted_widths(shown: Grid, width: int) -> list[int]:
     """Column widths that fit: the widest text columns give way first."""
-    widths, least = natural_widths(shown), least_widths(shown)
-    while sum(widths) + GAP * (len(widths) - 1) > width:
-        spare = [k for k in range(len(widths)) if widths[k] > least[k]]
-        if not spare:
-            break
-        widths[max(spare, key=lambda k: widths[k])] -= 1
+    widths = natural_widths(shown)
+    for narrow in (NARROW, TIGHT):
+        least = least_widths(shown, narrow)
+        while sum(widths) + GAP * (len(widths) - 1) > width:
+            spare = [k for k in range(len(widths)) if widths[k] > least[k]]
+            if not spare:
+                break
+            widths[max(spare, key=lambda k: widths[k])] -= 1
     return widths
 
 
