@@ -1,6 +1,6 @@
 """The search for the optimum of generalized models: restarts, boundaries, scales, standard errors, quadrature."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,8 @@ from generalized_models import rows_of, simulated
 
 from crosslevel.errors import CrosslevelError, DesignError
 from crosslevel.families import GaussianWorking
-from crosslevel.likelihood.generalized import Layout
+from crosslevel.likelihood.generalized import Layout, gradients_in_turn
+from crosslevel.likelihood.one_factor import OneFactorLikelihood, OneFactorState
 from crosslevel.optimise import Status
 from crosslevel.solve.generalized import Search, criterion_of, solve_criterion, solve_generalized
 from crosslevel.solve.generalized.descent import Progress, difference_hessian, sizes
@@ -18,6 +19,7 @@ from crosslevel.solve.generalized.objective import Objective
 from crosslevel.solve.generalized.quadrature import stable_nodes
 from crosslevel.solve.generalized.quasi import working_rows
 from crosslevel.solve.generalized.starts import fixed_minimum, starting_parameters
+from crosslevel.types import FloatArray
 
 MODELS = {
     "logit": ("y ~ x + z + (1 | g)", "binomial"),
@@ -306,14 +308,30 @@ def test_models_without_random_effects_are_ordinary_regressions() -> None:
     )
 
 
-def test_differences_at_a_point_with_a_wall_beside_it() -> None:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Walled(OneFactorLikelihood):
+    """A likelihood that is zero where the intercept is above a wall."""
+
+    wall: float
+
+    def value(self, parameters: FloatArray, near: OneFactorState | None = None) -> OneFactorState:
+        state = super().value(parameters, near)
+        return replace(state, deviance=np.inf) if parameters[1] > self.wall else state
+
+    def gradients(self, parameters: FloatArray, near: OneFactorState) -> FloatArray:
+        return gradients_in_turn(self, parameters, near)
+
+
+@pytest.mark.parametrize("walled", [False, True])
+def test_differences_at_a_point_with_a_wall_beside_it(walled: bool) -> None:
     _, rows = rows_of("y ~ x + (1 | g)", simulated(6), "binomial")
     solution = solve_generalized(rows, quadrature="laplace")
-    objective = Objective(criterion=solution.criterion)
+    wall = float(solution.parameters[1]) + (1e-9 if walled else 1.0)
+    objective = Objective(criterion=Walled(rows=rows, wall=wall))
     point = objective.at(solution.parameters, solution.state)
     progress = Progress()
     hessian = difference_hessian(
         objective, point, objective.gradient(point), sizes(objective.information(point)), progress
     )
-    assert progress.evaluations == 3
+    assert progress.evaluations == (5 if walled else 3)
     np.testing.assert_allclose(hessian, solution.hessian, rtol=2e-3, atol=2e-3 * np.abs(hessian).max())

@@ -1,6 +1,7 @@
 """Laplace and adaptive quadrature with one grouping factor against dense twins, fine grids, differences and copies."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from crosslevel.design.response_rows import ResponseRows
 from crosslevel.families import FAMILIES, Binomial, GaussianWorking, Poisson
 from crosslevel.families.base import Family
+from crosslevel.likelihood.generalized import gradients_in_turn
 from crosslevel.likelihood.one_factor import OneFactorLikelihood, product_grid
 
 OBJECTS = {repr(one): one for one in (make() for make in FAMILIES.values())}
@@ -284,6 +286,35 @@ def test_what_no_number_can_hold_is_infinite() -> None:
     near = criterion.value(parameters * 1e-4)
     assert criterion.value(parameters).deviance == np.inf
     assert criterion.value(parameters, near).deviance == np.inf
+
+
+@pytest.mark.parametrize("kind", ["us", "ar1"])
+@pytest.mark.parametrize("nodes", [1, 4])
+@pytest.mark.parametrize("family", OBJECTS.values(), ids=OBJECTS)
+def test_gradients_at_several_points_are_those_of_each(family: Family, nodes: int, kind: str) -> None:
+    rows, parameters = model(family, 2, kind=kind)
+    weight = np.ones(len(SIZES))
+    weight[[1, 5]] = 0.0, 2.5
+    rows = rows.reweighted([weight])
+    likelihood = OneFactorLikelihood(rows=rows, nodes=nodes)
+    near = likelihood.value(parameters)
+    points = parameters + 1e-3 * np.random.default_rng(4).normal(size=(3, len(parameters)))
+    for state in (near, likelihood.with_rows(rows.with_response(rows.in_data_order(rows.y))).value(parameters)):
+        expected = np.array([likelihood.gradient(likelihood.value(own, state)) for own in points])
+        assert_allclose(likelihood.gradients(points, state), expected, rtol=1e-9, atol=1e-10)
+        assert_allclose(gradients_in_turn(likelihood, points, state), expected, rtol=1e-12)
+
+
+def test_gradients_where_the_deviance_is_infinite_are_none() -> None:
+    rows, parameters = model(Poisson(), 1)
+    likelihood = OneFactorLikelihood(rows=rows)
+    points = np.stack([parameters, parameters, parameters])
+    points[1, 1] = 1e6
+    assert likelihood.value(points[1]).deviance == np.inf
+    for found in (likelihood.gradients, partial(gradients_in_turn, likelihood)):
+        gradients = found(points, likelihood.value(parameters))
+        assert np.isnan(gradients[1]).all()
+        assert_allclose(gradients[[0, 2]], likelihood.gradient(likelihood.value(parameters))[None] * np.ones((2, 1)))
 
 
 @pytest.mark.parametrize("family", OBJECTS.values(), ids=OBJECTS)

@@ -123,7 +123,7 @@ class Design:
         """Blocks of the first grouping factor's random effects."""
         return self.factors[0].structure
 
-    @property
+    @cached_property
     def fixed_names(self) -> tuple[str, ...]:
         """Names of the coefficients."""
         return tuple(self.products.names[j] for j in self.x)

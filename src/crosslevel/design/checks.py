@@ -29,8 +29,9 @@ NOTHING = 1e-13
 
 def check_columns(products: CrossProducts, *, varies: bool = True) -> None:
     """Refuse columns whose squares overflow and, where it `varies` in a linear model, an outcome that does not."""
-    huge = [name for name, size in zip(products.names, np.diag(products.total), strict=True) if not np.isfinite(size)]
-    if huge:
+    finite = np.isfinite(np.diag(products.total))
+    if not finite.all():
+        huge = [name for name, is_finite in zip(products.names, finite, strict=True) if not is_finite]
         raise DesignError(
             f"`formula` uses {', '.join(huge)}, with values so large that their squares overflow. "
             "Measure them in larger units: divide by a power of ten."

@@ -186,13 +186,27 @@ def reduce_products(
 
 def working_coordinates(products: CrossProducts, columns: IntArray, constant: int) -> Coordinates:
     """Coordinates of fixed columns and response, at `columns` (p + 1,); `constant` is the intercept's position."""
+    placed = column_coordinates(products, columns, constant)
+    removed = _regression(products, columns, _from_origin(products, columns, constant), placed.scale)
+    return replace(placed, removed=removed)
+
+
+def column_coordinates(products: CrossProducts, columns: IntArray, constant: int) -> Coordinates:
+    """The same where nothing is taken out of the response."""
     intercept = _place(constant, columns)
-    from_origin = products.grand_mean[columns] if intercept >= 0 else -products.origin[columns]
-    if intercept >= 0:
-        from_origin[intercept] = -products.origin[constant]
+    shift = _from_origin(products, columns, constant) + products.origin[columns]
     scale = _scales(products, columns, constant, centred=intercept >= 0)
-    removed = _regression(products, columns, from_origin, scale)
-    return Coordinates(shift=from_origin + products.origin[columns], scale=scale, removed=removed, intercept=intercept)
+    return Coordinates(shift=shift, scale=scale, removed=np.zeros(len(columns) - 1), intercept=intercept)
+
+
+def _from_origin(products: CrossProducts, columns: IntArray, constant: int) -> FloatArray:
+    """Shifts (p + 1,) of the working columns, from the products' origin."""
+    intercept = _place(constant, columns)
+    if intercept < 0:
+        return -products.origin[columns]
+    out = products.grand_mean[columns]
+    out[intercept] = -products.origin[constant]
+    return out
 
 
 def _regression(products: CrossProducts, columns: IntArray, shift: FloatArray, scale: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.coordinates import Coordinates
-from crosslevel.design.reduced import random_basis, working_coordinates
+from crosslevel.design.reduced import column_coordinates, random_basis
 from crosslevel.memory import require_memory
 from crosslevel.types import CodeArray, FloatArray, IntArray
 
@@ -243,7 +243,7 @@ def _working(
 def _fixed_coordinates(design: "Design") -> Coordinates:
     """Coordinates of the fixed columns; the outcome's are those of the linear predictor, which is not moved."""
     xy = np.append(design.x, len(design.products.names) - 1)
-    found = working_coordinates(design.products, xy, design.constant)
+    found = column_coordinates(design.products, xy, design.constant)
     shift, scale = found.shift.copy(), found.scale.copy()
     shift[-1], scale[-1] = 0.0, 1.0
-    return replace(found, shift=shift, scale=scale, removed=np.zeros(found.p))
+    return replace(found, shift=shift, scale=scale)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, Protocol, Self
 
+import numpy as np
+
 from crosslevel.design.response_rows import ResponseRows
 from crosslevel.types import FloatArray, IntArray
 
@@ -120,6 +122,10 @@ class GeneralizedCriterion(Protocol):
         """Derivative (K,) of the deviance in the parameters, exact."""
         ...
 
+    def gradients(self, parameters: FloatArray, near: Any) -> FloatArray:
+        """Derivatives (B, K) at parameters (B, K) close to those of a state; NaN where the deviance is infinite."""
+        ...
+
     def information(self, at: Any) -> FloatArray:
         """Positive semi-definite approximation (K, K) of the deviance's Hessian, cheap."""
         ...
@@ -150,3 +156,13 @@ class GeneralizedCriterion(Protocol):
     def with_rows(self, rows: ResponseRows) -> Self:
         """The same approximation for other rows, or other weights of these."""
         ...
+
+
+def gradients_in_turn(criterion: GeneralizedCriterion, parameters: FloatArray, near: Any) -> FloatArray:
+    """`GeneralizedCriterion.gradients`, one parameter vector after another."""
+    out = np.full(parameters.shape, np.nan)
+    for own, row in zip(parameters, out, strict=True):
+        at = criterion.value(own, near)
+        if np.isfinite(at.deviance):
+            row[:] = criterion.gradient(at)
+    return out

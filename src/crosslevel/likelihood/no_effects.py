@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from crosslevel.design.response_rows import ResponseRows
-from crosslevel.likelihood.generalized import Layout
+from crosslevel.likelihood.generalized import Layout, gradients_in_turn
 from crosslevel.types import FloatArray, IntArray
 
 
@@ -92,6 +92,10 @@ class FixedLikelihood:
             jacobian = self.rows.family.shape_jacobian(at.parameters[self.layout.shape])
             out[self.layout.shape] = -2.0 * (self._by_shape(at)[:, 0].sum(axis=0) @ jacobian)
         return out
+
+    def gradients(self, parameters: FloatArray, near: FixedState) -> FloatArray:
+        """Derivatives (B, K) of the deviance at parameters (B, K) near a state; NaN where it is infinite."""
+        return gradients_in_turn(self, parameters, near)
 
     def information(self, at: FixedState) -> FloatArray:
         """2 X'WX for beta; for the shape twice the sum of the outer products of the rows' scores."""

@@ -17,7 +17,7 @@ from scipy.special import roots_hermitenorm
 from crosslevel.covariance import BlockStructure
 from crosslevel.design.response_rows import ResponseRows, ResponseTerm
 from crosslevel.kernels.adaptive import evaluate_clusters
-from crosslevel.likelihood.generalized import Layout
+from crosslevel.likelihood.generalized import Layout, gradients_in_turn
 from crosslevel.likelihood.working_model import working_information
 from crosslevel.types import FloatArray, IntArray
 
@@ -176,10 +176,13 @@ class OneFactorLikelihood:
         out += self.rows.offset
         return np.asarray(out)
 
+    def _is_small(self, n_nodes: int) -> bool:
+        """Whether threads would cost more than they save."""
+        return self.rows.n * n_nodes < WORTH or len(self.parts) == 1
+
     def _in_parts(self, work: Callable[[IntArray], None], n_nodes: int) -> None:
         """Do the work of all parts, in threads where it is worth while."""
-        small = self.rows.n * n_nodes < WORTH or len(self.parts) == 1
-        threads = 1 if small else available() if self.threads is None else self.threads
+        threads = 1 if self._is_small(n_nodes) else available() if self.threads is None else self.threads
         if threads == 1:
             work(np.array([0, self.term.n_levels]))
             return
@@ -190,10 +193,45 @@ class OneFactorLikelihood:
         """Derivative (K,) of the deviance in the parameters."""
         layout, family = self.layout, self.rows.family
         out = np.empty(layout.size)
-        out[layout.theta] = self._factor_changes(at) @ at.lambda_gradient.sum(axis=0).ravel()
+        out[layout.theta] = self._factor_changes(at.parameters) @ at.lambda_gradient.sum(axis=0).ravel()
         out[layout.beta] = at.row_gradient @ self.rows.x
         if layout.m:
             out[layout.shape] = at.shape_gradient.sum(axis=0) @ family.shape_jacobian(at.parameters[layout.shape])
+        return out
+
+    def gradients(self, parameters: FloatArray, near: OneFactorState) -> FloatArray:
+        """Derivatives (B, K) of the deviance at parameters (B, K) near a state; NaN where it is infinite.
+
+        Where rows are few, what is around the kernel takes as long as the kernel, so it is done once for all.
+        """
+        rows, layout, term = self.rows, self.layout, self.term
+        nodes, log_weights = product_grid(self.nodes, term.q)
+        if not self._is_small(len(log_weights)):
+            return gradients_in_turn(self, parameters, near)
+        n_points, n, (j, q), m = len(parameters), rows.n, (term.n_levels, term.q), layout.m
+        eta0 = parameters[:, layout.beta] @ rows.x.T + rows.offset
+        by_row, by_cluster, by_shape = np.zeros((n_points, n)), np.zeros((n_points, j)), np.zeros((n_points, j, m))
+        by_lambda, known, every = np.zeros((n_points, j, q, q)), near.y is rows.y, np.array([0, j])
+        (eta, first, second, value, third), mode = np.zeros((5, n)), np.empty((j, q))
+        slopes, tilt, squares, chol, minimum = *np.zeros((2, j, q)), *np.zeros((2, j, q, q)), np.zeros(j)
+        for b, own in enumerate(parameters):
+            for work, start in ((mode, near.mode), (eta, near.eta), (first, near.first), (second, near.second)):
+                np.copyto(work, start)
+            shape = np.ascontiguousarray(rows.family.shape(own[layout.shape]), dtype=np.float64)
+            evaluate_clusters(
+                rows.family.code, shape, rows.y, rows.size, rows.weight, eta0[b], self.z, self.start, term.weight,
+                every, self._factor(own[layout.theta]), nodes, log_weights, known, mode, eta, value, first, second,
+                third, slopes, squares, chol, minimum, tilt, by_cluster[b], by_row[b], by_lambda[b], by_shape[b],
+            )  # fmt: skip
+        out = np.empty((n_points, layout.size))
+        out[:, layout.beta] = by_row @ rows.x
+        for b, (own, lambda_sum, shape_sum) in enumerate(
+            zip(parameters, by_lambda.sum(axis=1), by_shape.sum(axis=1), strict=True)
+        ):
+            out[b, layout.theta] = self._factor_changes(own) @ lambda_sum.ravel()
+            if m:
+                out[b, layout.shape] = shape_sum @ rows.family.shape_jacobian(own[layout.shape])
+        out[~np.isfinite(by_cluster.sum(axis=1))] = np.nan
         return out
 
     def _factor(self, theta: FloatArray) -> FloatArray:
@@ -207,9 +245,9 @@ class OneFactorLikelihood:
         """Lambda (q, q) at theta = 0, where it is linear in theta."""
         return np.ascontiguousarray(self.structure.factor(np.zeros(self.layout.k)))
 
-    def _factor_changes(self, at: OneFactorState) -> FloatArray:
+    def _factor_changes(self, parameters: FloatArray) -> FloatArray:
         """Derivative of Lambda in theta (k, q * q)."""
-        return self._constant_changes if self.structure.linear else self._changes(at.parameters[self.layout.theta])
+        return self._constant_changes if self.structure.linear else self._changes(parameters[self.layout.theta])
 
     @cached_property
     def _constant_changes(self) -> FloatArray:
@@ -264,7 +302,7 @@ class OneFactorLikelihood:
         n_levels = self.term.n_levels
         has_rows = np.diff(self.start) > 0
         groups = own[self.start[:-1][has_rows]]
-        by_factor = self._factor_changes(at)
+        by_factor = self._factor_changes(at.parameters)
         jacobian = self.rows.family.shape_jacobian(at.parameters[layout.shape])
         out = np.zeros((n_groups, layout.size))
         by_level = np.hstack([at.lambda_gradient.reshape(n_levels, -1) @ by_factor.T, at.shape_gradient @ jacobian])

@@ -7,7 +7,7 @@ import numpy as np
 
 from crosslevel.design.response_rows import ResponseRows
 from crosslevel.errors import DesignError
-from crosslevel.likelihood.generalized import Layout
+from crosslevel.likelihood.generalized import Layout, gradients_in_turn
 from crosslevel.likelihood.response_modes import Setting, search_modes
 from crosslevel.likelihood.response_pattern import LEAST_COPY, ResponsePattern
 from crosslevel.likelihood.several_factors_psi import group_scores, information, psi_scores
@@ -100,6 +100,10 @@ class SeveralFactorLaplace:
             jacobian = self.rows.family.shape_jacobian(at.parameters[layout.shape])
             out[layout.shape] = at.shape_slope.sum(axis=0) @ jacobian
         return out
+
+    def gradients(self, parameters: FloatArray, near: SeveralFactorState) -> FloatArray:
+        """Derivatives (B, K) of the deviance at parameters (B, K) near a state; NaN where it is infinite."""
+        return gradients_in_turn(self, parameters, near)
 
     def information(self, at: SeveralFactorState) -> FloatArray:
         """Positive semi-definite approximation (K, K) of the deviance's Hessian: that of the linear model at W."""

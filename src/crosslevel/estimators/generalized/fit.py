@@ -92,15 +92,23 @@ class GeneralizedFit(FittedMixed):
         return Estimands.of(self.design, self.solution.criterion.rows, categories)
 
     # -- fixed effects --------------------------------------------------------------------------------------------
-    @property
+    @cached_property
     def terms(self) -> IntArray:
         """Positions of the coefficients that are told: all, or all but the intercept that thresholds stand for."""
-        return np.flatnonzero(self.estimands.slopes)
+        out = np.flatnonzero(self.estimands.slopes)
+        out.setflags(write=False)
+        return out
 
-    @property
+    @cached_property
     def term_names(self) -> tuple[str, ...]:
         """Names of the coefficients."""
-        return tuple(self.design.fixed_names[j] for j in self.terms)
+        names = self.design.fixed_names
+        return tuple(names[j] for j in self.terms)
+
+    @cached_property
+    def _term_index(self) -> pd.Index:
+        """The same as index: pandas makes one slowly."""
+        return pd.Index(self.term_names, name="term")
 
     @property
     def params(self) -> pd.Series:
@@ -115,7 +123,7 @@ class GeneralizedFit(FittedMixed):
     @property
     def vcov(self) -> pd.DataFrame:
         """Covariance matrix of the coefficients."""
-        names = pd.Index(self.term_names, name="term")
+        names = self._term_index.view()
         return pd.DataFrame(self.solution.vcov[np.ix_(self.terms, self.terms)], index=names, columns=names)
 
     tests = coefficients.coefficient_tests
@@ -224,4 +232,5 @@ class GeneralizedFit(FittedMixed):
 
     def _by_term(self, values: FloatArray, name: str) -> pd.Series:
         """A Series by coefficient."""
-        return pd.Series(values, index=pd.Index(self.term_names, name="term"), name=name)
+        # a view, so that nobody who renames the index renames that of others
+        return pd.Series(values, index=self._term_index.view(), name=name)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from crosslevel.design.response_rows import ResponseRows
-from crosslevel.likelihood.generalized import GeneralizedCriterion, Layout
+from crosslevel.likelihood.generalized import GeneralizedCriterion, Layout, gradients_in_turn
 from crosslevel.types import FloatArray, IntArray
 
 
@@ -64,6 +64,10 @@ class NaturalThresholds:
     def gradient(self, at: Any) -> FloatArray:
         """Derivative (K,) of the deviance."""
         return np.asarray(np.linalg.solve(self._turn(at).T, self.inner.gradient(at)))
+
+    def gradients(self, parameters: FloatArray, near: Any) -> FloatArray:
+        """Derivatives (B, K) of the deviance at parameters (B, K) near a state; NaN where it is infinite."""
+        return gradients_in_turn(self, parameters, near)
 
     def information(self, at: Any) -> FloatArray:
         """Approximation (K, K) of the deviance's Hessian."""

@@ -262,15 +262,25 @@ def difference_hessian(
     objective: Objective, point: Point, gradient: FloatArray, size: FloatArray, progress: Progress
 ) -> FloatArray:
     """Hessian (r, r) by differences of the exact gradient, in steps of DIFFERENCE standard errors."""
-    out = np.empty((len(gradient), len(gradient)))
-    for j, length in enumerate(DIFFERENCE * np.sqrt(2.0) / size):
-        for step in (length, -length, 0.01 * length):
-            moved = objective.at(objective.moved(point.parameters, step * unit(len(gradient), j)), point.state)
-            progress.evaluations += 1
-            if np.isfinite(moved.value):
-                break
-        out[j] = (objective.gradient(moved) - gradient) / step
-    return 0.5 * (out + out.T)
+    lengths = DIFFERENCE * np.sqrt(2.0) / size
+    ends = objective.gradients(np.diag(lengths), point)
+    progress.evaluations += len(ends)
+    for j in np.flatnonzero(~np.isfinite(ends).all(axis=1)):
+        ends[j], lengths[j] = _beside_wall(objective, point, unit(len(ends), int(j)), lengths[j], progress)
+    out = (ends - gradient) / lengths[:, None]
+    return np.asarray(0.5 * (out + out.T))
+
+
+def _beside_wall(
+    objective: Objective, point: Point, direction: FloatArray, length: float, progress: Progress
+) -> tuple[FloatArray, float]:
+    """Gradient (r,) after a step along a direction (r,) where one of `length` failed: back or shorter; and the step."""
+    for step in (length, -length, 0.01 * length):
+        moved = objective.at(objective.moved(point.parameters, step * direction), point.state)
+        progress.evaluations += 1
+        if np.isfinite(moved.value):
+            break
+    return objective.gradient(moved), step
 
 
 def unit(length: int, j: int) -> FloatArray:

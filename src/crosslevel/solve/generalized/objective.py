@@ -69,6 +69,15 @@ class Objective:
             out = out + self._penalty_gradient(point.parameters)
         return out if self.directions is None else self.directions.T @ out
 
+    def gradients(self, steps: FloatArray, point: Point) -> FloatArray:
+        """Gradients (B, r) after small steps (B, r) from a point; NaN where the objective is infinite."""
+        moved = point.parameters + (steps if self.directions is None else steps @ self.directions.T)
+        out = self.criterion.gradients(moved, point.state)
+        if self.prior is not None:
+            for parameters, row in zip(moved, out, strict=True):
+                row += self._penalty_gradient(parameters) if np.isfinite(self.penalty(parameters)) else np.nan
+        return out if self.directions is None else out @ self.directions
+
     def information(self, point: Point) -> FloatArray:
         """Positive semi-definite approximation (r, r) of the Hessian."""
         out = self.criterion.information(point.state)
