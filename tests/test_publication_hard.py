@@ -169,3 +169,15 @@ def test_transport_says_which_clusters_it_cannot_predict(data):
     few = named[named["kl:asse"] < 3].assign(kind=lambda d: np.where(d["kl:asse"] == 2, "rare", "usual"))
     with pytest.raises(CrosslevelError, match="no fit that predicts"):
         cl.transport(cl.mixed("y ~ x + kind + (1 | `kl:asse`)", few), progress=False)
+
+
+def test_tables_with_control_characters_are_saved_in_every_format(data, tmp_path):
+    fit = cl.mixed("`y | t` ~ `a, b` + `пол [код]` + (1 | `kl:asse`)", data)
+    table = cl.table({"<A>&\n\x00 $1$_%": fit, "Ж": fit}, title="T\x01 & <t>", notes="#\x02 {}", reference=True)
+    for ending in ("txt", "md", "html", "tex", "docx", "xlsx"):
+        assert table.save(tmp_path / f"table.{ending}").stat().st_size > 500
+
+
+def test_tests_by_the_normal_distribution_have_a_summary(data):
+    fit = cl.mixed("y ~ x + (1 | `kl:asse`)", data.rename(columns={"y | t": "y"}), ddf="normal")
+    assert "inf" in str(fit)

@@ -228,7 +228,7 @@ def coefficient_row(name: str, row: "pd.Series[Any]") -> Row:
         name,
         fixed(row["estimate"], decimals),
         fixed(row["std_error"], decimals),
-        fixed(df, 0 if df == round(df) or df > 1000 else 1),
+        fixed(df, 0 if df > 1000 or df == round(df) else 1),
         fixed(row["statistic"], 2),
         p_value(row["p_value"]),
         fixed(row["conf_low"], decimals),

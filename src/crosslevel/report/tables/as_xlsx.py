@@ -4,6 +4,7 @@ from io import BytesIO
 from typing import Any
 
 from crosslevel.display.wrapping import shown_length
+from crosslevel.report.tables.labels import clean
 from crosslevel.report.tables.record import Heading, Line, Printed, PublicationTable
 
 WIDEST = 48
@@ -128,11 +129,11 @@ def fit(sheet: Any, table: PublicationTable) -> None:
 def numbers(sheet: Any, table: PublicationTable) -> None:
     """The frame behind the table."""
     for k, name in enumerate(table.frame.columns, start=1):
-        put(sheet, 1, k, str(name), bold=True)
+        put(sheet, 1, k, clean(name), bold=True)
     for row, record in enumerate(table.frame.itertuples(index=False), start=2):
         for k, value in enumerate(record, start=1):
             if isinstance(value, str):
-                put(sheet, row, k, value)
+                put(sheet, row, k, clean(value))
             elif value is not None and value == value and abs(value) != float("inf"):
                 sheet.cell(row, k, value)
             elif value is not None and value == value:
