@@ -349,3 +349,15 @@ def test_codes_of_missing_answers_are_taken_away(monkeypatch, capsys, sleepstudy
     assert "each column once" in capsys.readouterr().err
     assert run(monkeypatch, "fit", sleepstudy, FORMULA, "--missing-codes", 99, "--in-batches") == 2
     assert "--in-batches" in capsys.readouterr().err
+
+
+def test_translate_prints_what_the_library_writes(monkeypatch, capsys, sleepstudy, tmp_path) -> None:
+    path = tmp_path / "model.do"
+    assert run(monkeypatch, "translate", sleepstudy, FORMULA, "--to", "stata", "-o", path) == 0
+    expected = cl.translate(FORMULA, to="stata", data=cl.read(sleepstudy))
+    assert capsys.readouterr().out == expected + "\n"
+    assert path.read_text() == expected + "\n"
+    assert run(monkeypatch, "translate", sleepstudy, FORMULA, "--to", "lme4", "--method", "ml", "--json") == 0
+    assert "REML = FALSE" in " ".join(json.loads(capsys.readouterr().out)["commands"])
+    assert run(monkeypatch, "translate", sleepstudy, FORMULA, "--to", "stta") == 2
+    assert "Did you mean 'stata'" in capsys.readouterr().err

@@ -35,6 +35,7 @@ from crosslevel.cli.options import (
 from crosslevel.cli.report import report
 from crosslevel.cli.studies import power, simulate
 from crosslevel.cli.table import table
+from crosslevel.cli.translate import translate
 from crosslevel.errors import CrosslevelError
 
 WRONG_INPUT = 2
@@ -330,6 +331,11 @@ app.command(
     epilog='Example: crosslevel table survey.sav "trust ~ income + (1 | country)" "trust ~ income" -o trust.docx',
     short_help="Models side by side as a table for publication: Word, Excel, LaTeX, HTML, Markdown, text.",
 )(table)
+
+app.command(
+    epilog='Example: crosslevel translate survey.sav "trust ~ income + (income | country)" --to stata',
+    short_help="The same model in the syntax of R, Stata, SPSS, SAS, HLM, Mplus or statsmodels.",
+)(translate)
 
 app.command(
     epilog="Example: crosslevel simulate study.toml --reps 1000 --jobs 2 --folder study --resume --out results.csv",
