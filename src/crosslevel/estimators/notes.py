@@ -38,7 +38,7 @@ def notes_on(design: Design, solution: Solution) -> tuple[str, ...]:
             f"The random effects' covariances are the posterior's mode with {solution.prior.covariance_words}: the "
             "log-likelihood is below its maximum, and tests that compare maxima are not exact."
         )
-    notes += [_singular(design, solution, k) for k, singular in enumerate(solution.singular) if singular]
+    notes += notes_on_singular(design, solution)
     if solution.iterative is not None and solution.iterative.theta_error > ROUGH:
         notes.append(
             "The Monte-Carlo error of the iterative algebra exceeds a twentieth of a variance parameter's standard "
@@ -77,9 +77,14 @@ def notes_on_rows(design: Design) -> list[str]:
     return notes
 
 
-def _singular(design: Design, solution: Solution, k: int) -> str:
-    """Name the random effects of factor k without variance, or those perfectly correlated, and what to simplify."""
-    return singular_words(design, k, np.linalg.solve(solution.criterion.bases[k], solution.at.factors[k]))
+def notes_on_singular(design: Design, solution: Solution) -> list[str]:
+    """For each singular factor its random effects without variance, or perfectly correlated, and what to simplify."""
+    bases, factors = solution.criterion.bases, solution.at.factors
+    return [
+        singular_words(design, k, np.linalg.solve(bases[k], factors[k]))
+        for k, singular in enumerate(solution.singular)
+        if singular
+    ]
 
 
 def singular_words(design: Design, k: int, factor: FloatArray) -> str:

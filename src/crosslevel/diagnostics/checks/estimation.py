@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 from crosslevel.diagnostics.checks.light import Light
 from crosslevel.diagnostics.checks.subject import Subject
-from crosslevel.estimators.notes import SINGULAR, notes_on_clusters, notes_on_rows
+from crosslevel.diagnostics.diagnostic import AnyFit
+from crosslevel.estimators.generalized import notes as generalized
+from crosslevel.estimators.generalized.fit import GeneralizedFit
+from crosslevel.estimators.notes import notes_on_clusters, notes_on_rows, notes_on_singular
 from crosslevel.estimators.ols_fit import OLSFit
 
 
@@ -28,7 +31,7 @@ def singularity(subject: Subject) -> Iterator[Light]:
     fit = subject.fit
     if isinstance(fit, OLSFit):
         return
-    found = [note for note in fit.notes if note.startswith(SINGULAR)]
+    found = _on_singular(fit)
     for note in found:
         words, _, advice = note.partition(". ")
         yield Light(name="Singular fit", concern="look", finding=f"{words}.", advice=advice)
@@ -39,14 +42,23 @@ def singularity(subject: Subject) -> Iterator[Light]:
         )  # fmt: skip
 
 
+def _on_singular(fit: AnyFit) -> list[str]:
+    """What the fit remarks on random effects without variance, or perfectly correlated."""
+    if isinstance(fit, OLSFit):
+        return []
+    if isinstance(fit, GeneralizedFit):
+        return list(generalized.notes_on_singular(fit.design, fit.solution))
+    return notes_on_singular(fit.design, fit.solution)
+
+
 def notes(subject: Subject) -> Iterator[Light]:
     """What the fit itself remarks and no other check says."""
     fit, design = subject.fit, subject.design
-    told = {*notes_on_clusters(design)}
+    told = {*notes_on_clusters(design), *_on_singular(fit)}
     if design.rows.dropped:
         told.add(notes_on_rows(design)[-1])
     for note in fit.notes:
-        if note not in told and not note.startswith(SINGULAR):
+        if note not in told:
             words, _, advice = note.partition(". ")
             yield Light(name="Remark", concern="look", finding=f"{words.rstrip('.')}.", advice=advice)
 

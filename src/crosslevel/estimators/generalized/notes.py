@@ -19,14 +19,14 @@ def notes_on(design: Design, solution: GeneralizedSolution) -> tuple[str, ...]:
     if design.weights is not None and design.weights.concern is not None:
         notes.append(design.weights.concern)
     notes += troubles(solution, design.fixed_names, [factor.name for factor in design.factors])
-    notes += _singular(design, solution)
+    notes += notes_on_singular(design, solution)
     notes += notes_on_clusters(design)
     notes += _categories(design)
     notes += _integration(design, solution)
     return tuple(notes)
 
 
-def _singular(design: Design, solution: GeneralizedSolution) -> Iterator[str]:
+def notes_on_singular(design: Design, solution: GeneralizedSolution) -> Iterator[str]:
     """Random effects without variance, or perfectly correlated."""
     for k, singular in enumerate(solution.singular):
         if singular:
