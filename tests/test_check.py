@@ -141,3 +141,16 @@ def test_other_families_ordinary_regression_and_crossed_factors():
 def test_anything_else_is_refused():
     with pytest.raises(cl.CrosslevelError, match="`check` is for fits of cl.mixed and cl.ols; got DataFrame"):
         cl.check(rows())
+
+
+def test_an_uncentred_product_is_to_be_centred_at_every_level():
+    data = rows()
+    data["x"] = data["x"] + 20.0
+    data["z"] = data["z"] + 20.0
+    found = [
+        light for light in lights(cl.mixed("y ~ x * z + (x | g)", data), "Collinearity") if light.concern != "none"
+    ]
+    assert {"over all rows", "within clusters of g"} <= {
+        light.finding.split(": ")[0].split("inflation ")[1] for light in found
+    }
+    assert all("Centre the variables of the interaction" in light.advice for light in found)

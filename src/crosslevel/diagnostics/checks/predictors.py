@@ -87,7 +87,11 @@ def _inflation(subject: Subject, where: str, scatter: FloatArray, chosen: Sequen
     if value < INFLATED:
         yield Light(name="Collinearity", concern="none", finding=told)
         return
-    product = len(subject.columns[groups[name][0]].factors) > 1
+    first = {term: subject.columns[columns[0]] for term, columns in groups.items()}
+    product = any(
+        len(column.factors) > 1 and inflation >= INFLATED and set(first[name].variables) <= set(column.variables)
+        for column, inflation in zip(first.values(), found, strict=True)
+    )
     advice = (
         "Centre the variables of the interaction: its coefficient stays the same, the others become those at the means."
         if product
