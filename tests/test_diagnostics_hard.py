@@ -1,11 +1,14 @@
 """Diagnostics where they are hard: skewed outcomes, models without much in them, words that have to stay true."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import crosslevel as cl
 from crosslevel.estimators.generalized.fit import GeneralizedFit
+from crosslevel.estimators.mixed_fit import MixedFit
 
 
 def skewed(seed: int, spread: float) -> pd.DataFrame:
@@ -56,15 +59,22 @@ def ordinal(data: pd.DataFrame) -> GeneralizedFit:
     return cl.mixed("answer ~ x + z + (1|g)", data, family="ordinal")
 
 
-def test_thresholds_take_no_coefficient_s_place_in_contributions(ordinal: GeneralizedFit, data: pd.DataFrame):
+@pytest.fixture(scope="module")
+def linear(data: pd.DataFrame) -> MixedFit:
+    return cl.mixed("y ~ x + z + (1|g)", data)
+
+
+def test_thresholds_take_no_coefficient_s_place_in_contributions(
+    ordinal: GeneralizedFit, linear: MixedFit, data: pd.DataFrame
+):
     found = cl.contributions(ordinal)
     assert found.frame["rows"].tolist() == data.groupby("g").size().tolist()
     assert found.weight.sum() == pytest.approx(1.0)
     assert len(data.groupby("g")) < found.effective_rows.sum() < len(data)
     # as of the linear model with these predictors: what clusters tell of z is next to that of its spread between them
-    linear = cl.contributions(cl.mixed("y ~ x + z + (1|g)", data))
+    plain = cl.contributions(linear)
     for term in ("x", "z"):
-        assert np.corrcoef(found.shares[term], linear.shares[term])[0, 1] > 0.95
+        assert np.corrcoef(found.shares[term], plain.shares[term])[0, 1] > 0.95
     leverage = cl.leverage(ordinal)
     assert leverage.rows["fixed"].sum() == pytest.approx(leverage.n_coefficients)
 
@@ -122,3 +132,29 @@ def test_transport_of_a_model_that_does_not_tell_means_apart(data: pd.DataFrame)
     found = cl.transport(cl.mixed("y ~ x + (1|g)", centred), folds=4, progress=False)
     assert np.isnan(found.summary["r2_between"])
     assert "of cluster means nothing of" in found.sentences[1]
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda fit: cl.envelope(fit, seed="a"), "`seed` is a whole number"),
+        (lambda fit: cl.homogeneity(fit, seed=-1), "`seed` is a whole number"),
+        (lambda fit: cl.transport(fit, seed=-1), "`seed` is a whole number"),
+        (lambda fit: cl.linearity(fit, x=3), "`x` is the name"),
+        (lambda fit: cl.linearity(fit, x=[]), "`x` is the name"),
+        (lambda fit: cl.linearity(fit, level=2), "`level` is a probability"),
+        (lambda fit: cl.influence(fit, by=3), "`by` is a grouping factor"),
+        (lambda fit: cl.contributions(fit, by=3), "`by` is a grouping factor"),
+        (lambda fit: cl.contributions(fit).carriers("z", "a"), "`share` is above 0"),
+        (lambda fit: cl.transport(fit, to=300), "`to` names clusters"),
+        (lambda fit: cl.transport(fit, group=3), "`group` is the name"),
+    ],
+)
+def test_arguments_of_a_wrong_kind_are_named(linear: MixedFit, call: Callable[[MixedFit], object], says: str):
+    with pytest.raises(cl.CrosslevelError, match=says):
+        call(linear)
+
+
+def test_regression_is_not_said_to_find_clusters_independent(data: pd.DataFrame):
+    told = cl.contributions(cl.ols("y ~ x + z", data, cluster="g")).sentences[0]
+    assert told.startswith("The model takes the 458 rows in 28 clusters of g as independent")

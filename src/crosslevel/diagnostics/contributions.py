@@ -97,7 +97,7 @@ class Contributions:
         """
         if term not in self.terms:
             raise CrosslevelError(f"`term` must be one of {', '.join(self.terms)}; got {term!r}.")
-        if not 0.0 < share <= 1.0:
+        if not isinstance(share, float | int | np.number) or not 0.0 < share <= 1.0:
             raise CrosslevelError(f"`share` is above 0 and at most 1; got {share!r}.")
         ordered = self.shares[term].sort_values(ascending=False, kind="stable")
         reached = ordered.cumsum().to_numpy() >= share * (1.0 - 1e-12)

@@ -82,6 +82,11 @@ def write(found: "Contributions") -> Document:
 def _effective(found: "Contributions") -> str:
     """How many independent rows there are in all."""
     rows, effective = float(found.sizes.sum()), float(found.effective_rows.sum())
+    if abs(effective - rows) < 1e-9 * rows:
+        return (
+            f"The model takes the {counted(rows)} rows in {counted(len(found.levels))} clusters of {found.by} as "
+            "independent: no variance lies between them in it."
+        )
     return (
         f"About a mean, the {counted(rows)} rows in {counted(len(found.levels))} clusters of {found.by} tell as much "
         f"as {counted(round(effective))} independent ones would."

@@ -156,6 +156,10 @@ def _refits(fit: AnyFit, clusters: Clustering) -> Refits:
 def clusters_of(fit: AnyFit, by: str | Sequence[str] | None) -> str:
     """The name of the one clustering that is left out."""
     if by is not None:
+        if not isinstance(by, str | Sequence) or not all(isinstance(name, str) for name in by):
+            raise CrosslevelError(
+                f"`by` is a grouping factor, a column, columns as in 'a:b' or 'rows'; got {by!r}. Write its name."
+            )
         names = cluster_names(by if isinstance(by, str) else list(by))
     else:
         names = fit.clusters if isinstance(fit, OLSFit) else default_clusters(fit)

@@ -213,7 +213,8 @@ def _named(found: "Influence", term: str | None, which: BoolArray) -> str:
         name = f"row {found.levels[k]}" if found.by_rows else str(found.levels[k])
         if term is not None:
             p = float(found.p_values[term].iloc[k])
-            shown = "" if np.isnan(p) else f", p = {fixed(p, 3)}"
+            close = abs(p - (1.0 - found.level)) < 0.0005  # three decimals would hide on which side it is
+            shown = "" if np.isnan(p) else f", p = {fixed(p, 4 if close else 3)}"
             name += f" ({fixed(float(found.estimates[term].iloc[k]), _decimals(found, term))}{shown})"
         parts.append(name)
     return " or ".join(parts)

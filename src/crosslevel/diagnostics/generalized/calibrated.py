@@ -13,6 +13,7 @@ from crosslevel.display import Column, Document, Note, Paragraph, Row, Section, 
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.families import Ordinal
+from crosslevel.inference.seeds import generator_from
 from crosslevel.types import FloatArray
 
 MOST_BINS = 50
@@ -137,7 +138,7 @@ def calibration(
         raise CrosslevelError(f"`bins` is a number of groups from 2 to {MOST_BINS}; got {bins!r}.")
     if not 0.0 < level < 1.0:
         raise CrosslevelError(f"`level` is a share between 0 and 1, as 0.95; got {level!r}.")
-    model, rng = Simulator.of(fit, what="calibration", n=n), np.random.default_rng(seed)
+    model, rng = Simulator.of(fit, what="calibration", n=n), generator_from(seed)
     bins = min(bins, len(model.y))
     fixed = None if random_effects == "conditional" else model.average_parts()
 

@@ -13,6 +13,7 @@ from crosslevel.diagnostics.generalized.statistics import CLEAR
 from crosslevel.display import Column, Document, Note, Paragraph, Table, counted, p_statement, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
+from crosslevel.inference.seeds import generator_from
 from crosslevel.types import FloatArray
 
 SHOWN = 5
@@ -139,7 +140,7 @@ def observed_expected(
     """
     if not 0.0 < level < 1.0:
         raise CrosslevelError(f"`level` is a share between 0 and 1, as 0.95; got {level!r}.")
-    model, rng = Simulator.of(fit, what="observed_expected", n=n), np.random.default_rng(seed)
+    model, rng = Simulator.of(fit, what="observed_expected", n=n), generator_from(seed)
     names = [factor.name for factor in fit.design.factors]
     if group is not None and group not in names:
         raise CrosslevelError(f"`group` is one of {', '.join(map(repr, names))}; got {group!r}.")

@@ -15,6 +15,7 @@ from crosslevel.display import Document, Note, Paragraph, Row, Table, counted, n
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.rows import row_index
+from crosslevel.inference.seeds import generator_from
 from crosslevel.types import FloatArray, IntArray
 
 Drawn: TypeAlias = Literal["new", "conditional"]
@@ -173,7 +174,7 @@ def quantile_residuals(
     """
     if random_effects not in ("new", "conditional"):
         raise CrosslevelError(f"`random_effects` is 'new' or 'conditional'; got {random_effects!r}.")
-    model, rng = Simulator.of(fit, what="quantile_residuals", n=n), np.random.default_rng(seed)
+    model, rng = Simulator.of(fit, what="quantile_residuals", n=n), generator_from(seed)
     n_rows = len(model.y)
     chosen = np.sort(rng.permutation(n_rows)[:TESTED])
     less, equal, drawn = np.zeros(n_rows), np.zeros(n_rows), np.empty((n + 1, len(chosen)))

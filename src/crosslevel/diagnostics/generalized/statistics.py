@@ -10,6 +10,7 @@ from crosslevel.diagnostics.diagnostic import Concern, concern_of
 from crosslevel.diagnostics.generalized.simulator import Simulator, chance
 from crosslevel.display import Document, Note, Paragraph, Table, counted, number, p_statement
 from crosslevel.errors import CrosslevelError
+from crosslevel.inference.seeds import generator_from
 from crosslevel.types import FloatArray
 
 CLEAR = 0.05
@@ -215,7 +216,7 @@ def _compared(
     seed: int | np.random.Generator | None,
 ) -> tuple[float, FloatArray]:  # fmt: skip
     """A statistic of outcome and linear predictor, in the data and (n,) in outcomes drawn from the model."""
-    rng = np.random.default_rng(seed)
+    rng = generator_from(seed)
     drawn = (statistic(y, model.predictor_of(y)) for y in model.outcomes(rng, n))
     return statistic(model.y, model.state.eta), np.fromiter(drawn, dtype=float, count=n)
 

@@ -30,6 +30,7 @@ from crosslevel.inference.bootstrap.run import Reporter
 from crosslevel.inference.hat_values import refuse_variances
 from crosslevel.inference.multiplicity import holm
 from crosslevel.inference.normal_order import anderson_darling, excess_kurtosis, skewness
+from crosslevel.inference.seeds import generator_from
 from crosslevel.types import FloatArray, IntArray
 
 Of: TypeAlias = Literal["residuals", "random effects"]
@@ -210,7 +211,7 @@ def envelope(
     >>> cl.envelope(fit, seed=1).frame.loc["residuals", ["p_value", "excess_kurtosis"]].round(3).to_dict()
     {'p_value': 0.005, 'excess_kurtosis': 7.573}
     """
-    rng = np.random.default_rng(seed)
+    rng = generator_from(seed)
     source = _source(fit, of, n, refit, rng, "`envelope`")
     observed, same = _distinct(_chosen(source.observed(), fit, of, group))
     shown = progress and refit

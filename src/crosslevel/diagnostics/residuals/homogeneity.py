@@ -14,6 +14,7 @@ from crosslevel.display import Document
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.inference.clusterings import Clustering, clustering_named
+from crosslevel.inference.seeds import generator_from
 from crosslevel.types import CodeArray, FloatArray, IntArray
 
 BANDS = 20
@@ -133,7 +134,7 @@ def homogeneity(fit: AnyFit, *, n: int = 200, seed: int | np.random.Generator | 
     clusters of school    0.01    0.64     1.31
     fitted values         0.01    0.76     1.10
     """
-    rng = np.random.default_rng(seed)
+    rng = generator_from(seed)
     source = residual_source(fit, n, rng, "`homogeneity`")
     groups, fitted = groups_of(fit), fitted_of(fit)
     parts: list[tuple[CodeArray | IntArray, int]] = [(group.codes, group.n_clusters) for group in groups]

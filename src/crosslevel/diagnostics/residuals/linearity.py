@@ -19,6 +19,7 @@ from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.ols_fit import OLSFit
 from crosslevel.inference.curves import curve_columns, knots_of
 from crosslevel.inference.multiplicity import holm
+from crosslevel.inference.wald import check_level
 from crosslevel.types import FloatArray
 
 POINTS = 101
@@ -157,6 +158,9 @@ def linearity(fit: AnyFit, x: str | Sequence[str] | None = None, *, level: float
             "`linearity` fits the model to more columns, and these data were read in batches. Read a part of them into "
             "memory and fit the model to it."
         )
+    check_level(level)
+    if not (x is None or isinstance(x, str) or (isinstance(x, Sequence) and x and all(isinstance(n, str) for n in x))):
+        raise CrosslevelError(f"`x` is the name of a predictor, a list of names, or None for all; got {x!r}.")
     wanted = [None] if x is None else [x] if isinstance(x, str) else list(x)
     found = [one for name in wanted for one in predictors_of(fit, name)]
     distinct = {one.name: one for one in found}

@@ -10,6 +10,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols_fit import OLSFit
+from crosslevel.inference.seeds import generator_from
 
 
 def residuals(fit: AnyFit, *, seed: int | np.random.Generator | None = 1) -> Residuals:
@@ -60,7 +61,7 @@ def residuals(fit: AnyFit, *, seed: int | np.random.Generator | None = 1) -> Res
     if isinstance(fit, OLSFit):
         return of_ordinary(fit)
     if isinstance(fit, GeneralizedFit):
-        return of_generalized(fit, np.random.default_rng(seed))
+        return of_generalized(fit, generator_from(seed))
     raise CrosslevelError(
         f"`residuals` is for fits of cl.mixed and cl.ols; got {type(fit).__name__}. Fit the model by one of them."
     )

@@ -20,6 +20,7 @@ from crosslevel.errors import CrosslevelError, DataWarning
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed_fit import MixedFit
 from crosslevel.estimators.ols_fit import OLSFit
+from crosslevel.inference.seeds import generator_from
 from crosslevel.table import Columns, group_codes
 from crosslevel.types import BoolArray, CodeArray, FloatArray
 
@@ -176,7 +177,7 @@ def weighted_slope(y: FloatArray, x: FloatArray) -> float:
 
 def folds_of(n_clusters: int, folds: int, seed: int) -> list[list[int]]:
     """Clusters of each fold, as many in each as can be, at random."""
-    place = np.random.default_rng(seed).permutation(np.arange(n_clusters) % folds)
+    place = generator_from(seed).permutation(np.arange(n_clusters) % folds)
     return [np.flatnonzero(place == k).tolist() for k in range(folds)]
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 from crosslevel.diagnostics.sensitivity.mismeasured import Mismeasured
 from crosslevel.errors import ConvergenceWarning, CrosslevelError
 from crosslevel.inference.bootstrap.run import Reporter
+from crosslevel.inference.seeds import generator_from
 from crosslevel.types import FloatArray
 
 GRID = (0.5, 1.0, 1.5, 2.0)
@@ -121,7 +122,7 @@ def simulated_path(
     CrosslevelError : too many of the fits fail.
     """
     fit, units = subject.fit, len(subject.levels) if subject.is_context else len(subject.x)
-    half = np.random.default_rng(seed).standard_normal((-(-n // 2), units))
+    half = generator_from(seed).standard_normal((-(-n // 2), units))
     reporter = Reporter(n=2 * len(half) * len(added), shown=progress, what="simex")
     p, vcov = len(fit.params), fit.vcov.to_numpy()
     amounts = [_Amount(mean=fit.params.to_numpy(), between=np.zeros((p, p)), model=vcov, noise=np.zeros(p), failed=0)]

@@ -1,7 +1,7 @@
 """`transport`: how well a model predicts clusters that it was not fitted to."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -323,6 +323,8 @@ def _group(fit: AnyFit, group: str | None) -> str:
     CrosslevelError : none are named, and the model has none.
     """
     if group is not None:
+        if not isinstance(group, str):
+            raise CrosslevelError(f"`group` is the name of a grouping factor or column; got {group!r}.")
         return group
     if not isinstance(fit, OLSFit):
         return default_clusters(fit)[0]
@@ -346,7 +348,9 @@ def _parts(
     if n < 3:
         raise CrosslevelError(f"`transport` needs three clusters at least, and {clusters.name} has {n}.")
     if to is not None:
-        part = clusters_named([to] if isinstance(to, str) else list(to), clusters.levels, clusters.name)
+        part = clusters_named(
+            list(to) if isinstance(to, Iterable) and not isinstance(to, str) else [to], clusters.levels, clusters.name
+        )
         if len(part) > n - 2:
             raise CrosslevelError(f"`to` names {len(part)} of {n} clusters; a fit needs two others at least.")
         return [part]
