@@ -50,6 +50,8 @@ SETTINGS: dict[Any, Any] = {
     "font.size": LETTERS,
     "text.color": INK,
     "axes.edgecolor": GREY,
+    "axes.formatter.limits": (-4, 6),
+    "axes.formatter.use_mathtext": True,
     "axes.labelcolor": INK,
     "axes.labelsize": LETTERS,
     "axes.linewidth": 0.8,
