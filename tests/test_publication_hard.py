@@ -181,3 +181,16 @@ def test_tables_with_control_characters_are_saved_in_every_format(data, tmp_path
 def test_tests_by_the_normal_distribution_have_a_summary(data):
     fit = cl.mixed("y ~ x + (1 | `kl:asse`)", data.rename(columns={"y | t": "y"}), ddf="normal")
     assert "inf" in str(fit)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["influence", "leverage", "contributions", "linearity", "homogeneity", "envelope", "zeta", "bootstrap", "power",
+     "selection", "calibration", "observed_expected", "quantile_residuals", "simulated_check", "simex", "transport",
+     "missing", "specification_curve"],
+)  # fmt: skip
+def test_figures_of_records_say_what_they_draw(data, name):
+    fit = cl.ols("y ~ x", data.rename(columns={"y | t": "y"}))
+    for figure in (getattr(cl.plot, name), getattr(cl.plot, f"{name}_data")):
+        with pytest.raises(CrosslevelError, match="answers; got OLSFit"):
+            figure(fit)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from crosslevel.display import counted, number
 from crosslevel.report.figures import theme
+from crosslevel.report.figures.records import draws
 from crosslevel.report.figures.subject import chosen
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ MOST_BINS = 60
 """Bars at most."""
 
 
+@draws("fit.bootstrap()")
 def bootstrap_data(boot: "Bootstrap", term: str | None = None, *, bins: int | None = None) -> pd.DataFrame:
     """Return the bars of the histogram.
 
@@ -55,6 +57,7 @@ def bootstrap_data(boot: "Bootstrap", term: str | None = None, *, bins: int | No
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": count})
 
 
+@draws("fit.bootstrap()")
 def bootstrap(
     boot: "Bootstrap",
     term: str | None = None,

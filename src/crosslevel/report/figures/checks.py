@@ -8,6 +8,7 @@ import pandas as pd
 from crosslevel.display import counted, number, p_statement, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
+from crosslevel.report.figures.records import draws
 from crosslevel.report.figures.subject import evenly
 from crosslevel.types import BoolArray, IntArray
 
@@ -30,6 +31,7 @@ POINTS = 2000
 """Clusters that are drawn, at most."""
 
 
+@draws("cl.dispersion(fit) or cl.zero_inflation(fit)")
 def simulated_check_data(found: "SimulatedCheck") -> pd.DataFrame:
     """Return the values of the outcomes drawn from the model, over what the model lets expect.
 
@@ -53,6 +55,7 @@ def simulated_check_data(found: "SimulatedCheck") -> pd.DataFrame:
     return pd.DataFrame({"simulated": found.simulated, "ratio": found.simulated / found.expected})
 
 
+@draws("cl.dispersion(fit) or cl.zero_inflation(fit)")
 def simulated_check(found: "SimulatedCheck", *, ax: "Axes | None" = None) -> "Figure":
     """Draw the observed value of a statistic over the values of outcomes drawn from the model.
 
@@ -80,6 +83,7 @@ def simulated_check(found: "SimulatedCheck", *, ax: "Axes | None" = None) -> "Fi
         return theme.entitle([panel], f"{found.question}: the data and the model", subtitle, own=ax is None)
 
 
+@draws("cl.quantile_residuals(fit)")
 def quantile_residuals_data(found: "QuantileResiduals") -> pd.DataFrame:
     """Return what is drawn: sorted residuals, and mean residuals along the linear predictor.
 
@@ -104,6 +108,7 @@ def quantile_residuals_data(found: "QuantileResiduals") -> pd.DataFrame:
     return pd.concat([first.assign(panel="distribution"), second.assign(panel="linear predictor")], ignore_index=True)
 
 
+@draws("cl.quantile_residuals(fit)")
 def quantile_residuals(found: "QuantileResiduals") -> "Figure":
     """Draw quantile residuals: their distribution, and their means along the linear predictor.
 
@@ -144,6 +149,7 @@ def quantile_residuals(found: "QuantileResiduals") -> "Figure":
         return theme.entitle([left, right], "Quantile residuals", subtitle, own=True)
 
 
+@draws("cl.calibration(fit)")
 def calibration_data(found: "Calibration") -> pd.DataFrame:
     """Return the bins: event, bin, rows, predicted, observed, conf_low, conf_high.
 
@@ -161,6 +167,7 @@ def calibration_data(found: "Calibration") -> pd.DataFrame:
     return found.frame
 
 
+@draws("cl.calibration(fit)")
 def calibration(found: "Calibration", *, ax: "Axes | None" = None) -> "Figure":
     """Draw observed against predicted means, with the range in which the model lets them lie.
 
@@ -215,6 +222,7 @@ def _draw_bins(panel: "Axes", data: pd.DataFrame) -> None:
         theme.mark(dots, theme.told([f"group {k}" for k in part["bin"]], numbers))
 
 
+@draws("cl.observed_expected(fit)")
 def observed_expected_data(found: "ObservedExpected") -> pd.DataFrame:
     """Return the clusters, the smallest ratio first: the columns of `found.frame`, and the range as ratios low, high.
 
@@ -233,6 +241,7 @@ def observed_expected_data(found: "ObservedExpected") -> pd.DataFrame:
     return frame.assign(low=frame["conf_low"] / frame["expected"], high=frame["conf_high"] / frame["expected"])
 
 
+@draws("cl.observed_expected(fit)")
 def observed_expected(found: "ObservedExpected", *, ax: "Axes | None" = None) -> "Figure":
     """Draw each cluster's observed over expected sum, with the range of the model.
 

@@ -12,6 +12,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
 from crosslevel.report.figures.heterogeneity import stacked
 from crosslevel.report.figures.influence import MOST_MARKS, MOST_PANELS
+from crosslevel.report.figures.records import draws
 from crosslevel.report.figures.subject import chosen
 from crosslevel.types import FloatArray
 
@@ -28,6 +29,7 @@ LOWEST, STEP = 0.24, 0.17
 """Heights of the names, as a share of the panel's: of the largest share, and from one to the next."""
 
 
+@draws("cl.contributions(fit)")
 def contributions_data(found: "Contributions", terms: str | Sequence[str] | None = None) -> pd.DataFrame:
     """Return the shares of the clusters in the information on coefficients.
 
@@ -70,6 +72,7 @@ def contributions_data(found: "Contributions", terms: str | Sequence[str] | None
     return pd.concat(parts, ignore_index=True)
 
 
+@draws("cl.contributions(fit)")
 def contributions(
     found: "Contributions", terms: str | Sequence[str] | None = None, *, ax: "Axes | None" = None
 ) -> "Figure":

@@ -11,6 +11,7 @@ from crosslevel.display import counted, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
 from crosslevel.report.figures.heterogeneity import stacked
+from crosslevel.report.figures.records import draws
 from crosslevel.report.figures.subject import chosen
 from crosslevel.types import FloatArray
 
@@ -33,6 +34,7 @@ MOST_MARKS = 5_000
 """Dots up to which each tells its name in interactive drawings."""
 
 
+@draws("cl.influence(fit)")
 def influence_data(found: "Influence", terms: str | Sequence[str] | None = None) -> pd.DataFrame:
     """Return coefficients without each cluster, or each row.
 
@@ -81,6 +83,7 @@ def influence_data(found: "Influence", terms: str | Sequence[str] | None = None)
     return pd.concat(parts, ignore_index=True)
 
 
+@draws("cl.influence(fit)")
 def influence(found: "Influence", terms: str | Sequence[str] | None = None, *, ax: "Axes | None" = None) -> "Figure":
     """Draw coefficients without each cluster, or row: a dot for each, the interval of the whole fit behind them.
 

@@ -10,6 +10,7 @@ from crosslevel.display import counted, fixed
 from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
 from crosslevel.report.figures.influence import MOST_MARKS
+from crosslevel.report.figures.records import draws
 from crosslevel.report.figures.subject import chosen
 from crosslevel.types import FloatArray
 
@@ -32,6 +33,7 @@ BINS = 40
 """Bars of the distribution of the rows' leverage."""
 
 
+@draws("cl.leverage(fit)")
 def leverage_data(found: "Leverage", group: str | None = None) -> pd.DataFrame:
     """Return the leverage of clusters.
 
@@ -64,6 +66,7 @@ def leverage_data(found: "Leverage", group: str | None = None) -> pd.DataFrame:
     return frame.assign(times=frame["share"] * len(frame))
 
 
+@draws("cl.leverage(fit)")
 def leverage(found: "Leverage", group: str | None = None, *, ax: "Axes | None" = None) -> "Figure":
     """Draw the weight of each cluster in the coefficients against its size, and beside it the leverage of the rows.
 

@@ -11,6 +11,7 @@ import pandas as pd
 from crosslevel.display import counted, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
+from crosslevel.report.figures.records import draws
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Line:
     frame: pd.DataFrame
 
 
+@draws("cl.power(...)")
 def power_data(found: "Power", by: By | None = None) -> pd.DataFrame:
     """Return the points of the figure, see `power`: line, the value along the axis, power, mcse, low, high.
 
@@ -76,6 +78,7 @@ def power_data(found: "Power", by: By | None = None) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[["line", along, "power", "mcse", "low", "high"]]
 
 
+@draws("cl.power(...)")
 def power(found: "Power", by: By | None = None, *, wanted: float = 0.8, ax: "Axes | None" = None) -> "Figure":
     """Draw power curves.
 

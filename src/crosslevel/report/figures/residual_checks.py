@@ -8,6 +8,7 @@ import pandas as pd
 from crosslevel.display import counted, p_statement, percent
 from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
+from crosslevel.report.figures.records import draws
 from crosslevel.report.figures.residuals import BINS, smooth
 from crosslevel.report.figures.subject import evenly
 
@@ -35,6 +36,7 @@ MANY = 80
 """Clusters from which on ranges are drawn as thin lines."""
 
 
+@draws("cl.envelope(fit)")
 def envelope_data(found: "Envelope") -> pd.DataFrame:
     """Return the quantiles of all parts.
 
@@ -59,6 +61,7 @@ def envelope_data(found: "Envelope") -> pd.DataFrame:
     return table[["part", "label", "theoretical", "observed", "low", "high"]].assign(outside=outside)
 
 
+@draws("cl.envelope(fit)")
 def envelope(found: "Envelope", *, ax: "Axes | None" = None) -> "Figure":
     """Draw standardised residuals, or random effects, against normal quantiles within a simulated envelope.
 
@@ -129,6 +132,7 @@ def _draw_envelope(panel: "Axes", part: "Part", data: pd.DataFrame, *, named: bo
         theme.name_points(panel, x[chosen], y[chosen], list(data["label"].to_numpy()[chosen]))
 
 
+@draws("cl.linearity(fit)")
 def linearity_data(found: "Linearity") -> dict[str, pd.DataFrame]:
     """Return what is drawn: "rows" with partial residuals and their smooth, "bins" with means, "curve".
 
@@ -160,6 +164,7 @@ def linearity_data(found: "Linearity") -> dict[str, pd.DataFrame]:
     return {name: pd.concat(tables, ignore_index=True) for name, tables in frames.items()}
 
 
+@draws("cl.linearity(fit)")
 def linearity(found: "Linearity", *, ax: "Axes | None" = None) -> "Figure":
     """Draw partial residuals along each predictor, with the straight line of the fit and the curve beside it.
 
@@ -231,6 +236,7 @@ def _draw_course(panel: "Axes", course: "Course", data: dict[str, pd.DataFrame])
     ))  # fmt: skip
 
 
+@draws("cl.homogeneity(fit)")
 def homogeneity_data(found: "Homogeneity") -> pd.DataFrame:
     """Return the spreads of all groups.
 
@@ -259,6 +265,7 @@ def homogeneity_data(found: "Homogeneity") -> pd.DataFrame:
     return pd.concat([part[columns] for part in parts], ignore_index=True)
 
 
+@draws("cl.homogeneity(fit)")
 def homogeneity(found: "Homogeneity") -> "Figure":
     """Draw the spread of residuals by cluster, and along the fitted values, with what the model lets expect.
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
+from crosslevel.report.figures.records import draws
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ SPREAD = 0.3
 """How far candidates of the same size lie from their place, at most."""
 
 
+@draws("cl.select(...)")
 def selection_data(selection: "Selection") -> pd.DataFrame:
     """Return the candidates by round, without the maximal model.
 
@@ -56,6 +58,7 @@ def selection_data(selection: "Selection") -> pd.DataFrame:
     return table[[*columns, "criterion", "change", "chosen"]].reset_index(drop=True)
 
 
+@draws("cl.select(...)")
 def selection(selection: "Selection", terms: Sequence[str] | str | None = None) -> "Figure":
     """Draw the criterion of every candidate, step by step, and the context effects of each baseline.
 

@@ -10,6 +10,7 @@ from scipy.special import ndtri
 
 from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
+from crosslevel.report.figures.records import draws
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ WIDEST = 3
 """Panels side by side."""
 
 
+@draws("fit.profile()")
 def zeta_data(profile: "Profile", which: str | Sequence[str] | None = None) -> pd.DataFrame:
     """Return the smooth curves of zeta.
 
@@ -51,6 +53,7 @@ def zeta_data(profile: "Profile", which: str | Sequence[str] | None = None) -> p
     return pd.concat(parts, ignore_index=True)
 
 
+@draws("fit.profile()")
 def zeta(
     profile: "Profile",
     which: str | Sequence[str] | None = None,
