@@ -57,12 +57,8 @@ def bundle_of(
     models : by name.
     blocks : of the page, whose pictures become files.
     page : the page itself.
-    data : whether the columns that the models use are put in.
+    data : whether the columns that the models use are put in; see `check_data`.
     date, seed : as in the page's appendix.
-
-    Raises
-    ------
-    CrosslevelError : the data are asked for, and were read in batches.
     """
     files: dict[str, str | bytes] = {"report.html": page, "models.py": script(models, data=data)}
     files |= dict(tables(models))
@@ -114,19 +110,29 @@ def pictures(blocks: Sequence[Block]) -> Iterator[tuple[str, bytes]]:
 def data_files(models: Models) -> Iterator[tuple[str, bytes]]:
     """The columns that the models use, all rows, as parquet (with labels) and as csv."""
     _, last = last_of(models)
-    streamed = [name for name, fit in models.items() if fit.design.stream is not None]
-    others = [name for name, fit in models.items() if fit.data is not last.data]
-    if streamed or others:
-        why = "its data were read in batches" if streamed else f"its data are not those of {last_of(models)[0]!r}"
-        raise CrosslevelError(
-            f"`data` is true, but {(streamed or others)[0]!r} cannot bring its data: {why}. Leave `data` out, and put "
-            "the file beside the bundle."
-        )
     columns = last.design.columns
     used = list(dict.fromkeys(name for fit in models.values() for name in call_of(fit).columns))
     frame = columns.to_pandas(used)
     frame.attrs["labels"] = {name: columns.labels[name] for name in used if name in columns.labels}
     yield from frame_files(frame)
+
+
+def check_data(models: Models) -> None:
+    """Refuse to bring data that are not one frame at hand: looked at before the work, not after it.
+
+    Raises
+    ------
+    CrosslevelError : the data of a model were read in batches, or differ from the last one's.
+    """
+    name_of_last, last = last_of(models)
+    streamed = [name for name, fit in models.items() if fit.design.stream is not None]
+    others = [name for name, fit in models.items() if fit.data is not last.data]
+    if streamed or others:
+        why = "its data were read in batches" if streamed else f"its data are not those of {name_of_last!r}"
+        raise CrosslevelError(
+            f"`data` is true, but {(streamed or others)[0]!r} cannot bring its data: {why}. Leave `data` out, and put "
+            "the file beside the bundle."
+        )
 
 
 def frame_files(frame: pd.DataFrame) -> Iterator[tuple[str, bytes]]:

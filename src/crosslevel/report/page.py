@@ -10,7 +10,7 @@ from crosslevel.display import Block, Document
 from crosslevel.errors import CrosslevelError, FileError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.mixed import MixedFit
-from crosslevel.report.bundle import bundle_of, zipped
+from crosslevel.report.bundle import bundle_of, check_data, zipped
 from crosslevel.report.diagnosis_page import diagnosis_document
 from crosslevel.report.figures import theme
 from crosslevel.report.pictures import page_of
@@ -79,6 +79,8 @@ def report(
     models = named_models(obj)
     check_thoroughness(checks)
     file = page_file(path, data=data)
+    if data:
+        check_data(models)
     day = date or datetime.date.today()
     blocks = list(sections(models, day, seed, checks))
     source = page_of(Document(title or title_of(models), blocks))
