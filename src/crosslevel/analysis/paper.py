@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from crosslevel.analysis.moderation import Moderation
     from crosslevel.analysis.record import Analysis
 
+LARGEST_RATIO = 10.0
+"""Standard deviations of slopes are told up to this multiple of their average."""
+
 NOTICED = 0.5
 """Percent by which widths differ that are told."""
 
@@ -272,12 +275,17 @@ def heterogeneity_sentences(analysis: "Analysis") -> Iterator[str]:
     """How much slopes differ between clusters."""
     frame = analysis.heterogeneity.frame.reset_index()
     slopes = frame[(frame["term"] != "Intercept") & frame["ratio"].notna()]
-    parts = [f"{as_percent(float(row['ratio']))} for {row['term']}" for _, row in slopes.iterrows()]
+    parts = [f"{_share_of_average(float(row['ratio']))} for {row['term']}" for _, row in slopes.iterrows()]
     if parts:
         yield (
             "In the maximal model the standard deviation of a slope between clusters is, in percent of its average, "
             f"{listed(parts)}" + (", at the mean of the moderators." if analysis.interactions else ".")
         )
+
+
+def _share_of_average(ratio: float) -> str:
+    """A standard deviation in percent of an average, which says nothing more where the average is nearly zero."""
+    return as_percent(ratio) if ratio < LARGEST_RATIO else f"over {as_percent(LARGEST_RATIO)}"
 
 
 def maximal_sentences(analysis: "Analysis") -> Iterator[str]:
