@@ -140,6 +140,8 @@ def test_transport_of_a_model_that_does_not_tell_means_apart(data: pd.DataFrame)
         (lambda fit: cl.envelope(fit, seed="a"), "`seed` is a whole number"),
         (lambda fit: cl.homogeneity(fit, seed=-1), "`seed` is a whole number"),
         (lambda fit: cl.transport(fit, seed=-1), "`seed` is a whole number"),
+        (lambda fit: cl.diagnose(fit, seed=-1), "`seed` is a whole number"),
+        (lambda fit: cl.diagnose(fit, n=0), "`n` is the number of simulations"),
         (lambda fit: cl.linearity(fit, x=3), "`x` is the name"),
         (lambda fit: cl.linearity(fit, x=[]), "`x` is the name"),
         (lambda fit: cl.linearity(fit, level=2), "`level` is a probability"),

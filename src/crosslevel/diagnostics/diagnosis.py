@@ -23,6 +23,7 @@ from crosslevel.display import Block, Document, Heading, Items, Paragraph, Row, 
 from crosslevel.errors import CrosslevelError
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.estimators.ols_fit import OLSFit
+from crosslevel.inference.seeds import generator_from
 
 Made: TypeAlias = Callable[[], Diagnostic]
 """What makes a part."""
@@ -196,6 +197,9 @@ def diagnose(fit: AnyFit, *, n: int = 200, seed: int | None = 1, progress: bool 
         raise CrosslevelError(
             f"`diagnose` is for fits of cl.mixed and cl.ols; got {type(fit).__name__}. Fit the model by one of them."
         )
+    generator_from(seed)  # a wrong seed or number is the caller's, no trait of the model
+    if isinstance(n, bool) or not isinstance(n, int) or n < 20:
+        raise CrosslevelError(f"`n` is the number of simulations, at least 20; got {n!r}. 200 are usual.")
     plan = _generalized(fit, n, seed) if isinstance(fit, GeneralizedFit) else _linear(fit, n, seed, progress)
     made: dict[str, Made] = {"check": partial(check, fit), **dict(plan)}
     clustered = not isinstance(fit, OLSFit) or len(fit.clusters) == 1

@@ -77,9 +77,9 @@ class Calibration:
             rows += [[*first_cells, *cells] for first_cells, cells in zip(counts, means, strict=True)]
         heads = ("Predicted", "Observed", "Low", "High")
         within = percent(self.level, decimals=0)
-        note = f"Low, High: {within} of observed means if the model is true ({self.n} simulations)."
+        meaning = f"Low, High: {within} of observed means if the model is true ({self.n} simulations)."
         columns: list[str | Column] = ["Bin", Column("Rows", format="count"), *(Column(head) for head in heads)]
-        table = Table(columns, rows, notes=[note])
+        table = Table(columns, rows, notes=[meaning])
         words = f"Largest deviation: {p_statement(self.p_value)}. {self.told}"
         note = Note(words, kind="warning" if self.p_value < CLEAR else "info")
         return Document("Calibration", [Paragraph(first), table, note])
