@@ -29,7 +29,7 @@ def scale(subject: Subject) -> Iterator[Light]:
             name="Scale of predictors", concern="look",
             finding=f"Standard deviations go from {number(spread.min())} ({small}) to {number(spread.max())} "
             f"({large}).",
-            advice="The fit takes no harm, but coefficients are hard to read: divide by a thousand, or scale().",
+            advice="The fit takes no harm, but coefficients are hard to read: write I(x / 1000), or scale(x).",
         )  # fmt: skip
     elif names:
         yield Light(
