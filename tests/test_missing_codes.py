@@ -85,3 +85,11 @@ def test_describe_and_check_coding_find_codes():
     first = report.warnings[0]
     assert (first.kind, first.variable) == ("codes of missing answers", "trust")
     assert "--missing-codes trust=99" in first.words
+
+
+def test_check_of_a_fit_finds_codes():
+    data = cl.datasets.load("hsb")
+    data["trust"] = np.where(np.arange(len(data)) % 100 == 0, 99, np.arange(len(data)) % 11)
+    found = cl.check(cl.mixed("mathach ~ trust + (1 | school)", data)).frame.set_index("check")
+    assert found.loc["Codes of missing answers", "concern"] == "act"
+    assert found.loc["Codes of missing answers", "advice"].startswith("If they are codes, read the file without them")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from crosslevel.diagnostics.checks import clusters, context, estimation, predictors
+from crosslevel.diagnostics.checks import clusters, codes, context, estimation, predictors
 from crosslevel.diagnostics.checks.light import Light
 from crosslevel.diagnostics.checks.subject import Subject
 from crosslevel.diagnostics.diagnostic import CONCERNS, AnyFit, Concern, worst
@@ -16,6 +16,7 @@ QUESTIONS: tuple[Callable[[Subject], Iterator[Light]], ...] = (
     estimation.convergence,
     estimation.singularity,
     estimation.rows,
+    codes.missing_codes,
     clusters.number_of_clusters,
     clusters.predictors_of_clusters,
     clusters.size_of_clusters,
