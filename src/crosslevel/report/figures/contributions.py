@@ -13,7 +13,7 @@ from crosslevel.report.figures import theme
 from crosslevel.report.figures.heterogeneity import stacked
 from crosslevel.report.figures.influence import MOST_MARKS, MOST_PANELS
 from crosslevel.report.figures.records import draws
-from crosslevel.report.figures.subject import chosen
+from crosslevel.report.figures.subject import coefficients_named
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -54,13 +54,7 @@ def contributions_data(found: "Contributions", terms: str | Sequence[str] | None
     >>> contributions_data(cl.contributions(fit), "sector[Catholic]")["in_half"].sum()
     np.int64(63)
     """
-    wanted = (
-        described(found)[:MOST_PANELS]
-        if terms is None
-        else [chosen("terms", term, found.terms) for term in ([terms] if isinstance(terms, str) else terms)]
-    )
-    if not len(wanted):
-        raise CrosslevelError("`terms` is empty. Name coefficients, or leave it out for the context effects.")
+    wanted = coefficients_named(described(found)[:MOST_PANELS] if terms is None else terms, found.terms)
     parts = []
     for term in wanted:
         share = found.shares[term].to_numpy()

@@ -12,7 +12,7 @@ from crosslevel.errors import CrosslevelError
 from crosslevel.report.figures import theme
 from crosslevel.report.figures.heterogeneity import stacked
 from crosslevel.report.figures.records import draws
-from crosslevel.report.figures.subject import chosen
+from crosslevel.report.figures.subject import coefficients_named
 from crosslevel.types import FloatArray
 
 if TYPE_CHECKING:
@@ -59,11 +59,7 @@ def influence_data(found: "Influence", terms: str | Sequence[str] | None = None)
     >>> influence_data(cl.influence(fit), "Days")["decides"].sum()
     np.int64(0)
     """
-    wanted = (
-        described(found)[:MOST_PANELS]
-        if terms is None
-        else [chosen("terms", term, found.terms) for term in ([terms] if isinstance(terms, str) else terms)]
-    )
+    wanted = coefficients_named(described(found)[:MOST_PANELS] if terms is None else terms, found.terms)
     parts = [
         pd.DataFrame(
             {
@@ -78,8 +74,6 @@ def influence_data(found: "Influence", terms: str | Sequence[str] | None = None)
         )
         for term in wanted
     ]
-    if not parts:
-        raise CrosslevelError("`terms` is empty. Name coefficients, or leave it out for the context effects.")
     return pd.concat(parts, ignore_index=True)
 
 

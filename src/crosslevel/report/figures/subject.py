@@ -23,6 +23,19 @@ def chosen(argument: str, value: str | None, options: Sequence[str]) -> str:
     return value
 
 
+def coefficients_named(terms: str | Sequence[str], options: Sequence[str]) -> list[str]:
+    """The coefficients named by `terms`, one or several.
+
+    Raises
+    ------
+    CrosslevelError : no such coefficient, or none at all.
+    """
+    named = [chosen("terms", term, options) for term in ([terms] if isinstance(terms, str) else terms)]
+    if not named:
+        raise CrosslevelError("`terms` is empty. Name coefficients, or leave it out for the context effects.")
+    return named
+
+
 def models_by_name(given: Any, names: Sequence[str] | None) -> dict[str, Any]:
     """One model, several, or a dict of them, by name.
 
