@@ -303,7 +303,8 @@ def _named_family(options: dict[str, str]) -> Family | None:
         options["dispersion"] = more[0]
     if make is None:
         return None
-    return make(link=link) if link and make not in usual else make()
+    family: Family = make(link=link) if link and make not in usual else make()
+    return family
 
 
 def _weights(

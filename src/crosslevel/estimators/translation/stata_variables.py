@@ -61,8 +61,8 @@ def prepare(command: str, session: Session) -> None:
     elif re.fullmatch(r"g|ge|gen|gene|gener|genera|generat|generate", word) and not by:
         _generate(rest, session, command)
     elif re.fullmatch(r"su|sum|summ|summa|summar|summari|summariz|summarize", word):
-        listed = rest.split(",")[0].split()
-        session.summarized = listed[0] if len(listed) == 1 else None
+        described = rest.split(",")[0].split()
+        session.summarized = described[0] if len(described) == 1 else None
     elif word == "encode":
         _encode(rest, session, command)
     elif word in ("xtset", "tsset"):
