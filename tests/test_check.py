@@ -139,7 +139,7 @@ def test_other_families_ordinary_regression_and_crossed_factors():
 
 
 def test_anything_else_is_refused():
-    with pytest.raises(cl.CrosslevelError, match="`check` is for fits of cl.mixed and cl.ols; got DataFrame"):
+    with pytest.raises(cl.CrosslevelError, match=r"`check` is for fits of cl.mixed and cl.ols; got DataFrame"):
         cl.check(rows())
 
 

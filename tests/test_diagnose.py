@@ -68,7 +68,7 @@ def test_ordinary_regression_and_wrong_arguments():
     found = cl.diagnose(cl.ols("Reaction ~ Days", cl.datasets.load("sleepstudy"), cluster="Subject"), progress=False)
     assert "random_effects" not in found.names
     assert "influence" in found.names
-    with pytest.raises(cl.CrosslevelError, match="`diagnose` is for fits of cl.mixed and cl.ols; got str"):
+    with pytest.raises(cl.CrosslevelError, match=r"`diagnose` is for fits of cl.mixed and cl.ols; got str"):
         cl.diagnose("fit")
 
 
