@@ -166,6 +166,8 @@ class ContextAnalysis(Reportable):
     def __str__(self) -> str:
         return str(self.summary())
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """Return the summary for a notebook."""
         return self.summary()._repr_html_()

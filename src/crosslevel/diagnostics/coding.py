@@ -69,6 +69,8 @@ class CodingReport:
     def __str__(self) -> str:
         return str(self.document())
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """Return the report for a notebook."""
         return self.document()._repr_html_()

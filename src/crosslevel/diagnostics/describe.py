@@ -76,6 +76,8 @@ class Description:
     def __str__(self) -> str:
         return str(self.document())
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         return self.document()._repr_html_()
 

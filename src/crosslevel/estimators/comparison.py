@@ -121,6 +121,8 @@ class LikelihoodRatioTest:
     def __str__(self) -> str:
         return str(self.document())
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """Return the comparison for a notebook."""
         return self.document()._repr_html_()

@@ -100,6 +100,8 @@ class Profile:
     def __str__(self) -> str:
         return str(self.document())
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """Return the intervals for a notebook."""
         return self.document()._repr_html_()

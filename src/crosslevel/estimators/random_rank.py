@@ -63,6 +63,8 @@ class RandomRank:
     def __str__(self) -> str:
         return str(self.document())
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """Return the tables for a notebook."""
         return self.document()._repr_html_()

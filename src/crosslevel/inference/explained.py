@@ -223,6 +223,8 @@ class ExplainedVariance:
     def __str__(self) -> str:
         return str(self.document())
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         return self.document()._repr_html_()
 

@@ -126,6 +126,8 @@ class Selection:
     def __str__(self) -> str:
         return str(self.document())
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """Return the search for a notebook."""
         return self.document()._repr_html_()

@@ -136,6 +136,8 @@ class Multiverse:
     def __str__(self) -> str:
         return str(self.document())
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """Return the document for a notebook."""
         return self.document()._repr_html_()

@@ -153,6 +153,8 @@ class SharesOfVariance:
     def __str__(self) -> str:
         return str(self.document())
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         return self.document()._repr_html_()
 

@@ -124,6 +124,8 @@ class PublicationTable:
     def __str__(self) -> str:
         return str(self.to("text"))
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""
         return str(self.to("html"))
