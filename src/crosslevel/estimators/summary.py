@@ -59,12 +59,21 @@ def summarise(fit: "MixedFit", *, level: float = 0.95) -> Document:
     >>> print(str(summarise(fit)).splitlines()[0])
     Multilevel model of Reaction
     """
-    parts = parts_of(fit)
-    blocks: list[Block] = [facts(fit), *warnings(fit), *equations(fit, parts), fixed_effects(fit, parts, level)]
-    blocks += [variance_components(fit, level), *residual_structure(fit, level)]
-    blocks += [*between_clusters(fit, level), fit_statistics(fit)]
     kind = "Multilevel" if fit.design.factors else "Linear"
-    return Document(f"{kind} model of {fit.spec.response_name}", blocks)
+    return Document(f"{kind} model of {fit.spec.response_name}", [*stated(fit), *estimated(fit, level)])
+
+
+def stated(fit: "MixedFit") -> list[Block]:
+    """What was fitted to what, warnings, and the equations."""
+    return [facts(fit), *warnings(fit), *equations(fit, parts_of(fit))]
+
+
+def estimated(fit: "MixedFit", level: float = 0.95) -> list[Block]:
+    """The results: fixed effects, variance components, what follows from them, and how well the model fits."""
+    return [
+        fixed_effects(fit, parts_of(fit), level), variance_components(fit, level), *residual_structure(fit, level),
+        *between_clusters(fit, level), fit_statistics(fit),
+    ]  # fmt: skip
 
 
 def facts(fit: "MixedFit") -> Table:

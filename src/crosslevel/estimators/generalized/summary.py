@@ -79,11 +79,21 @@ def summarise(fit: "GeneralizedFit", *, level: float = 0.95) -> Document:
     >>> print(str(summarise(fit)).splitlines()[0])
     Multilevel model of I(Reaction > 300): binomial, logit link
     """
-    parts = told_parts(fit)
-    blocks: list[Block] = [facts(fit), *warnings(fit), *equations(fit, parts), fixed_effects(fit, parts, level)]
-    blocks += [*thresholds(fit, level), *variance_components(fit, level), *shape_parameters(fit, level)]
-    blocks += [*between_clusters(fit, level), fit_statistics(fit)]
-    return Document(f"Multilevel model of {fit.spec.response_name}: {short_description(fit)}", blocks)
+    title = f"Multilevel model of {fit.spec.response_name}: {short_description(fit)}"
+    return Document(title, [*stated(fit), *estimated(fit, level)])
+
+
+def stated(fit: "GeneralizedFit") -> list[Block]:
+    """What was fitted to what, warnings, and the equations."""
+    return [facts(fit), *warnings(fit), *equations(fit, told_parts(fit))]
+
+
+def estimated(fit: "GeneralizedFit", level: float = 0.95) -> list[Block]:
+    """The results: fixed effects, thresholds, variance components, what follows from them, how well the model fits."""
+    return [
+        fixed_effects(fit, told_parts(fit), level), *thresholds(fit, level), *variance_components(fit, level),
+        *shape_parameters(fit, level), *between_clusters(fit, level), fit_statistics(fit),
+    ]  # fmt: skip
 
 
 def facts(fit: "GeneralizedFit") -> Table:

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from crosslevel.display import Block, Equations, Heading, Note, Table
+from crosslevel.display import Block, Heading, Note
+from crosslevel.estimators import summary as of_linear
+from crosslevel.estimators.generalized import summary as of_generalized
 from crosslevel.estimators.generalized.fit import GeneralizedFit
 from crosslevel.report.sections.subject import Fit, Models
-
-FIXED = "Fixed effects"
-"""The first table of a summary that holds results."""
 
 
 def models_section(models: Models) -> Iterator[Block]:
@@ -20,21 +19,14 @@ def models_section(models: Models) -> Iterator[Block]:
     yield from comparability(list(models.values()))
 
 
-def stated(fit: Fit) -> Iterator[Block]:
-    """The blocks of a summary before its results."""
-    for block in fit.summary().blocks:
-        if isinstance(block, Table) and block.title.startswith(FIXED):
-            return
-        yield block
+def stated(fit: Fit) -> list[Block]:
+    """What was fitted to what, warnings, and the equations."""
+    return of_generalized.stated(fit) if isinstance(fit, GeneralizedFit) else of_linear.stated(fit)
 
 
-def estimated(fit: Fit, *, equations: bool = False) -> Iterator[Block]:
-    """The blocks of a summary from its results on."""
-    begun = False
-    for block in fit.summary().blocks:
-        begun = begun or (isinstance(block, Table) and block.title.startswith(FIXED))
-        if begun and (equations or not isinstance(block, Equations)):
-            yield block
+def estimated(fit: Fit) -> list[Block]:
+    """The results as the summary has them."""
+    return of_generalized.estimated(fit) if isinstance(fit, GeneralizedFit) else of_linear.estimated(fit)
 
 
 def comparability(fits: Sequence[Fit]) -> Iterator[Block]:

@@ -32,7 +32,7 @@ LARGE = 4.0
 def fixed_minimum(rows: ResponseRows, *, prior: Weak | None, tolerance: float, max_steps: int) -> Minimum[FixedState]:
     """Maximum likelihood of the model without random effects, to an expected decrease of `tolerance`."""
     criterion = FixedLikelihood.of(rows)
-    eta, shape = rows.family.start(rows.y, rows.size, rows.weight)
+    eta, shape = _near_outcomes(rows)
     beta = _scored(criterion.rows, eta, rows.family.shape(shape))
     limits = None if prior is None else replace(prior, covariances=None)
     minimum, _ = descend(
@@ -40,6 +40,18 @@ def fixed_minimum(rows: ResponseRows, *, prior: Weak | None, tolerance: float, m
         max_steps=max_steps, finish=False,
     )  # fmt: skip
     return minimum
+
+
+def _near_outcomes(rows: ResponseRows) -> tuple[FloatArray, FloatArray]:
+    """Linear predictors (n,) to take a scoring step from, and working shape (m,).
+
+    Of answers 0 or 1 all rows begin at the mean, so that the search does not depend on how answers are gathered in rows.
+    """
+    eta, shape = rows.family.start(rows.y, rows.size, rows.weight)
+    if rows.family.kind != "binary":
+        return eta, shape
+    sums = np.array([[rows.weight @ rows.y], [rows.weight @ rows.size]])
+    return np.full(rows.n, rows.family.start(sums[0], sums[1], np.ones(1))[0][0]), shape
 
 
 def _scored(rows: ResponseRows, eta: FloatArray, shape: FloatArray) -> FloatArray:
