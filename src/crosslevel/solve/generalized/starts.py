@@ -45,7 +45,8 @@ def fixed_minimum(rows: ResponseRows, *, prior: Weak | None, tolerance: float, m
 def _near_outcomes(rows: ResponseRows) -> tuple[FloatArray, FloatArray]:
     """Linear predictors (n,) to take a scoring step from, and working shape (m,).
 
-    Of answers 0 or 1 all rows begin at the mean, so that the search does not depend on how answers are gathered in rows.
+    Of answers 0 or 1 all rows begin at the mean, so that the search does not depend on how answers are gathered in
+    rows.
     """
     eta, shape = rows.family.start(rows.y, rows.size, rows.weight)
     if rows.family.kind != "binary":
