@@ -126,8 +126,8 @@ def test_wrong_arguments_are_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs a TeX engine")
 def test_latex_compiles(tmp_path):
+    assert shutil.which("pdflatex"), "needs a TeX engine: install texlive-latex-extra"
     odd = data_of("sleepstudy").rename(columns={"Reaction": "50% & more_{x}^2", "Days": "a<b|c~d\\e #1 $"})
     fits = [*map(fit_of, ASKED), cl.ols("mathach ~ ses * sector", data_of("hsb"))]
     fits.append(cl.mixed("`50% & more_{x}^2` ~ `a<b|c~d\\e #1 $` + (1 | Subject)", odd))

@@ -137,8 +137,8 @@ document.title = told.join(' | ') + ' | ' + svg.querySelectorAll('.told').length
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="needs a browser")
 def test_a_browser_shows_the_words_under_the_pointer_and_the_arrows(sleep, tmp_path):
+    assert BROWSER is not None, "needs a browser: install chromium"
     drawing = cl.plot.interactive(cl.plot.caterpillar(sleep))
     labels = [label.replace("\n", " / ") for _, label in marks_in(drawing)]
     page = tmp_path / "page.html"

@@ -30,8 +30,9 @@ from crosslevel.estimators import known_part
 from crosslevel.estimators.codings import references as references
 from crosslevel.estimators.equations import Part, by_level, coefficients, equation_of, in_one, of_effects, with_factors
 from crosslevel.estimators.random import has_shares, overall_test
+from crosslevel.estimators.summary_phrases import percent_of as percent_of
+from crosslevel.estimators.summary_phrases import precision, reliabilities, where_slopes_are_zero
 from crosslevel.inference.df import adjusts, df_method
-from crosslevel.inference.icc import IntraclassCorrelation
 
 if TYPE_CHECKING:
     from crosslevel.estimators.fitted_mixed import FittedMixed
@@ -363,39 +364,6 @@ def shares(fit: "MixedFit", level: float) -> Iterator[Block]:
         f"factor, and of those that it is nested in{where_slopes_are_zero(fit)}."
     )
     yield Table(columns, rows, title="Variance by level", notes=[note])
-
-
-def percent_of(level: float) -> str:
-    """A confidence level as it is written: 95%, 99.9%."""
-    return f"{100.0 * level:g}%"
-
-
-def precision(icc: IntraclassCorrelation) -> str:
-    """Standard error and interval of an intraclass correlation, where it has them."""
-    if not math.isfinite(icc.conf_low):
-        return ""
-    interval = f"{fixed(icc.conf_low, 3)} to {fixed(icc.conf_high, 3)}"
-    return f" (SE {fixed(icc.std_error, 3)}, {percent_of(icc.level)} interval {interval})"
-
-
-def reliabilities(fit: "MixedFit") -> str:
-    """Average reliability of each random coefficient, and of how many clusters."""
-    found, clusters = fit.reliability(), len(fit.group_sizes)
-    shown = [
-        f"{name} {fixed(value, 3)}" + (f" ({counted(able)} of {counted(clusters)} clusters)" if able < clusters else "")
-        for (name, value), able in zip(found.average.items(), found.n_clusters, strict=True)
-        if able
-    ]
-    if not shown:
-        return "No cluster has enough rows for coefficients of its own, so they have no reliability."
-    return f"Reliability of the clusters' own coefficients, on average: {', '.join(shown)}."
-
-
-def where_slopes_are_zero(fit: "FittedMixed") -> str:
-    """With random slopes the variance between clusters depends on the predictors."""
-    effects = [name for factor in fit.design.factors for name in fit.design.effects_of(factor)]
-    slopes = [name for name in dict.fromkeys(effects) if name != "Intercept"]
-    return f", where {' and '.join(slopes)} {'is' if len(slopes) == 1 else 'are'} zero" if slopes else ""
 
 
 def fit_statistics(fit: "FittedMixed") -> Table:

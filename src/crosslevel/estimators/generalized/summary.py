@@ -43,12 +43,11 @@ from crosslevel.estimators.summary import (
     fit_statistics,
     parts_of,
     percent_of,
-    precision,
     rows_used,
     shown_decimals,
     warnings,
-    where_slopes_are_zero,
 )
+from crosslevel.estimators.summary_phrases import precision, where_slopes_are_zero
 from crosslevel.inference.df import df_method
 
 if TYPE_CHECKING:
